@@ -1,0 +1,1 @@
+//! Bluetooth Low Energy straps through BlueZ.

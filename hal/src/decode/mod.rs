@@ -1,0 +1,3 @@
+//! Pure decoders: bytes in, values or a named error out. They neither drop nor repair a value.
+
+pub mod ble;

@@ -1,0 +1,186 @@
+//! The edge of the hub: bytes and radios.
+//!
+//! Here belongs whatever touches a strap: decoders from bytes to R-R intervals ([`decode`]), the
+//! Bluetooth radio (`ble`, feature `ble`), recordings ([`replay`]) and the scripted straps of the
+//! [`virtual_room`]. Nothing here knows rooms, people or scores, and nothing here repairs a value.
+//!
+//! Everything the hub learns of a strap arrives as a [`SourceEvent`], stamped with the hub's
+//! monotonic clock at the moment the bytes were read. A source is polled by one task
+//! ([`StrapSource::next_event`]); what is not polled waits, so a busy room slows a source down
+//! and loses nothing.
+
+pub mod decode;
+pub mod replay;
+pub mod script;
+pub mod virtual_room;
+
+#[cfg(feature = "ble")]
+pub mod ble;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// Plausible range of an R-R interval in milliseconds, both ends included. Values outside it are
+/// reported and marked, never dropped here.
+pub const PLAUSIBLE_RR_MS: std::ops::RangeInclusive<f64> = 250.0..=3000.0;
+
+/// One R-R interval in the unit it arrived in.
+///
+/// Bluetooth and ANT+ count in 1/1024 s; rounding to whole milliseconds on arrival would make two
+/// programs disagree at halves (832 ticks are 812.5 ms), so the source's unit is kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rr {
+    /// 1/1024 s, as the Heart Rate Measurement characteristic counts.
+    Ticks(u16),
+    /// Milliseconds, as phones and text sensors count.
+    Ms(f64),
+}
+
+impl Rr {
+    /// The interval in milliseconds; exact for ticks (the denominator is 128).
+    pub fn ms(self) -> f64 {
+        match self {
+            Rr::Ticks(ticks) => f64::from(ticks) * 1000.0 / 1024.0,
+            Rr::Ms(ms) => ms,
+        }
+    }
+
+    /// Whether the interval lies in [`PLAUSIBLE_RR_MS`].
+    pub fn plausible(self) -> bool {
+        PLAUSIBLE_RR_MS.contains(&self.ms())
+    }
+}
+
+/// How a strap is recognised when it comes back: `ble:D0:5F:B8:00:00:01`, `replay:chf206`,
+/// `virtual:7`. It may contain a radio address and therefore never leaves the hub.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StrapId(Arc<str>);
+
+impl StrapId {
+    /// `transport` is the part before the colon, `identity` the rest.
+    pub fn new(transport: &str, identity: &str) -> Self {
+        StrapId(format!("{transport}:{identity}").into())
+    }
+
+    /// Reads an id back from where it was stored.
+    pub fn from_stored(text: &str) -> Self {
+        StrapId(text.into())
+    }
+
+    /// `ble`, `replay`, `virtual`.
+    pub fn transport(&self) -> &str {
+        self.0.split(':').next().unwrap_or_default()
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StrapId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a source says, in the order it happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SourceEvent {
+    /// The source itself: is there a radio, and if not, why.
+    State(SourceState),
+    /// One strap.
+    Strap(StrapEvent),
+}
+
+/// The state of a source in words an admin can act on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceState {
+    /// Can it hear straps now?
+    pub up: bool,
+    /// Stable code for machines: `listening`, `no_bus`, `no_bluetoothd`, `no_adapter`,
+    /// `adapter_off`, `recovering`, `finished`.
+    pub code: &'static str,
+    /// One sentence: what is, and what to do about it.
+    pub text: String,
+}
+
+/// Something about one strap.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StrapEvent {
+    pub strap: StrapId,
+    /// Milliseconds of the hub's monotonic clock, taken when the bytes were read.
+    pub at_ms: i64,
+    pub news: StrapNews,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum StrapNews {
+    /// Heard in the air (an advertisement). `name` as the strap says it.
+    Seen { name: Option<String>, rssi_dbm: Option<i16> },
+    /// The link changed. Health is judged by measurements arriving, never by this.
+    Link(Link),
+    /// A Heart Rate Measurement value, decoded.
+    Measurement(decode::ble::Measurement),
+    /// Bytes that are no Heart Rate Measurement; dropped and to be counted.
+    Malformed(decode::ble::DecodeError),
+    /// The same bytes again within 20 ms, carrying R-R: one of the two was dropped.
+    Duplicate,
+    /// Battery level in percent.
+    Battery(u8),
+}
+
+/// What is known of the link to a strap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    Connecting,
+    /// Subscribed: measurements may come.
+    Up,
+    /// The link is gone; R-R may be lost, so the beats after it start behind a break.
+    Down { why: String },
+}
+
+/// The hub's monotonic clock, as handed to a source.
+#[derive(Clone)]
+pub struct SourceClock {
+    now_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
+    sleep_until: Arc<dyn Fn(i64) -> Sleep + Send + Sync>,
+}
+
+/// A sleep on the hub's clock.
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl SourceClock {
+    pub fn new(
+        now_ms: impl Fn() -> i64 + Send + Sync + 'static,
+        sleep_until: impl Fn(i64) -> Sleep + Send + Sync + 'static,
+    ) -> Self {
+        SourceClock { now_ms: Arc::new(now_ms), sleep_until: Arc::new(sleep_until) }
+    }
+
+    /// Milliseconds of the hub's monotonic clock.
+    pub fn now_ms(&self) -> i64 {
+        (self.now_ms)()
+    }
+
+    /// Returns once the hub's monotonic clock shows `at_ms` or later.
+    pub fn sleep_until(&self, at_ms: i64) -> Sleep {
+        (self.sleep_until)(at_ms)
+    }
+}
+
+/// Something that hears straps.
+///
+/// # Contract
+/// - `next_event` waits until there is news. It never fails: trouble is a [`SourceState`] with
+///   `up: false`, and the source goes on trying by itself, for ever.
+/// - It is cancel-safe: a call that was dropped before it was ready lost nothing.
+/// - `None` means that the source is at its end (a recording) and will never speak again.
+/// - Events of one strap come in the order in which they happened.
+pub trait StrapSource: Send + 'static {
+    /// One word for logs and the API: `ble`, `replay`, `virtual`.
+    fn name(&self) -> &'static str;
+
+    fn next_event(&mut self) -> impl Future<Output = Option<SourceEvent>> + Send;
+}

@@ -1,0 +1,1 @@
+//! Scripted straps: what a strap would send and when, as bytes, through the real decoder.

@@ -1,0 +1,103 @@
+//! What a phone may ask of the room, and what it is told. `web` parses both the WebSocket and REST
+//! into the same [`Command`]; [`Refusal`] is the room's "no", with a stable code and a sentence.
+
+use std::net::IpAddr;
+
+use super::ParticipantId;
+use super::view::{FeedbackView, GroupView, SessionView};
+
+/// A wish. Who asks has been proved before it gets here.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    Join(Join),
+    /// R-R intervals heard by the phone itself, in ms, oldest first. `ended_at_ms`: end of the last
+    /// beat, hub time.
+    PostRr { participant: ParticipantId, rr_ms: Vec<f64>, ended_at_ms: Option<i64> },
+    /// A score that the phone computed itself, 0 to 100.
+    PostCoherence { participant: ParticipantId, coherence: f64 },
+    Consent { participant: ParticipantId, consent: ConsentGiven },
+    Leave { participant: ParticipantId },
+    /// Everything about this participant goes.
+    Erase { participant: ParticipantId },
+    /// A sign of life.
+    Seen { participant: ParticipantId },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Join {
+    /// A fresh random id, or the one a valid token names.
+    pub participant: ParticipantId,
+    /// Whether the id came from a token: then the participant must still be known.
+    pub resumed: bool,
+    /// Absent, or the id of the session that is running.
+    pub session_id: Option<String>,
+    pub name: Option<String>,
+    pub intention: Option<String>,
+    /// The label of the strap that is worn: `strap 7` or `7`.
+    pub strap: Option<String>,
+    pub consent: Option<ConsentGiven>,
+    /// Two phone-only people behind one address count once towards the threshold of suppression.
+    pub peer: IpAddr,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConsentGiven {
+    pub text_version: String,
+    /// The scopes that are granted; every other scope is withdrawn.
+    pub scopes: Vec<String>,
+}
+
+/// The room's "yes".
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    Joined { participant: ParticipantId, session: SessionView, group: GroupView, strap: Option<String> },
+    Feedback(FeedbackView),
+    Done,
+}
+
+/// The room's "no".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: RefusalCode,
+    /// What is, and what to do: shown to the person.
+    pub message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalCode {
+    /// The participant was erased or never was.
+    UnknownParticipant,
+    UnknownStrap,
+    /// Somebody else wears it.
+    StrapTaken,
+    UnknownSession,
+    BadValue,
+    /// More people than the room holds.
+    RoomFull,
+    /// The room did not answer in time.
+    Busy,
+    /// The store could not keep what must be kept before it is answered.
+    NotStored,
+}
+
+impl RefusalCode {
+    /// The stable code on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            RefusalCode::UnknownParticipant => "unknown_participant",
+            RefusalCode::UnknownStrap => "unknown_strap",
+            RefusalCode::StrapTaken => "strap_taken",
+            RefusalCode::UnknownSession => "unknown_session",
+            RefusalCode::BadValue => "bad_value",
+            RefusalCode::RoomFull => "room_full",
+            RefusalCode::Busy => "busy",
+            RefusalCode::NotStored => "not_stored",
+        }
+    }
+}
+
+impl Refusal {
+    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
+        Refusal { code, message: message.into() }
+    }
+}

@@ -1,0 +1,204 @@
+//! What the room wants kept: plain facts, written by `store` in the order in which they were made.
+//!
+//! Rows are values, not tables: here belongs what a fact *is*, with its units. How it is laid out
+//! on disk is the store's business.
+
+use super::{HeartKey, ParticipantId, StrapNo};
+
+/// A moment on both clocks. The boot to which `mono_ms` belongs is the store's to add: a process
+/// lives in one boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Milliseconds of the monotonic clock (since boot).
+    pub mono_ms: i64,
+    /// Hub time in Unix milliseconds, by the offset in use at that moment.
+    pub wall_ms: i64,
+    /// Whether the wall clock was known to be right.
+    pub synced: bool,
+}
+
+/// One fact to keep.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Row {
+    Session(SessionRow),
+    Strap(StrapRow),
+    Participant(ParticipantRow),
+    Participation(ParticipationRow),
+    Claim(ClaimRow),
+    Consent(ConsentRow),
+    Rr(RrRow),
+    Score(ScoreRow),
+    Group(GroupRow),
+    /// Everything about this participant goes: name, participations, claims, scores, consents, and
+    /// the R-R of a strap inside this participant's claims. Group figures stay.
+    Erase { participant: ParticipantId, at: Stamp },
+}
+
+/// A session, written when it begins and again when its end or offset changed (same id: replaced).
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionRow {
+    /// `20261120T0945Z`, or `b<boot>-<n>` on a hub that does not know the time.
+    pub id: String,
+    pub starts_at_ms: i64,
+    pub ends_at_ms: i64,
+    pub start_mono_ms: i64,
+    pub end_mono_ms: i64,
+    /// Hub time minus monotonic time while this session ran.
+    pub offset_ms: i64,
+    pub synced: bool,
+}
+
+/// A strap of the registry (same number: replaced).
+#[derive(Clone, Debug, PartialEq)]
+pub struct StrapRow {
+    pub no: StrapNo,
+    /// The id by which it is recognised again; may hold a radio address.
+    pub identity: String,
+    pub label: String,
+    /// As the strap names itself.
+    pub name: Option<String>,
+    pub first_seen: Stamp,
+}
+
+/// A person in the room (same id: name and intention replaced).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParticipantRow {
+    pub id: ParticipantId,
+    pub name: Option<String>,
+    pub intention: Option<String>,
+    pub since: Stamp,
+}
+
+/// One participant in one session (same pair: replaced).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParticipationRow {
+    pub session_id: String,
+    pub participant: ParticipantId,
+    pub joined: Stamp,
+    pub left: Option<Stamp>,
+}
+
+/// Who wore which strap, as an interval in time (same number: replaced).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClaimRow {
+    pub no: i64,
+    pub participant: ParticipantId,
+    pub strap: StrapNo,
+    pub from: Stamp,
+    pub until: Option<Stamp>,
+}
+
+/// One consent given or withdrawn; only ever appended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConsentRow {
+    pub participant: ParticipantId,
+    /// `display`, `store`, `sync`, `research` or `publish`.
+    pub scope: String,
+    pub granted: bool,
+    /// The version of the text that was shown.
+    pub text_version: String,
+    pub at: Stamp,
+}
+
+/// What became of an R-R interval on arrival; decided once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RrMark {
+    /// On the tachogram.
+    Accepted,
+    /// On the tachogram, outside 250 to 3000 ms: the cleaner will judge it.
+    Implausible,
+    /// Not on the tachogram: the extra short value some straps append.
+    Suspect,
+    /// Not on the tachogram: the strap said it has no skin contact.
+    OffBody,
+    /// Not on the tachogram: an interval of zero length.
+    Zero,
+}
+
+impl RrMark {
+    pub fn on_tachogram(self) -> bool {
+        matches!(self, RrMark::Accepted | RrMark::Implausible)
+    }
+
+    /// The word in the database and in exports.
+    pub fn word(self) -> &'static str {
+        match self {
+            RrMark::Accepted => "accepted",
+            RrMark::Implausible => "implausible",
+            RrMark::Suspect => "suspect",
+            RrMark::OffBody => "off_body",
+            RrMark::Zero => "zero",
+        }
+    }
+}
+
+/// One R-R interval as it was placed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RrRow {
+    /// Counts up over the life of the database; the order of arrival.
+    pub id: i64,
+    pub heart: HeartKey,
+    /// Interval in ms, exact (1/1024 s have a finite decimal form).
+    pub rr_ms: f64,
+    /// Time lost before this interval, in ms; 0 almost always.
+    pub gap_ms: f64,
+    pub mark: RrMark,
+    /// End of the interval on the monotonic clock, by the chain of intervals, ms.
+    pub beat_mono_ms: f64,
+    /// When its bytes were read.
+    pub arrived: Stamp,
+}
+
+/// The evaluation of one heart at one grid point, with its proof.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoreRow {
+    pub session_id: String,
+    pub at: Stamp,
+    pub heart: HeartKey,
+    /// Who wore the heart's strap at that moment.
+    pub participant: Option<ParticipantId>,
+    /// Score 0 to 100; none when there is a reason.
+    pub score: Option<f64>,
+    /// `low`, `medium`, `high`.
+    pub level: Option<&'static str>,
+    /// Why there is no score: `warming_up`, `poor_signal`, `flat`, `silent`, `off_body`.
+    pub reason: Option<&'static str>,
+    /// Status of the signal: `warmup`, `good`, `fair`, `poor`, `flat`; none for a score that a phone computed.
+    pub status: Option<&'static str>,
+    /// The last R-R row that went into it; the window is what `signal` takes before it.
+    pub last_rr: Option<i64>,
+    pub beats: u32,
+    /// Share of the window covered by intervals, 0 to 1.
+    pub coverage: f64,
+    pub artefact_pct: Option<f64>,
+    /// Age of the newest beat at the grid point, ms.
+    pub age_ms: Option<i64>,
+    pub peak_hz: Option<f64>,
+    pub mean_hr_bpm: Option<f64>,
+    pub sdnn_ms: Option<f64>,
+    pub rmssd_ms: Option<f64>,
+    pub pnn50_pct: Option<f64>,
+    pub lf_ms2: Option<f64>,
+    pub hf_ms2: Option<f64>,
+    pub lf_hf: Option<f64>,
+    pub total_ms2: Option<f64>,
+    /// Version of the score's definition; none when a phone computed it.
+    pub algorithm: Option<u32>,
+}
+
+/// The group at one grid point, exact and before suppression.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupRow {
+    pub session_id: String,
+    pub at: Stamp,
+    pub average: Option<f64>,
+    pub low: u32,
+    pub medium: u32,
+    pub high: u32,
+    pub participants: u32,
+    pub scored: u32,
+    /// Hearts that count towards the threshold of suppression.
+    pub hearts: u32,
+    /// Whether the public saw no figures.
+    pub suppressed: bool,
+}
