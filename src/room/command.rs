@@ -67,6 +67,8 @@ pub struct Refusal {
 pub enum RefusalCode {
     /// The participant was erased or never was.
     UnknownParticipant,
+    /// Known, but has left the session.
+    NotJoined,
     UnknownStrap,
     /// Somebody else wears it.
     StrapTaken,
@@ -85,6 +87,7 @@ impl RefusalCode {
     pub fn word(self) -> &'static str {
         match self {
             RefusalCode::UnknownParticipant => "unknown_participant",
+            RefusalCode::NotJoined => "not_joined",
             RefusalCode::UnknownStrap => "unknown_strap",
             RefusalCode::StrapTaken => "strap_taken",
             RefusalCode::UnknownSession => "unknown_session",
