@@ -1,5 +1,9 @@
 //! coherence-hub: hears the hearts of a room, scores their coherence and shows it live.
 
+pub mod config;
+
 pub mod signal;
 
 pub mod room;
+
+pub mod cli;
