@@ -2,6 +2,12 @@
 
 pub mod config;
 
+pub mod clock;
+
+pub mod telemetry;
+
+pub mod systemd;
+
 pub mod signal;
 
 pub mod room;
