@@ -18,6 +18,8 @@ pub struct Stamp {
 }
 
 /// One fact to keep.
+// A row lives for a moment, in a list that is mostly scores and R-R: boxing would cost more.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Row {
     Session(SessionRow),
