@@ -169,7 +169,7 @@ async fn serve(config: Config, demo: Option<Demo>, metrics: telemetry::Prometheu
         hub_id,
         hub_key,
         pin: pin.clone(),
-        metrics,
+        metrics: metrics.clone(),
         started_mono_ms: reading.mono_ms,
         version: env!("CARGO_PKG_VERSION"),
     };
@@ -202,7 +202,7 @@ async fn serve(config: Config, demo: Option<Demo>, metrics: telemetry::Prometheu
         }
         Err(error) => tracing::warn!(%error, "the command line can't talk to this hub: its socket can't be made"),
     }
-    helpers.spawn(keep_house(store.clone(), clock.clone(), config.privacy.keep_days));
+    helpers.spawn(keep_house(store.clone(), clock.clone(), metrics, config.privacy.keep_days));
     if let Some(interval) = systemd::watchdog_interval() {
         helpers.spawn(feed_watchdog(interval, handle, store.clone()));
     }
@@ -336,12 +336,18 @@ async fn feed_watchdog(interval: Duration, room: RoomHandle, store: Store) {
 
 /// Once a day what is older than `privacy.keep_days` goes; every few seconds the store's figures
 /// become metrics.
-async fn keep_house(store: Store, clock: Clock, keep_days: u32) {
+async fn keep_house(
+    store: Store,
+    clock: Clock,
+    recorder: telemetry::PrometheusHandle,
+    keep_days: u32,
+) {
     const LOOK: Duration = Duration::from_secs(5);
     const DAY: Duration = Duration::from_secs(86_400);
     let mut forget_in = Duration::from_secs(60);
     loop {
         tokio::time::sleep(LOOK).await;
+        recorder.run_upkeep();
         let health = store.health();
         metrics::counter!(metric::STORE_ROWS_DROPPED).absolute(health.dropped_rows);
         metrics::counter!(metric::STORE_COMMITS_FAILED).absolute(health.failed_commits);

@@ -406,9 +406,9 @@ impl RoomTask {
         }
         let counts = self.room.take_counts();
         for (mark, n) in counts.rr {
-            match mark {
-                "accepted" | "implausible" => metrics::counter!(metric::RR_RECEIVED).increment(n),
-                reason => metrics::counter!(metric::RR_REJECTED, "reason" => reason).increment(n),
+            metrics::counter!(metric::RR_RECEIVED).increment(n);
+            if !mark.on_tachogram() {
+                metrics::counter!(metric::RR_REJECTED, "reason" => mark.word()).increment(n);
             }
         }
         metrics::counter!(metric::MEASUREMENTS_MALFORMED).increment(counts.malformed);

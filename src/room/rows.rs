@@ -103,7 +103,7 @@ pub struct ConsentRow {
 }
 
 /// What became of an R-R interval on arrival; decided once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RrMark {
     /// On the tachogram.
     Accepted,

@@ -162,6 +162,10 @@ fn describe() {
     for name in [
         RR_RECEIVED,
         MEASUREMENTS_MALFORMED,
+        DUPLICATES,
+        TRAILING_BYTES,
+        GAPS,
+        GRID_SKIPPED,
         STORE_ROWS_DROPPED,
         STORE_COMMITS_FAILED,
         FRAMES_DROPPED,
