@@ -19,7 +19,7 @@ use crate::room::command::{Command, Refusal, RefusalCode, Reply};
 use crate::room::view::{GroupView, SessionView, SourceView, StrapView, frame};
 use crate::room::{ClockReading, GridJob, GridResult, Note, ParticipantId, Presence, Room};
 use crate::store::Store;
-use crate::telemetry::names;
+use crate::telemetry::metric;
 
 /// Events of straps that may wait.
 const EVENTS: usize = 1_024;
@@ -213,7 +213,7 @@ fn compute_thread() -> (mpsc::Sender<GridJob>, mpsc::Receiver<GridResult>) {
             while let Some(job) = jobs.blocking_recv() {
                 let begin = std::time::Instant::now();
                 let result = job.compute();
-                metrics::histogram!(names::COMPUTE_SECONDS).record(begin.elapsed());
+                metrics::histogram!(metric::COMPUTE_SECONDS).record(begin.elapsed());
                 if results_in.blocking_send(result).is_err() {
                     break;
                 }
@@ -267,7 +267,7 @@ impl RoomTask {
             let job = self.room.grid_job(self.next_grid_ms);
             self.next_grid_ms = self.room.next_grid(now_ms);
             if self.jobs.try_send(job).is_err() {
-                metrics::counter!(names::GRID_SKIPPED).increment(1);
+                metrics::counter!(metric::GRID_SKIPPED).increment(1);
                 tracing::warn!("a grid point was skipped: scoring takes longer than 5 s");
             }
         }
@@ -390,9 +390,9 @@ impl RoomTask {
         let straps = self.room.strap_views(now_ms);
         let sources = self.room.source_views();
         let session = self.room.session_view(now_ms);
-        metrics::gauge!(names::PARTICIPANTS).set(session.participants);
-        metrics::gauge!(names::SCORED_HEARTS).set(session.scored);
-        metrics::gauge!(names::CLOCK_SYNCED).set(if self.room.clock_synced() { 1.0 } else { 0.0 });
+        metrics::gauge!(metric::PARTICIPANTS).set(session.participants);
+        metrics::gauge!(metric::SCORED_HEARTS).set(session.scored);
+        metrics::gauge!(metric::CLOCK_SYNCED).set(if self.room.clock_synced() { 1.0 } else { 0.0 });
         let mut by_state: HashMap<(String, String), u32> = HashMap::new();
         for strap in &straps {
             *by_state.entry((strap.transport.clone(), strap.state.word().to_owned())).or_default() += 1;
@@ -401,20 +401,20 @@ impl RoomTask {
             for state in crate::room::view::StrapState::ALL {
                 let key = (strap.transport.clone(), state.word().to_owned());
                 let n = by_state.get(&key).copied().unwrap_or(0);
-                metrics::gauge!(names::STRAPS, "transport" => key.0, "state" => key.1).set(n);
+                metrics::gauge!(metric::STRAPS, "transport" => key.0, "state" => key.1).set(n);
             }
         }
         let counts = self.room.take_counts();
         for (mark, n) in counts.rr {
-            match mark {
-                "accepted" | "implausible" => metrics::counter!(names::RR_RECEIVED).increment(n),
-                reason => metrics::counter!(names::RR_REJECTED, "reason" => reason).increment(n),
+            metrics::counter!(metric::RR_RECEIVED).increment(n);
+            if !mark.on_tachogram() {
+                metrics::counter!(metric::RR_REJECTED, "reason" => mark.word()).increment(n);
             }
         }
-        metrics::counter!(names::MALFORMED).increment(counts.malformed);
-        metrics::counter!(names::DUPLICATES).increment(counts.duplicates);
-        metrics::counter!(names::TRAILING_BYTES).increment(counts.trailing_bytes);
-        metrics::counter!(names::GAPS).increment(counts.gaps);
+        metrics::counter!(metric::MEASUREMENTS_MALFORMED).increment(counts.malformed);
+        metrics::counter!(metric::DUPLICATES).increment(counts.duplicates);
+        metrics::counter!(metric::TRAILING_BYTES).increment(counts.trailing_bytes);
+        metrics::counter!(metric::GAPS).increment(counts.gaps);
         self.publisher.send_if_modified(|published| {
             let mut next = Published::clone(published);
             next.straps = straps;
@@ -483,7 +483,7 @@ fn first_look(room: &Room, now_ms: i64) -> Published {
 
 fn tell(line: &PhoneLine, what: ToPhone) {
     if line.outbox.try_send(what).is_err() {
-        metrics::counter!(names::FRAMES_DROPPED).increment(1);
+        metrics::counter!(metric::FRAMES_DROPPED).increment(1);
     }
 }
 

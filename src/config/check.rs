@@ -18,6 +18,9 @@ const MINUTES_A_DAY: u32 = 24 * 60;
 /// Scores are computed on this grid, so phases begin and end on it.
 const GRID_S: u32 = 5;
 
+/// 1 January 2100.
+const LATEST_ANCHOR_MS: i64 = 4_102_444_800_000;
+
 /// The first rule that is broken.
 pub(super) fn check(config: &Config) -> Result<(), Refused> {
     let session = &config.session;
@@ -109,10 +112,10 @@ pub(super) fn check(config: &Config) -> Result<(), Refused> {
          also `info,coherence_hub::web=debug`",
     )?;
     require(
-        config.store.data_dir.is_absolute(),
+        config.store.data_dir.is_absolute() && config.store.data_dir.to_str().is_some(),
         "store.data_dir",
         config.store.data_dir.display(),
-        "an absolute path",
+        "an absolute path, in UTF-8",
     )?;
     let speed = config.test.clock_speed;
     require(
@@ -120,6 +123,13 @@ pub(super) fn check(config: &Config) -> Result<(), Refused> {
         "test.clock_speed",
         speed,
         "more than 0, at most 1000",
+    )?;
+    let anchor_ms = config.test.clock_anchor_ms.unwrap_or(0);
+    require(
+        (0..=LATEST_ANCHOR_MS).contains(&anchor_ms),
+        "test.clock_anchor_ms",
+        anchor_ms,
+        "Unix time in milliseconds, up to the year 2100",
     )
 }
 
@@ -178,7 +188,7 @@ mod tests {
     #[test]
     fn each_rule_names_the_key_it_speaks_of() {
         type Change = fn(&mut Config);
-        let cases: [(&str, Change); 15] = [
+        let cases: [(&str, Change); 16] = [
             ("session.length_min", |c| c.session.length_min = 0),
             ("session.length_min", |c| c.session.length_min = 7),
             ("session.preparation_s", |c| c.session.preparation_s = 31),
@@ -198,6 +208,9 @@ mod tests {
             ("store.data_dir", |c| c.store.data_dir = "data".into()),
             ("test.clock_speed", |c| c.test.clock_speed = 0.0),
             ("test.clock_speed", |c| c.test.clock_speed = f64::NAN),
+            ("test.clock_anchor_ms", |c| {
+                c.test.clock_anchor_ms = Some(i64::MIN)
+            }),
         ];
         for (i, (key, change)) in cases.into_iter().enumerate() {
             assert_eq!(refused(change), Some(key), "case {i}");

@@ -15,7 +15,7 @@ pub enum ConfigError {
 
     #[error("{place}: {}{problem}\n{}{}", named(key), place.shown(), hint(suggestion))]
     File {
-        place: Place,
+        place: Box<Place>,
         /// Dotted, `session.length_min`; absent where the text is no TOML at all.
         key: Option<String>,
         problem: String,

@@ -167,7 +167,7 @@ fn read_file(
 ) -> Result<Table, ConfigError> {
     let place = |offset| Place::of(path.to_owned(), text, offset);
     let error = |offset, key, problem: &str, suggestion| ConfigError::File {
-        place: place(offset),
+        place: Box::new(place(offset)),
         key,
         problem: problem.into(),
         suggestion,

@@ -1,6 +1,6 @@
 //! What can be configured, with its defaults.
 //!
-//! Here belong the keys, their meaning and their limits ([`check`](mod@check)); how the layers are
+//! Here belong the keys, their meaning and their limits (`check`); how the layers are
 //! read and laid over each other is `layers`, how a mistake is explained is `error`. Nobody else
 //! reads a configuration file or a `COHERENCE_HUB__…` variable. The same keys, documented for
 //! people, are in `systemd/hub.toml`; a test holds the two together.

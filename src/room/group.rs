@@ -21,7 +21,8 @@ pub struct Suppression {
 /// The exact figures at one grid point.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Group {
-    sum: f64,
+    /// Sum of the present scores.
+    pub sum: f64,
     pub scored: u32,
     pub low: u32,
     pub medium: u32,

@@ -37,7 +37,7 @@ use arrival::Placed;
 use group::Group;
 use heart::Heart;
 use people::People;
-use rows::{ClaimRow, GroupRow, ParticipantRow, ParticipationRow, Row, RrRow, SessionRow, StrapRow};
+use rows::{ClaimRow, GroupRow, ParticipantRow, ParticipationRow, Row, RrMark, RrRow, SessionRow, StrapRow};
 use session::SessionClock;
 use straps::Straps;
 use view::{GroupView, Phase, SessionView, SourceView, StrapView};
@@ -125,7 +125,7 @@ pub enum Note {
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     /// R-R intervals by their mark.
-    pub rr: BTreeMap<&'static str, u64>,
+    pub rr: BTreeMap<RrMark, u64>,
     pub malformed: u64,
     pub duplicates: u64,
     /// Bytes in measurements that belong to no field.
@@ -290,7 +290,7 @@ impl Room {
         let Room { hearts, clock, counts, beats, next_rr_id, .. } = self;
         if let Some(heart) = hearts.get_mut(&key) {
             for placed in placed.drain(..) {
-                *counts.rr.entry(placed.mark.word()).or_default() += 1;
+                *counts.rr.entry(placed.mark).or_default() += 1;
                 counts.gaps += u64::from(placed.gap_ms > 0.0);
                 let arrived = clock.stamp(placed.arrived_mono_ms);
                 beats.push(Row::Rr(heart.keep(*next_rr_id, key, placed, arrived)));

@@ -16,6 +16,14 @@ pub const RR_RECEIVED: &str = "coherence_rr_received_total";
 pub const RR_REJECTED: &str = "coherence_rr_rejected_total";
 /// Counter.
 pub const MEASUREMENTS_MALFORMED: &str = "coherence_measurements_malformed_total";
+/// Counter.
+pub const DUPLICATES: &str = "coherence_measurements_duplicate_total";
+/// Counter.
+pub const TRAILING_BYTES: &str = "coherence_measurement_trailing_bytes_total";
+/// Counter.
+pub const GAPS: &str = "coherence_rr_gaps_total";
+/// Counter.
+pub const GRID_SKIPPED: &str = "coherence_grid_points_skipped_total";
 /// Gauge, by `transport` and `state`.
 pub const STRAPS: &str = "coherence_straps";
 /// Gauge.
@@ -88,6 +96,22 @@ fn describe() {
         Unit::Count,
         "strap messages that are no heart rate measurement"
     );
+    describe_counter!(
+        DUPLICATES,
+        Unit::Count,
+        "strap messages that arrived twice within 20 ms; one was dropped"
+    );
+    describe_counter!(
+        TRAILING_BYTES,
+        Unit::Count,
+        "bytes in strap messages that belong to no field"
+    );
+    describe_counter!(GAPS, Unit::Count, "gaps and breaks found on arrival");
+    describe_counter!(
+        GRID_SKIPPED,
+        Unit::Count,
+        "grid points that were not scored because scoring took too long"
+    );
     describe_gauge!(STRAPS, Unit::Count, "known straps, by transport and state");
     describe_gauge!(PARTICIPANTS, Unit::Count, "people present in the room");
     describe_gauge!(PHONES, Unit::Count, "open WebSocket connections");
@@ -138,6 +162,10 @@ fn describe() {
     for name in [
         RR_RECEIVED,
         MEASUREMENTS_MALFORMED,
+        DUPLICATES,
+        TRAILING_BYTES,
+        GAPS,
+        GRID_SKIPPED,
         STORE_ROWS_DROPPED,
         STORE_COMMITS_FAILED,
         FRAMES_DROPPED,

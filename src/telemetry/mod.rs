@@ -1,7 +1,7 @@
 //! How the hub speaks about itself: a log and a set of metrics.
 //!
-//! Log: `tracing` everywhere, into the journal under systemd ([`mod@journal`]), in lines for
-//! people otherwise. Metrics: the names in [`metric`], counted where things happen, rendered for
+//! Log: `tracing` everywhere, into the journal under systemd (`journal`), in lines for
+//! people (`lines`) otherwise. Metrics: the names in [`metric`], counted where things happen, rendered for
 //! `/metrics`. Neither ever carries a participant, a name or a radio address.
 
 mod journal;
