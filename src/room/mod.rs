@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 pub use commands::Outcome;
 pub use grid::{GridJob, GridResult};
-pub use group::Suppression;
+pub use group::{Suppression, view as shown_group};
 pub use session::{ClockReading, GRID_MS, SessionPlan};
 
 use arrival::Placed;
