@@ -7,10 +7,11 @@
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use coherence_hal::replay::{self, Recording};
-use coherence_hal::script::Scripted;
+use coherence_hal::script::{Cue, Scripted, together};
 use coherence_hal::virtual_room::VirtualRoom;
 use coherence_hal::{SourceEvent, StrapId};
 use tokio::net::TcpListener;
@@ -19,8 +20,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::{self, Clock};
-use crate::config::{self, Config, Trust};
+use crate::config::{Config, Trust};
 use crate::control::{self, Answers};
+use crate::room::rows::Stamp;
 use crate::room::{ClockReading, Remembered, Room, SessionPlan, Settings, Suppression};
 use crate::room_task::{self, Parts, RoomHandle, RoomTaskError};
 use crate::store::{self, Boot, Memory, Store, StoreError};
@@ -73,7 +75,7 @@ impl AppError {
     pub fn is_permanent(&self) -> bool {
         match self {
             AppError::Recording { .. } => true,
-            AppError::Store(error) => error.is_newer_schema(),
+            AppError::Store(StoreError::NewerSchema { .. }) => true,
             _ => false,
         }
     }
@@ -131,12 +133,13 @@ async fn serve(config: Config, demo: Option<Demo>, metrics: telemetry::Prometheu
     let _lock = lock(data_dir)?;
     let boot_id = clock::boot_id();
     let reading = ClockReading { mono_ms: clock.mono_ms(), wall_ms: clock.wall_ms(), known: clock.known() };
-    let (store, memory) = store::open(&data_dir.join(store::FILE_NAME), Boot::new(&boot_id, reading))?;
+    let (store, memory) = store::open(&data_dir.join(store::FILE_NAME), boot(&boot_id, reading))?;
     tell_start(&memory, &config);
 
     let (hub_id, hub_key, pin) = (memory.hub_id, memory.hub_key, memory.pin.clone());
     let has_past = !memory.recent_rr.is_empty();
-    let mut room = Room::new(settings(&config), &boot_id, reading, remembered(memory));
+    let settings = settings(&config);
+    let mut room = Room::new(settings, &boot_id, reading, remembered(memory));
     let mut past = Vec::new();
     let mut virtual_room = None;
     if let Some(demo) = &demo {
@@ -172,6 +175,8 @@ async fn serve(config: Config, demo: Option<Demo>, metrics: telemetry::Prometheu
         metrics: metrics.clone(),
         started_mono_ms: reading.mono_ms,
         version: env!("CARGO_PKG_VERSION"),
+        suppression: settings.suppression,
+        live: Arc::default(),
     };
     let web_stop = stopped.clone();
     parts.spawn(async move { web::serve(listener, state, web_stop).await.map_err(AppError::Web) });
@@ -183,7 +188,7 @@ async fn serve(config: Config, demo: Option<Demo>, metrics: telemetry::Prometheu
     }
     if !replayed.is_empty() {
         let text = format!("Playing {} recordings.", replayed.len());
-        let script = replay::together(replayed);
+        let script = together(replayed);
         let source = Scripted::new("replay", script, clock.mono_ms(), clock.source_clock(), text);
         helpers.spawn(sources::run(source, events.clone()));
     }
@@ -263,6 +268,11 @@ fn tell_start(memory: &Memory, config: &Config) {
     }
 }
 
+fn boot(boot_id: &str, reading: ClockReading) -> Boot {
+    let ClockReading { mono_ms, wall_ms, known } = reading;
+    Boot { boot_id: boot_id.to_owned(), start: Stamp { mono_ms, wall_ms, synced: known } }
+}
+
 fn settings(config: &Config) -> Settings {
     Settings {
         plan: SessionPlan {
@@ -308,14 +318,15 @@ fn imagined(demo: &Demo, clock: &Clock, has_past: bool) -> (Scripted<VirtualRoom
     (source, past)
 }
 
-fn recordings(files: &[PathBuf]) -> Result<Vec<(StrapId, Recording)>, AppError> {
+/// Each recording as the script of one strap, named after its file.
+fn recordings(files: &[PathBuf]) -> Result<Vec<impl Iterator<Item = Cue> + Send + 'static>, AppError> {
     let read = |path: &PathBuf| {
         let fail = |why: String| AppError::Recording { path: path.clone(), why };
         let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
         let recording = Recording::parse(&text).map_err(|error| fail(error.to_string()))?;
         let name = path.file_name().map_or_else(|| "recording".into(), |name| name.to_string_lossy());
         let name = name.split('.').next().unwrap_or_default();
-        Ok((StrapId::new("replay", name), recording))
+        Ok(replay::cues(recording, StrapId::new("replay", name)))
     };
     files.iter().map(read).collect()
 }
@@ -349,14 +360,20 @@ async fn keep_house(
         tokio::time::sleep(LOOK).await;
         recorder.run_upkeep();
         let health = store.health();
-        metrics::counter!(metric::STORE_ROWS_DROPPED).absolute(health.dropped_rows);
-        metrics::counter!(metric::STORE_COMMITS_FAILED).absolute(health.failed_commits);
+        metrics::counter!(metric::STORE_ROWS_DROPPED).absolute(health.dropped);
+        metrics::histogram!(metric::STORE_COMMIT_SECONDS).record(health.last_commit);
+        metrics::counter!(metric::STORE_COMMITS_FAILED).absolute(health.failed);
         forget_in = forget_in.saturating_sub(LOOK);
-        if forget_in.is_zero() && clock.known() {
+        if forget_in.is_zero() {
             forget_in = DAY;
-            let before_ms = clock.wall_ms() - i64::from(keep_days) * 86_400_000;
-            match store.forget_old(before_ms).await {
-                Ok(forgotten) => tracing::info!(?forgotten, keep_days, "what is older than privacy.keep_days is gone"),
+            let kept_ms = i64::from(keep_days) * 86_400_000;
+            let before = Stamp {
+                mono_ms: clock.mono_ms() - kept_ms,
+                wall_ms: clock.wall_ms() - kept_ms,
+                synced: clock.known(),
+            };
+            match store.forget_old(before).await {
+                Ok(()) => tracing::info!(keep_days, "what is older than privacy.keep_days is gone"),
                 Err(error) => tracing::warn!(%error, "old rows could not be removed"),
             }
         }

@@ -201,6 +201,8 @@ fn relive(room: &mut Room, past: Vec<(&'static str, SourceEvent)>, now_ms: i64) 
         room.source_event(name, event);
     }
     room.tick(now_ms);
+    // That straps were met and beat is no news when it happened before the hub was there.
+    room.take_notes().into_iter().filter(|note| !matches!(note, Note::StrapNew { .. } | Note::StrapStreaming { .. })).for_each(log);
 }
 
 /// One thread scores all windows, so that neither phones nor straps wait for arithmetic.

@@ -36,6 +36,16 @@ pub enum Act {
     },
 }
 
+/// Several scripts as one, in the order of their times; at the same time the earlier script first.
+pub fn together<I: Iterator<Item = Cue>>(scripts: Vec<I>) -> impl Iterator<Item = Cue> {
+    let mut scripts: Vec<_> = scripts.into_iter().map(Iterator::peekable).collect();
+    std::iter::from_fn(move || {
+        let due = scripts.iter_mut().map(|script| script.peek().map(|cue| cue.at_ms));
+        let (_, soonest) = due.enumerate().filter_map(|(k, at_ms)| Some((at_ms?, k))).min()?;
+        scripts[soonest].next()
+    })
+}
+
 /// A source of straps that plays a script on the hub's clock.
 pub struct Scripted<I> {
     name: &'static str,
@@ -202,6 +212,19 @@ impl RecentRate {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn scripts_played_together_keep_the_order_of_time() {
+        let beats = |strap: &str, every_ms: i64| {
+            let strap = StrapId::new("test", strap);
+            (0..4).map(move |k| Cue { at_ms: k * every_ms, strap: strap.clone(), act: Act::Battery(1) })
+        };
+        let all: Vec<_> = together(vec![beats("a", 300), beats("b", 200)])
+            .map(|cue| (cue.at_ms, cue.strap.as_str().to_owned()))
+            .collect();
+        assert_eq!(all.len(), 8);
+        assert!(all.is_sorted());
+    }
+
     use super::*;
     use std::future::Future;
     use std::pin::pin;

@@ -3,7 +3,6 @@
 use std::cmp::Ordering;
 
 use super::command::{Command, ConsentGiven, Join, Refusal, RefusalCode, Reply};
-use super::heart::Heart;
 use super::rows::{ConsentRow, Row};
 use super::{HeartKey, ParticipantId, Presence, Room, StrapNo};
 
@@ -233,7 +232,7 @@ impl Room {
 
     /// Beats held and counted for one heart; for tests.
     #[cfg(test)]
-    pub(super) fn heart(&self, key: HeartKey) -> Option<&Heart> {
+    pub(super) fn heart(&self, key: HeartKey) -> Option<&super::heart::Heart> {
         self.hearts.get(&key)
     }
 }
