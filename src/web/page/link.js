@@ -1,0 +1,105 @@
+// The line to the hub: one WebSocket that comes back by itself, and the hub's time. No drawing here.
+
+const SILENCE_MS = 12_000;     // the hub speaks every 5 s; after this the line is dead, whatever it says
+const KEEP_SAMPLES_MS = 120_000;
+
+/** The hub's clock as seen from here: an offset, from the exchange that took the least time. */
+export class HubClock {
+  constructor(local = () => performance.now()) { this.local = local; this.samples = []; this.wall = Date.now() - local(); }
+  get known() { return this.samples.length > 0; }
+  /** Unix ms of the hub's clock; null until the hub has told it. */
+  now() {
+    return this.known ? this.local() + this.best : null;
+  }
+  /** True when this machine slept or its clock was set: what was measured before is worth nothing. */
+  slept() {
+    const wall = Date.now() - this.local();
+    const jumped = Math.abs(wall - this.wall) > 1000;
+    this.wall = wall;
+    return jumped;
+  }
+  /** Begins anew; the old offset holds until the first new answer. */
+  doubt() { this.doubtful = true; }
+  /** NTP's four stamps: ours at sending, the hub's two, ours at receiving. */
+  learn(sent, received, answered, back) {
+    const travel = (back - sent) - (answered - received);
+    if (!(travel >= 0) || travel > 5000) return;
+    if (this.doubtful) { this.samples = []; this.doubtful = false; }
+    this.samples = this.samples.filter((s) => back - s.at < KEEP_SAMPLES_MS);
+    this.samples.push({ at: back, travel, offset: ((received - sent) + (answered - back)) / 2 });
+    this.best = this.samples.reduce((a, b) => (b.travel < a.travel ? b : a)).offset;
+  }
+}
+
+/** Connects, and connects again. `onFrame(frame)` for each frame, `onState(open)` when the line opens or closes. */
+export class Link {
+  constructor(url, clock, onFrame, onState) {
+    Object.assign(this, { url, clock, onFrame, onState, tries: 0, heard: 0, lostAt: performance.now() });
+    this.open();
+    setInterval(() => this.watch(), 1000);
+    document.addEventListener('visibilitychange', () => { if (!document.hidden) this.wake(); });
+    window.addEventListener('online', () => this.wake());
+    window.addEventListener('pageshow', (event) => { if (event.persisted) this.wake(); });
+  }
+  get up() { return Boolean(this.socket) && this.socket.readyState === WebSocket.OPEN; }
+
+  open() {
+    clearTimeout(this.timer);
+    const socket = new WebSocket(this.url, 'coherence.v1');
+    this.socket = socket;
+    this.heard = performance.now();
+    socket.onopen = () => { this.tries = 0; this.lostAt = null; this.onState(true); this.syncSoon(); };
+    socket.onmessage = (event) => {
+      const back = performance.now();
+      this.heard = back;
+      let frame;
+      try { frame = JSON.parse(event.data); } catch (_) { return; }
+      if (frame.type === 'sync_response') this.clock.learn(frame.clientTime, frame.receivedAt, frame.sentAt, back);
+      this.onFrame(frame);
+    };
+    socket.onclose = () => { if (socket === this.socket) this.lost(); };
+  }
+
+  lost() {
+    this.socket = null;
+    if (this.lostAt === null) { this.lostAt = performance.now(); this.onState(false); }
+    // Doubling from half a second to ten, each time somewhere between half and one and a half of it:
+    // a room full of phones must not come back in one moment.
+    const wait = Math.min(10_000, 500 * 2 ** this.tries) * (0.5 + Math.random());
+    this.tries = Math.min(this.tries + 1, 10);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.open(), wait);
+  }
+
+  drop() {
+    const dead = this.socket;
+    this.socket = null;
+    if (dead) { dead.onclose = dead.onmessage = dead.onopen = null; dead.close(); }
+    this.lost();
+  }
+
+  /** Looked at again, or the network is back: no waiting. */
+  wake() {
+    this.clock.doubt();
+    this.tries = 0;
+    if (this.up && performance.now() - this.heard < SILENCE_MS) this.syncSoon();
+    else if (!this.socket || this.up) { this.drop(); this.open(); }
+  }
+
+  watch() {
+    if (this.clock.slept()) { this.clock.doubt(); if (this.up) this.syncSoon(); }
+    if (this.socket && performance.now() - this.heard > SILENCE_MS) this.drop();
+    if (this.up && performance.now() > this.nextSync) this.sync();
+  }
+
+  sync() {
+    this.nextSync = performance.now() + 20_000;
+    if (this.up) this.socket.send(JSON.stringify({ type: 'sync_request', clientTime: performance.now() }));
+  }
+
+  /** Several exchanges at once, so that one of them is quick. */
+  syncSoon() {
+    const socket = this.socket;
+    for (const wait of [0, 150, 400, 900, 1800]) setTimeout(() => { if (this.socket === socket) this.sync(); }, wait);
+  }
+}
