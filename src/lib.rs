@@ -3,3 +3,5 @@
 pub mod signal;
 
 pub mod room;
+
+pub mod store;

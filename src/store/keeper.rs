@@ -1,0 +1,304 @@
+//! The store's thread: takes what comes through the inbox, one thing after the other, and keeps what
+//! the disk refuses until it takes it. How rows are written and read is not decided here.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::backlog::{Backlog, HELD_ROWS_MAX};
+use super::batch::{self, Unfit, Written};
+use super::erase::Erased;
+use super::error::StoreError;
+use super::health::{Gauges, add};
+use super::moment::Moment;
+use super::open::{Opened, Synchronous, set_synchronous};
+use super::{forget, read};
+use crate::room::ParticipantId;
+use crate::room::rows::{Row, Stamp};
+
+/// Called once, on the store's thread, when the rows are on the card or will never be.
+pub(super) type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// What the thread is asked.
+pub(super) enum Message {
+    Commit(Vec<Row>),
+    /// The permit keeps these from filling the inbox; it is free again when the answer is given.
+    Durable(Vec<Row>, Done, OwnedSemaphorePermit),
+    Ask(Box<dyn FnOnce(&mut Keeper) + Send>),
+    Close(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// After a stretch of failures, this many held batches are written between two messages.
+const BATCHES_AT_A_TIME: usize = 16;
+
+/// Rows of a table that are forgotten between two messages.
+const FORGOTTEN_AT_A_TIME: usize = 10_000;
+
+/// The one owner of the database.
+pub(super) struct Keeper {
+    pub(super) conn: Connection,
+    boot_no: i64,
+    gauges: Arc<Gauges>,
+    backlog: Backlog,
+    erased: Erased,
+    failing: bool,
+    /// What was deleted may still stand in the log.
+    checkpoint_owed: bool,
+    /// It is in the database by how much wall and monotonic time differ in this boot.
+    offset_noted: bool,
+    /// The first row that did not fit was logged; the others are counted.
+    refusal_logged: bool,
+}
+
+impl Keeper {
+    pub fn new(opened: Opened, gauges: Arc<Gauges>) -> Keeper {
+        Keeper {
+            conn: opened.conn,
+            boot_no: opened.boot_no,
+            gauges,
+            backlog: Backlog::default(),
+            erased: Erased::default(),
+            failing: false,
+            checkpoint_owed: false,
+            offset_noted: false,
+            refusal_logged: false,
+        }
+    }
+
+    /// Works until it is told to close, or nobody holds a handle any more.
+    pub fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        let mut closing = None;
+        loop {
+            let message = match inbox.try_recv() {
+                Ok(message) => Some(message),
+                Err(mpsc::error::TryRecvError::Empty)
+                    if !self.failing && !self.backlog.is_empty() =>
+                {
+                    self.write_backlog(BATCHES_AT_A_TIME);
+                    continue;
+                }
+                Err(_) => inbox.blocking_recv(),
+            };
+            match message {
+                Some(Message::Commit(rows)) => self.commit(rows),
+                Some(Message::Durable(rows, done, permit)) => {
+                    let result = self.commit_durably(rows);
+                    drop(permit);
+                    done(result);
+                }
+                Some(Message::Ask(ask)) => ask(&mut self),
+                Some(Message::Close(reply)) => {
+                    // What is still in it is done first.
+                    inbox.close();
+                    closing.get_or_insert(reply);
+                }
+                None => break,
+            }
+        }
+        let ended = self.end();
+        match closing {
+            // An asker who went away has nothing to hear.
+            Some(reply) => drop(reply.send(ended)),
+            None => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "the store ended");
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, mut rows: Vec<Row>) {
+        self.leave_out_erased(&mut rows);
+        let dropped = self.backlog.push(rows, HELD_ROWS_MAX);
+        add(&self.gauges.dropped, dropped);
+        self.write_backlog(BATCHES_AT_A_TIME);
+    }
+
+    fn commit_durably(&mut self, mut rows: Vec<Row>) -> Result<(), StoreError> {
+        if self.leave_out_erased(&mut rows) {
+            return Err(StoreError::Refused(
+                "it is of somebody who was erased".to_owned(),
+            ));
+        }
+        // What it builds on goes first. Where that fails it is tried all the same: an erasure needs
+        // nothing of it.
+        self.write_backlog(usize::MAX);
+        let began = Instant::now();
+        let result = self.write_durably(&rows);
+        match &result {
+            Ok(_) => {}
+            Err(StoreError::Refused(_)) => add(&self.gauges.refused, rows.len()),
+            Err(error) => self.gauges.failed(error),
+        }
+        self.settle(result?, began);
+        Ok(())
+    }
+
+    fn write_durably(&mut self, rows: &[Row]) -> Result<Written, StoreError> {
+        set_synchronous(&self.conn, Synchronous::Full)
+            .map_err(StoreError::sql("making a commit durable"))?;
+        let written = batch::write(
+            &mut self.conn,
+            self.boot_no,
+            rows,
+            Unfit::FailsAll,
+            !self.offset_noted,
+        );
+        // If this fails, later commits are slower and as good.
+        let _ = set_synchronous(&self.conn, Synchronous::Normal);
+        written
+    }
+
+    /// Takes out what tells of the erased; true if somebody erased did something, not only their heart.
+    fn leave_out_erased(&mut self, rows: &mut Vec<Row>) -> bool {
+        let mut acted = false;
+        rows.retain(|row| {
+            let covered = self.erased.covers(row);
+            if covered {
+                acted |= !matches!(row, Row::Rr(_) | Row::Score(_));
+                self.erased.learn(row);
+            }
+            !covered
+        });
+        acted
+    }
+
+    /// Writes held batches, oldest first, each in a transaction of its own, until one fails.
+    fn write_backlog(&mut self, batches_max: usize) {
+        for _ in 0..batches_max {
+            let Some(rows) = self.backlog.front() else {
+                break;
+            };
+            let began = Instant::now();
+            let note_offset = !self.offset_noted;
+            match batch::write(
+                &mut self.conn,
+                self.boot_no,
+                rows,
+                Unfit::LeftOut,
+                note_offset,
+            ) {
+                Ok(written) => {
+                    self.backlog.pop_front();
+                    self.settle(written, began);
+                    self.note_success();
+                }
+                Err(error) => {
+                    self.note_failure(&error);
+                    break;
+                }
+            }
+        }
+        self.gauges
+            .waiting_rows
+            .store(self.backlog.rows() as u64, Ordering::Relaxed);
+        self.checkpoint_if_owed();
+    }
+
+    /// Draws the consequences of a commit.
+    fn settle(&mut self, written: Written, began: Instant) {
+        self.gauges.committed(written.rows, began.elapsed());
+        self.offset_noted |= written.noted_offset;
+        add(&self.gauges.refused, written.refused.len());
+        if let Some(why) = written.refused.first().filter(|_| !self.refusal_logged) {
+            self.refusal_logged = true;
+            tracing::warn!(
+                why,
+                "rows do not fit what is stored and are left out; from now on only counted"
+            );
+        }
+        if written.erased.is_empty() {
+            return;
+        }
+        for person in &written.erased {
+            self.erased
+                .add(person.participant, &person.at, self.boot_no, &person.worn);
+        }
+        let erased = &mut self.erased;
+        self.backlog.iter().for_each(|row| erased.learn(row));
+        self.backlog.retain(|row| !erased.covers(row));
+        self.gauges
+            .waiting_rows
+            .store(self.backlog.rows() as u64, Ordering::Relaxed);
+        self.checkpoint_owed = true;
+        self.checkpoint_if_owed();
+    }
+
+    /// Moves the log into the file and empties it, so that nothing deleted stands in it any more. A
+    /// reader elsewhere may be in the way: then with a later commit.
+    fn checkpoint_if_owed(&mut self) {
+        if self.checkpoint_owed {
+            self.checkpoint_owed = !checkpoint(&self.conn).unwrap_or(false);
+        }
+    }
+
+    fn note_success(&mut self) {
+        if std::mem::take(&mut self.failing) {
+            self.gauges.failing.store(false, Ordering::Relaxed);
+            tracing::info!(
+                waiting_rows = self.backlog.rows(),
+                "the database takes rows again"
+            );
+        }
+    }
+
+    fn note_failure(&mut self, error: &StoreError) {
+        self.gauges.failed(error);
+        if !std::mem::replace(&mut self.failing, true) {
+            self.gauges.failing.store(true, Ordering::Relaxed);
+            tracing::error!(%error, "the database takes no rows: they are held in memory and tried again");
+        }
+    }
+
+    /// All of one person; what is only held in memory is not in it.
+    pub fn participant_data(
+        &self,
+        id: ParticipantId,
+    ) -> rusqlite::Result<Option<read::ParticipantData>> {
+        read::participant_data(
+            &self.conn,
+            id,
+            Moment {
+                boot_no: self.boot_no,
+                mono_ms: i64::MAX,
+            },
+        )
+    }
+
+    /// One step of forgetting; true while there is more.
+    pub fn forget(&mut self, before: &Stamp) -> rusqlite::Result<bool> {
+        let more = forget::forget(&mut self.conn, self.boot_no, before, FORGOTTEN_AT_A_TIME)?;
+        self.checkpoint_owed |= !more;
+        self.checkpoint_if_owed();
+        Ok(more)
+    }
+
+    fn end(mut self) -> Result<(), StoreError> {
+        self.write_backlog(usize::MAX);
+        let rows = self.backlog.rows();
+        // If another process reads, the log stays beside the file: nothing is lost by that.
+        let _ = checkpoint(&self.conn);
+        self.conn
+            .close()
+            .map_err(|(_conn, source)| StoreError::Sql {
+                doing: "closing",
+                source,
+            })?;
+        if rows == 0 {
+            Ok(())
+        } else {
+            Err(StoreError::Unwritten { rows })
+        }
+    }
+}
+
+/// False if somebody else was in the way.
+fn checkpoint(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+        row.get::<_, bool>(0)
+    })
+    .map(|busy| !busy)
+}

@@ -1,0 +1,149 @@
+//! What a restarted hub must know, read once at the start.
+
+use rusqlite::{Connection, params};
+use uuid::Uuid;
+
+use super::Boot;
+use super::moment::{Appended, DISORDER_MS, Moment, first_at_or_after};
+use super::open::Opened;
+use super::read;
+use crate::room::rows::{
+    ClaimRow, GroupRow, ParticipantRow, ParticipationRow, RrRow, SessionRow, StrapRow,
+};
+use crate::room::{ParticipantId, StrapNo};
+
+/// How far back R-R is handed over, ms: the window of a score, what lies before it that the cleaner
+/// looks at, and room to spare.
+const RECENT_RR_MS: i64 = 120_000;
+
+/// What a restarted hub must know. A stamp from an earlier boot keeps its own monotonic time, which
+/// says nothing in this boot; its wall time does.
+pub struct Memory {
+    pub hub_id: Uuid,
+    /// Key of the phones' tokens.
+    pub hub_key: [u8; 32],
+    /// The facilitator's, six digits.
+    pub pin: String,
+    /// The hub had no identity before: the PIN is to be shown.
+    pub first_start: bool,
+    /// Where a damaged database was moved to; then all but the identity begins anew, and the identity
+    /// too where it could not be read any more.
+    pub set_aside: Option<String>,
+    /// The newest session, if it is of this same boot: its offset is to be used again.
+    pub session: Option<SessionRow>,
+    /// The newest session of any boot.
+    pub newest_session_id: Option<String>,
+    /// By number.
+    pub straps: Vec<StrapRow>,
+    pub participants: Vec<ParticipantRow>,
+    /// Those of the newest session.
+    pub participations: Vec<ParticipationRow>,
+    /// Those that still hold, by number.
+    pub claims: Vec<ClaimRow>,
+    /// Each participant's latest claim, whether it holds or not.
+    pub last_claims: Vec<(ParticipantId, StrapNo)>,
+    /// What arrived in the last two minutes of this boot, on the tachogram or not, in the order of ids.
+    pub recent_rr: Vec<RrRow>,
+    /// Above every id that was ever stored.
+    pub next_rr_id: i64,
+    /// Above every number that was ever stored.
+    pub next_claim_no: i64,
+    /// The group's figures of the newest session, in order of time.
+    pub group: Vec<GroupRow>,
+}
+
+/// Key and PIN never get into a log.
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memory")
+            .field("hub_id", &self.hub_id)
+            .field("newest_session_id", &self.newest_session_id)
+            .field("participants", &self.participants.len())
+            .field("recent_rr", &self.recent_rr.len())
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn read(opened: &Opened, boot: &Boot) -> rusqlite::Result<Memory> {
+    let conn = &opened.conn;
+    let newest = newest_session(conn)?;
+    let newest_session_id = newest.as_ref().map(|(_, session)| session.id.clone());
+    let (participations, group) = match &newest_session_id {
+        Some(id) => (
+            read::participations(
+                conn,
+                "WHERE s.session_id = ?1 ORDER BY joined_boot_no, joined_mono_ms, participant_no",
+                params![id],
+            )?,
+            read::group_of(conn, id)?,
+        ),
+        None => (Vec::new(), Vec::new()),
+    };
+    Ok(Memory {
+        hub_id: opened.identity.hub_id,
+        hub_key: opened.identity.hub_key,
+        pin: opened.identity.pin.clone(),
+        first_start: opened.first_start,
+        set_aside: None,
+        session: newest
+            .filter(|(boot_no, _)| *boot_no == opened.boot_no)
+            .map(|(_, session)| session),
+        newest_session_id,
+        straps: read::straps(conn)?,
+        participants: read::participants(conn, "ORDER BY participant_no", &[])?,
+        participations,
+        claims: read::claims(conn, "WHERE until_mono_ms IS NULL ORDER BY claim_no", &[])?,
+        last_claims: last_claims(conn)?,
+        recent_rr: recent_rr(conn, opened.boot_no, boot)?,
+        next_rr_id: next(
+            conn,
+            "SELECT max(high_rr_id, (SELECT coalesce(max(rr_id), 0) FROM rr)) FROM meta",
+        )?,
+        next_claim_no: next(
+            conn,
+            "SELECT max(high_claim_no, (SELECT coalesce(max(claim_no), 0) FROM claim)) FROM meta",
+        )?,
+        group,
+    })
+}
+
+/// With its boot.
+fn newest_session(conn: &Connection) -> rusqlite::Result<Option<(i64, SessionRow)>> {
+    let sql = format!(
+        "SELECT {}, boot_no FROM session ORDER BY boot_no DESC, start_mono_ms DESC LIMIT 1",
+        read::SESSION_COLUMNS
+    );
+    read::first(conn, &sql, &[], |row| {
+        Ok((row.get(7)?, read::session_row(row)?))
+    })
+}
+
+fn last_claims(conn: &Connection) -> rusqlite::Result<Vec<(ParticipantId, StrapNo)>> {
+    read::collect(
+        conn,
+        "SELECT p.participant_id, c.strap_no FROM claim c JOIN participant p USING (participant_no)
+         WHERE c.claim_no = (SELECT max(claim_no) FROM claim WHERE participant_no = p.participant_no)
+         ORDER BY c.claim_no",
+        &[],
+        |row| Ok((read::participant_id(row, 0)?, StrapNo(row.get(1)?))),
+    )
+}
+
+fn recent_rr(conn: &Connection, boot_no: i64, boot: &Boot) -> rusqlite::Result<Vec<RrRow>> {
+    let since = Moment {
+        boot_no,
+        mono_ms: boot.start.mono_ms,
+    }
+    .earlier(RECENT_RR_MS);
+    let first = first_at_or_after(conn, Appended::Rr, since.earlier(DISORDER_MS))?;
+    read::rr(
+        conn,
+        "WHERE r.rr_id >= ?1 AND r.boot_no = ?2 AND r.mono_ms >= ?3 ORDER BY r.rr_id",
+        params![first, boot_no, since.mono_ms],
+    )
+}
+
+fn next(conn: &Connection, highest: &str) -> rusqlite::Result<i64> {
+    conn.query_row(highest, [], |row| row.get::<_, i64>(0))
+        .map(|highest| highest + 1)
+}

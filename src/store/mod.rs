@@ -1,0 +1,317 @@
+//! What the hub remembers: SQLite, written by one thread. [`Store`] is the cheap handle that
+//! everybody else holds; [`open`] gives it, together with the [`Memory`] of what was.
+//!
+//! Rows go in as the room made them ([`Row`]) and come back the same. There are two ways in:
+//! [`Store::commit`] for what the live path produces (it never waits; what the disk refuses is held
+//! in memory and tried again) and [`Store::commit_then`] for what somebody waits for (on the card
+//! before it is answered; refused is refused). Both keep their order. Decisions about rooms and people
+//! do not belong here, nor does what leaves the building.
+//!
+//! - `open`: the file, its schema, the hub's identity; `memory`: what is read at the start
+//! - `keeper`: the thread; `backlog`: rows that wait; `batch`: one transaction
+//! - `write`, `read`, `erase`, `forget`: the statements; `moment`: a stretch of time in them
+
+mod backlog;
+mod batch;
+mod erase;
+mod error;
+mod forget;
+mod health;
+mod keeper;
+mod memory;
+mod moment;
+mod open;
+mod read;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+pub use self::error::StoreError;
+pub use self::health::StoreHealth;
+use self::health::{Gauges, add};
+use self::keeper::{Done, Keeper, Message};
+pub use self::memory::Memory;
+use self::open::{Identity, Opened};
+pub use self::read::{ParticipantData, SessionKept};
+use crate::room::ParticipantId;
+use crate::room::rows::{GroupRow, Row, Stamp};
+
+/// Messages that the inbox holds. Asks and durable commits may take a part each; the rest is always
+/// free for beats.
+const INBOX: usize = 256;
+const DURABLE_AT_ONCE: usize = 192;
+const ASKS_AT_ONCE: usize = 32;
+
+/// The boot of the operating system in which this process runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Boot {
+    /// As the kernel names it; any text in tests.
+    pub boot_id: String,
+    /// When this process began.
+    pub start: Stamp,
+}
+
+/// A handle of the store; clones share one thread. When the last one is dropped, the thread writes
+/// what it holds and ends.
+#[derive(Clone)]
+pub struct Store {
+    inbox: mpsc::Sender<Message>,
+    gauges: Arc<Gauges>,
+    durable: Arc<Semaphore>,
+    asks: Arc<Semaphore>,
+    /// The inbox was full and this was logged.
+    overrun: Arc<AtomicBool>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("health", &self.health())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Opens the database at `path`, making it where there is none, and starts its thread. A damaged file
+/// is set aside and told of in [`Memory::set_aside`].
+///
+/// # Errors
+/// [`StoreError::NewerSchema`] will not pass by itself; the others may.
+pub fn open(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
+    let (opened, memory) = match open_and_read(path, &boot, None) {
+        Err(damage) if damage.is_corrupt() => {
+            let (aside, identity) = open::set_aside(path, &boot, &damage)?;
+            let (opened, mut memory) = open_and_read(path, &boot, identity)?;
+            memory.set_aside = Some(aside.display().to_string());
+            (opened, memory)
+        }
+        opened => opened?,
+    };
+    let (inbox, messages) = mpsc::channel(INBOX);
+    let gauges = Arc::new(Gauges::default());
+    let keeper = Keeper::new(opened, Arc::clone(&gauges));
+    let thread = std::thread::Builder::new()
+        .name("store".to_owned())
+        .spawn(move || keeper.run(messages))
+        .map_err(StoreError::Thread)?;
+    let store = Store {
+        inbox,
+        gauges,
+        durable: Arc::new(Semaphore::new(DURABLE_AT_ONCE)),
+        asks: Arc::new(Semaphore::new(ASKS_AT_ONCE)),
+        overrun: Arc::default(),
+        thread: Arc::new(Mutex::new(Some(thread))),
+    };
+    Ok((store, memory))
+}
+
+impl Store {
+    /// Keeps rows, in one transaction; never waits. While the disk takes none they are held in memory
+    /// and tried again with the next commit; if the inbox is full they are lost and counted.
+    pub fn commit(&self, rows: Vec<Row>) {
+        if rows.is_empty() {
+            return;
+        }
+        match self.inbox.try_send(Message::Commit(rows)) {
+            Ok(()) => self.overrun.store(false, Ordering::Relaxed),
+            Err(
+                mpsc::error::TrySendError::Full(message)
+                | mpsc::error::TrySendError::Closed(message),
+            ) => {
+                let Message::Commit(rows) = message else {
+                    unreachable!("the message sent comes back")
+                };
+                add(&self.gauges.dropped, rows.len());
+                if !self.overrun.swap(true, Ordering::Relaxed) {
+                    tracing::error!(
+                        rows = rows.len(),
+                        "the store is too slow or has ended: rows are lost"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Keeps rows in one durable transaction and calls `done`, on the store's thread, when they are on
+    /// the card. All or nothing: after an error none of them is kept, now or later. So hand over what
+    /// else is pending with [`Store::commit`] first.
+    pub fn commit_then(&self, rows: Vec<Row>, done: Done) {
+        let Ok(permit) = Arc::clone(&self.durable).try_acquire_owned() else {
+            return done(Err(StoreError::Busy));
+        };
+        match self.inbox.try_send(Message::Durable(rows, done, permit)) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(Message::Durable(_, done, _))) => {
+                done(Err(StoreError::Busy))
+            }
+            Err(mpsc::error::TrySendError::Closed(Message::Durable(_, done, _))) => {
+                done(Err(StoreError::Closed))
+            }
+            Err(_) => unreachable!("the message sent comes back"),
+        }
+    }
+
+    /// A sign of life: the thread has worked off what came before and can read the database. How long
+    /// to wait for it is the caller's decision.
+    ///
+    /// # Errors
+    /// The database can't be read, or the thread has ended.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.send_ask("answering a ping", |keeper| {
+            keeper
+                .conn
+                .query_row("SELECT only_row FROM meta", [], |_| Ok(()))
+        })
+        .await
+    }
+
+    /// The newest `limit` sessions, newest first.
+    ///
+    /// # Errors
+    /// The database can't be read, or the thread has ended.
+    pub async fn sessions(&self, limit: u32) -> Result<Vec<SessionKept>, StoreError> {
+        self.ask("reading sessions", move |keeper| {
+            read::sessions(&keeper.conn, limit)
+        })
+        .await
+    }
+
+    /// One session with its group series, in order of time.
+    ///
+    /// # Errors
+    /// The database can't be read, or the thread has ended.
+    pub async fn session(
+        &self,
+        id: String,
+    ) -> Result<Option<(SessionKept, Vec<GroupRow>)>, StoreError> {
+        self.ask("reading a session", move |keeper| {
+            read::session(&keeper.conn, &id)
+        })
+        .await
+    }
+
+    /// All that is stored of one person.
+    ///
+    /// # Errors
+    /// The database can't be read, or the thread has ended.
+    pub async fn participant_data(
+        &self,
+        id: ParticipantId,
+    ) -> Result<Option<ParticipantData>, StoreError> {
+        self.ask("reading a person's data", move |keeper| {
+            keeper.participant_data(id)
+        })
+        .await
+    }
+
+    /// Deletes R-R and scores from before `before`, and participants who have not been here since.
+    /// `before` is the present moment less `privacy.keep_days` on both its clocks (its monotonic time
+    /// may be negative), `synced` as at present. Sessions and the group's figures stay. Works in small
+    /// steps, so that beats are written in between.
+    ///
+    /// # Errors
+    /// The database can't be written, or the thread has ended; what is left goes the next time.
+    pub async fn forget_old(&self, before: Stamp) -> Result<(), StoreError> {
+        while self
+            .ask("forgetting", move |keeper| keeper.forget(&before))
+            .await?
+        {}
+        Ok(())
+    }
+
+    /// How it is doing; asks nobody.
+    pub fn health(&self) -> StoreHealth {
+        self.gauges
+            .picture(self.inbox.max_capacity() - self.inbox.capacity())
+    }
+
+    /// Rows lost so far.
+    pub fn dropped_rows(&self) -> u64 {
+        self.gauges.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the thread has ended: unless it was closed, the process can't go on.
+    pub async fn ended(&self) {
+        self.inbox.closed().await;
+    }
+
+    /// Does what is in the inbox, writes what is held, and ends the thread; the other handles are then
+    /// closed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unwritten`] if the disk still took no rows; [`StoreError::Closed`] the second time.
+    pub async fn close(self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox
+            .send(Message::Close(reply))
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        let ended = answer.await.map_err(|_| StoreError::Closed)?;
+        // It has answered as the last thing it does: joining takes no time.
+        let thread = self.thread.lock().unwrap_or_else(|e| e.into_inner()).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            return Err(StoreError::Closed);
+        }
+        ended
+    }
+
+    /// An ask among others; so many at a time that beats find room in the inbox.
+    async fn ask<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        what: impl FnOnce(&mut Keeper) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let permit = Arc::clone(&self.asks)
+            .acquire_owned()
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        self.send_ask(doing, move |keeper| {
+            let _permit = permit; // taken along: an asker may go away, the message stays
+            what(keeper)
+        })
+        .await
+    }
+
+    async fn send_ask<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        what: impl FnOnce(&mut Keeper) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let ask = Box::new(move |keeper: &mut Keeper| {
+            // Nobody waits any more: not worth the work.
+            if !reply.is_closed() {
+                drop(reply.send(what(keeper)));
+            }
+        });
+        self.inbox
+            .send(Message::Ask(ask))
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        answer
+            .await
+            .map_err(|_| StoreError::Closed)?
+            .map_err(StoreError::sql(doing))
+    }
+}
+
+fn open_and_read(
+    path: &Path,
+    boot: &Boot,
+    identity: Option<Identity>,
+) -> Result<(Opened, Memory), StoreError> {
+    let opened = open::open(path, boot, identity)?;
+    let memory = memory::read(&opened, boot).map_err(StoreError::sql("reading what was"))?;
+    Ok((opened, memory))
+}

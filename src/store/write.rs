@@ -1,0 +1,375 @@
+//! How each row is laid down in its table. Every statement stands for itself and may be repeated;
+//! transactions, retries and erasure are others' business.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::erase;
+use super::moment::Moment;
+use crate::room::rows::{
+    ClaimRow, ConsentRow, GroupRow, ParticipantRow, ParticipationRow, Row, RrRow, ScoreRow,
+    SessionRow, Stamp, StrapRow,
+};
+use crate::room::{HeartKey, ParticipantId, StrapNo};
+
+/// For an upsert: replaces a stamp, but leaves its boot alone where the stamp is the old one. A row
+/// that was read back after a reboot and is written again must not move into the present boot.
+macro_rules! restamp {
+    ($name:literal) => {
+        concat!(
+            $name,
+            "_boot_no = CASE WHEN (",
+            $name,
+            "_mono_ms, ",
+            $name,
+            "_wall_ms) IS (excluded.",
+            $name,
+            "_mono_ms, excluded.",
+            $name,
+            "_wall_ms) THEN ",
+            $name,
+            "_boot_no ELSE excluded.",
+            $name,
+            "_boot_no END, ",
+            $name,
+            "_mono_ms = excluded.",
+            $name,
+            "_mono_ms, ",
+            $name,
+            "_wall_ms = excluded.",
+            $name,
+            "_wall_ms, ",
+            $name,
+            "_wall_synced = excluded.",
+            $name,
+            "_wall_synced"
+        )
+    };
+}
+
+/// Lays rows down for one boot, inside whatever transaction is open.
+pub(super) struct Pen<'a> {
+    pub conn: &'a Connection,
+    pub boot_no: i64,
+}
+
+impl Pen<'_> {
+    /// Writes one row. An erasure's moment of effect is its own stamp.
+    pub fn write(&self, row: &Row) -> rusqlite::Result<()> {
+        match row {
+            Row::Session(row) => self.session(row),
+            Row::Strap(row) => self.strap(row),
+            Row::Participant(row) => self.participant(row),
+            Row::Participation(row) => self.participation(row),
+            Row::Claim(row) => self.claim(row),
+            Row::Consent(row) => self.consent(row),
+            Row::Rr(row) => self.rr(row),
+            Row::Score(row) => self.score(row),
+            Row::Group(row) => self.group(row),
+            Row::Erase { participant, at } => {
+                let until = Moment {
+                    boot_no: self.boot_no,
+                    mono_ms: at.mono_ms,
+                };
+                if erase::delete(self.conn, *participant, until)? {
+                    erase::write_receipt(self.conn, self.boot_no, at)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn execute(&self, sql: &str, params: &[&dyn rusqlite::ToSql]) -> rusqlite::Result<()> {
+        self.conn
+            .prepare_cached(sql)?
+            .execute(params)
+            .map(|_changed| ())
+    }
+
+    fn session(&self, row: &SessionRow) -> rusqlite::Result<()> {
+        self.execute(
+            "INSERT INTO session (session_id, boot_no, start_mono_ms, end_mono_ms, start_wall_ms, end_wall_ms, offset_ms, wall_synced)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (session_id) DO UPDATE SET
+                 boot_no = excluded.boot_no, start_mono_ms = excluded.start_mono_ms,
+                 end_mono_ms = excluded.end_mono_ms, start_wall_ms = excluded.start_wall_ms,
+                 end_wall_ms = excluded.end_wall_ms, offset_ms = excluded.offset_ms,
+                 wall_synced = excluded.wall_synced",
+            params![
+                row.id,
+                self.boot_no,
+                row.start_mono_ms,
+                row.end_mono_ms,
+                row.starts_at_ms,
+                row.ends_at_ms,
+                row.offset_ms,
+                row.synced
+            ],
+        )
+    }
+
+    fn strap(&self, row: &StrapRow) -> rusqlite::Result<()> {
+        // first_seen stays what it was at first.
+        self.execute(
+            "INSERT INTO strap (strap_no, identity, label, name, first_seen_boot_no, first_seen_mono_ms, first_seen_wall_ms, first_seen_wall_synced)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (strap_no) DO UPDATE SET
+                 identity = excluded.identity, label = excluded.label, name = excluded.name",
+            params![
+                row.no.0,
+                row.identity,
+                row.label,
+                row.name,
+                self.boot_no,
+                row.first_seen.mono_ms,
+                row.first_seen.wall_ms,
+                row.first_seen.synced
+            ],
+        )
+    }
+
+    fn participant(&self, row: &ParticipantRow) -> rusqlite::Result<()> {
+        // since stays what it was at first.
+        self.execute(
+            "INSERT INTO participant (participant_id, name, intention, since_boot_no, since_mono_ms, since_wall_ms, since_wall_synced)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (participant_id) DO UPDATE SET
+                 name = excluded.name, intention = excluded.intention",
+            params![
+                row.id.to_string(),
+                row.name,
+                row.intention,
+                self.boot_no,
+                row.since.mono_ms,
+                row.since.wall_ms,
+                row.since.synced
+            ],
+        )
+    }
+
+    fn participation(&self, row: &ParticipationRow) -> rusqlite::Result<()> {
+        let left = self.open_end(row.left);
+        self.execute(
+            concat!(
+                "INSERT INTO participation (session_no, participant_no,
+                     joined_boot_no, joined_mono_ms, joined_wall_ms, joined_wall_synced,
+                     left_boot_no, left_mono_ms, left_wall_ms, left_wall_synced)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                 ON CONFLICT (session_no, participant_no) DO UPDATE SET ",
+                restamp!("joined"),
+                ", ",
+                restamp!("left")
+            ),
+            params![
+                session_no(self.conn, &row.session_id)?,
+                participant_no(self.conn, row.participant)?,
+                self.boot_no,
+                row.joined.mono_ms,
+                row.joined.wall_ms,
+                row.joined.synced,
+                left.boot_no,
+                left.mono_ms,
+                left.wall_ms,
+                left.synced
+            ],
+        )
+    }
+
+    fn claim(&self, row: &ClaimRow) -> rusqlite::Result<()> {
+        let until = self.open_end(row.until);
+        self.execute(
+            concat!(
+                "INSERT INTO claim (claim_no, participant_no, strap_no,
+                     from_boot_no, from_mono_ms, from_wall_ms, from_wall_synced,
+                     until_boot_no, until_mono_ms, until_wall_ms, until_wall_synced)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                 ON CONFLICT (claim_no) DO UPDATE SET
+                     participant_no = excluded.participant_no, strap_no = excluded.strap_no, ",
+                restamp!("from"),
+                ", ",
+                restamp!("until")
+            ),
+            params![
+                row.no,
+                participant_no(self.conn, row.participant)?,
+                row.strap.0,
+                self.boot_no,
+                row.from.mono_ms,
+                row.from.wall_ms,
+                row.from.synced,
+                until.boot_no,
+                until.mono_ms,
+                until.wall_ms,
+                until.synced
+            ],
+        )
+    }
+
+    fn consent(&self, row: &ConsentRow) -> rusqlite::Result<()> {
+        self.execute(
+            "INSERT INTO consent (participant_no, scope, granted, text_version, boot_no, mono_ms, wall_ms, wall_synced)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                participant_no(self.conn, row.participant)?,
+                row.scope,
+                row.granted,
+                row.text_version,
+                self.boot_no,
+                row.at.mono_ms,
+                row.at.wall_ms,
+                row.at.synced
+            ],
+        )
+    }
+
+    fn rr(&self, row: &RrRow) -> rusqlite::Result<()> {
+        let (strap_no, phone_no) = heart_columns(self.conn, row.heart)?;
+        // No upsert: a second row of the same id is a fault of the asker, refused and counted.
+        self.execute(
+            "INSERT INTO rr (rr_id, strap_no, phone_no, rr_ms, gap_ms, mark, beat_mono_ms, boot_no, mono_ms, wall_ms, wall_synced)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            params![
+                row.id,
+                strap_no,
+                phone_no,
+                row.rr_ms,
+                row.gap_ms,
+                row.mark.word(),
+                row.beat_mono_ms,
+                self.boot_no,
+                row.arrived.mono_ms,
+                row.arrived.wall_ms,
+                row.arrived.synced
+            ],
+        )
+    }
+
+    fn score(&self, row: &ScoreRow) -> rusqlite::Result<()> {
+        let (strap_no, phone_no) = heart_columns(self.conn, row.heart)?;
+        let wearer = row
+            .participant
+            .map(|id| participant_no(self.conn, id))
+            .transpose()?;
+        self.execute(
+            "INSERT INTO score (session_no, strap_no, phone_no, participant_no, score, level, reason, status,
+                 last_rr_id, beats, coverage, artefact_pct, age_ms, peak_hz, mean_hr_bpm, sdnn_ms, rmssd_ms,
+                 pnn50_pct, lf_ms2, hf_ms2, lf_hf, total_ms2, algorithm, boot_no, mono_ms, wall_ms, wall_synced)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+                 ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)",
+            params![
+                session_no(self.conn, &row.session_id)?,
+                strap_no,
+                phone_no,
+                wearer,
+                row.score,
+                row.level,
+                row.reason,
+                row.status,
+                row.last_rr,
+                row.beats,
+                row.coverage,
+                row.artefact_pct,
+                row.age_ms,
+                row.peak_hz,
+                row.mean_hr_bpm,
+                row.sdnn_ms,
+                row.rmssd_ms,
+                row.pnn50_pct,
+                row.lf_ms2,
+                row.hf_ms2,
+                row.lf_hf,
+                row.total_ms2,
+                row.algorithm,
+                self.boot_no,
+                row.at.mono_ms,
+                row.at.wall_ms,
+                row.at.synced
+            ],
+        )
+    }
+
+    fn group(&self, row: &GroupRow) -> rusqlite::Result<()> {
+        self.execute(
+            "INSERT OR REPLACE INTO group_score (session_no, boot_no, mono_ms, wall_ms, wall_synced,
+                 average, low, medium, high, participants, scored, hearts, suppressed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            params![
+                session_no(self.conn, &row.session_id)?,
+                self.boot_no,
+                row.at.mono_ms,
+                row.at.wall_ms,
+                row.at.synced,
+                row.average,
+                row.low,
+                row.medium,
+                row.high,
+                row.participants,
+                row.scored,
+                row.hearts,
+                row.suppressed
+            ],
+        )
+    }
+
+    fn open_end(&self, stamp: Option<Stamp>) -> OpenEnd {
+        OpenEnd {
+            boot_no: stamp.map(|_| self.boot_no),
+            mono_ms: stamp.map(|s| s.mono_ms),
+            wall_ms: stamp.map(|s| s.wall_ms),
+            synced: stamp.map(|s| s.synced),
+        }
+    }
+}
+
+/// The columns of a stamp that may still be to come.
+struct OpenEnd {
+    boot_no: Option<i64>,
+    mono_ms: Option<i64>,
+    wall_ms: Option<i64>,
+    synced: Option<bool>,
+}
+
+fn session_no(conn: &Connection, id: &str) -> rusqlite::Result<i64> {
+    conn.prepare_cached("SELECT session_no FROM session WHERE session_id = ?1")?
+        .query_row([id], |row| row.get(0))
+}
+
+/// The number of a participant inside the file; `QueryReturnedNoRows` when there is none (any more).
+fn participant_no(conn: &Connection, id: ParticipantId) -> rusqlite::Result<i64> {
+    known_participant_no(conn, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
+}
+
+pub(super) fn known_participant_no(
+    conn: &Connection,
+    id: ParticipantId,
+) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached("SELECT participant_no FROM participant WHERE participant_id = ?1")?
+        .query_row([id.to_string()], |row| row.get(0))
+        .optional()
+}
+
+/// `strap_no` and `phone_no` of a heart: exactly one of them is filled.
+fn heart_columns(
+    conn: &Connection,
+    heart: HeartKey,
+) -> rusqlite::Result<(Option<u32>, Option<i64>)> {
+    Ok(match heart {
+        HeartKey::Strap(StrapNo(no)) => (Some(no), None),
+        HeartKey::Phone(id) => (None, Some(participant_no(conn, id)?)),
+    })
+}
+
+/// The stamp of a row that follows the present clock; what was read back from before has none.
+pub(super) fn present_stamp(row: &Row) -> Option<Stamp> {
+    match row {
+        Row::Rr(row) => Some(row.arrived),
+        Row::Score(row) => Some(row.at),
+        Row::Group(row) => Some(row.at),
+        Row::Consent(row) => Some(row.at),
+        Row::Erase { at, .. } => Some(*at),
+        Row::Session(_)
+        | Row::Strap(_)
+        | Row::Participant(_)
+        | Row::Participation(_)
+        | Row::Claim(_) => None,
+    }
+}
