@@ -1,7 +1,49 @@
 //! coherence-hub: hears the hearts of a room, scores their coherence and shows it live.
+//!
+//! This page is the map. The order of the modules is the law of imports: a module names only
+//! modules above it, and `sources`, `control` and `web` never name each other. `ARCHITECTURE.md`
+//! follows one heartbeat and one command through the files.
+//!
+//! | module | what belongs there |
+//! |---|---|
+//! | [`config`] | the configuration: layers, limits, complaints with line and suggestion |
+//! | [`clock`] | the monotonic and the wall clock, and waiting on them |
+//! | [`telemetry`] | the log (journal or terminal) and the metrics |
+//! | [`systemd`] | readiness, watchdog |
+//! | [`signal`] | PURE: R-R intervals in, coherence score and heart-rate variability out |
+//! | [`room`] | PURE: the session clock, people, straps, claims, the group; what may be seen |
+//! | [`store`] | SQLite: one thread owns the connection |
+//! | [`room_task`] | the one task that owns the room |
+//! | [`sources`] | runs every source of straps |
+//! | [`control`] | the Unix socket through which the command line asks a running hub |
+//! | [`web`] | WebSocket, REST, OpenAPI and the page |
+//! | [`app`] | WIRING: the only file that sees everything |
+//! | [`cli`] | the subcommands |
+//!
+//! Bytes and radios live in the leaf crate [`coherence_hal`].
+
+pub mod config;
+
+pub mod clock;
+
+pub mod telemetry;
+
+pub mod systemd;
 
 pub mod signal;
 
 pub mod room;
 
 pub mod store;
+
+pub mod room_task;
+
+pub mod sources;
+
+pub mod control;
+
+pub mod web;
+
+pub mod app;
+
+pub mod cli;

@@ -1,13 +1,46 @@
 //! The room's rules, pure: who is here, whose heart is whose, what the session clock says, what may
 //! be seen. Every method takes the time; nothing here waits, reads a clock or touches a disk.
+//!
+//! ```text
+//!  source_event ─▶ arrival ─▶ heart ─┐                        ┌▶ group ─▶ view
+//!                                    ├─ grid_job ─▶ compute ─▶│ finish_grid
+//!  apply(command) ─▶ people, straps ─┘   (another thread)     └▶ rows ─▶ store
+//! ```
+//!
+//! What is to be kept collects as rows ([`Room::take_rows`]), what is to be logged as notes, what is
+//! to be counted as counts; the task around the room takes them and acts.
 
+mod arrival;
 pub mod command;
+mod commands;
+mod grid;
+mod group;
+mod heart;
+mod people;
 pub mod rows;
+mod session;
+mod straps;
 pub mod view;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use coherence_hal::{Link, SourceEvent, SourceState, StrapEvent, StrapNews};
 use uuid::Uuid;
+
+pub use commands::Outcome;
+pub use grid::{GridJob, GridResult};
+pub use group::{Suppression, view as shown_group};
+pub use session::{ClockReading, GRID_MS, SessionPlan};
+
+use arrival::Placed;
+use group::Group;
+use heart::Heart;
+use people::People;
+use rows::{ClaimRow, GroupRow, ParticipantRow, ParticipationRow, Row, RrMark, RrRow, SessionRow, StrapRow};
+use session::SessionClock;
+use straps::Straps;
+use view::{GroupView, Phase, SessionView, SourceView, StrapView};
 
 /// A person in the room: random (version 4), so that it says nothing about when it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,3 +62,403 @@ pub enum HeartKey {
     Strap(StrapNo),
     Phone(ParticipantId),
 }
+
+/// The room's own settings, from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub plan: SessionPlan,
+    pub suppression: Suppression,
+    /// People present at most.
+    pub max_participants: u32,
+}
+
+/// What a restarted hub remembers, as the store found it.
+#[derive(Clone, Debug, Default)]
+pub struct Remembered {
+    /// The newest session of this boot.
+    pub session: Option<SessionRow>,
+    pub straps: Vec<StrapRow>,
+    pub participants: Vec<ParticipantRow>,
+    /// Those of the newest session.
+    pub participations: Vec<ParticipationRow>,
+    /// Open claims.
+    pub claims: Vec<ClaimRow>,
+    /// Each participant's latest strap.
+    pub last_claims: Vec<(ParticipantId, StrapNo)>,
+    /// The last two minutes of this boot, in order of arrival.
+    pub recent_rr: Vec<RrRow>,
+    pub next_rr_id: i64,
+    pub next_claim_no: i64,
+    /// Group series of the newest session.
+    pub group: Vec<GroupRow>,
+}
+
+/// What changed for everybody since the changes were last taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// A phase or a session began, or a session's end moved.
+    pub session: bool,
+    pub people: Option<Presence>,
+    /// A grid point was scored.
+    pub group: bool,
+}
+
+/// Who is present changed: somebody came or went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    Joined,
+    Left,
+}
+
+/// Something worth a line in the log: a change, never a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    SessionBegan { id: String },
+    StrapNew { label: String },
+    StrapStreaming { label: String },
+    StrapSilent { label: String, why: String },
+    StrapBatteryLow { label: String, percent: u8 },
+    SourceChanged { name: &'static str, state: SourceState },
+}
+
+/// What came in since the counts were last taken.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// R-R intervals by their mark.
+    pub rr: BTreeMap<RrMark, u64>,
+    pub malformed: u64,
+    pub duplicates: u64,
+    /// Bytes in measurements that belong to no field.
+    pub trailing_bytes: u64,
+    pub gaps: u64,
+}
+
+/// The room.
+pub struct Room {
+    settings: Settings,
+    clock: SessionClock,
+    straps: Straps,
+    hearts: BTreeMap<HeartKey, Heart>,
+    people: People,
+    sources: Vec<SourceView>,
+    next_rr_id: i64,
+    /// The newest grid point of this session.
+    group: Option<(Group, GroupRow)>,
+    /// The highest shown average so far in this session, exact.
+    peak: Option<f64>,
+    last_phase: Phase,
+    /// The session that ended last, as it is seen afterwards.
+    ended: Option<SessionView>,
+    changes: Changes,
+    /// Facts to commit at once.
+    facts: Vec<Row>,
+    /// Beats and scores, committed at the grid point.
+    beats: Vec<Row>,
+    notes: Vec<Note>,
+    counts: Counts,
+    /// Scratch for placed intervals.
+    placed: Vec<Placed>,
+}
+
+impl Room {
+    /// The room as it was left, at the time that the clocks say.
+    pub fn new(settings: Settings, boot_id: &str, reading: ClockReading, past: Remembered) -> Self {
+        let clock = SessionClock::new(settings.plan, boot_id, reading, past.session);
+        let now = clock.stamp(reading.mono_ms);
+        let session_id = &clock.session().id;
+        let same = |row: &&GroupRow| row.session_id == *session_id && !row.suppressed;
+        let peak = past.group.iter().filter(same).filter_map(|row| row.average).reduce(f64::max);
+        let mut hearts: BTreeMap<HeartKey, Vec<RrRow>> = BTreeMap::new();
+        for row in past.recent_rr {
+            hearts.entry(row.heart).or_default().push(row);
+        }
+        let hearts = hearts
+            .into_iter()
+            .map(|(key, rows)| {
+                let mut heart = Heart::default();
+                heart.resume(&rows);
+                (key, heart)
+            })
+            .collect();
+        let people = People::remembered(
+            past.participants,
+            past.participations,
+            past.claims,
+            past.last_claims,
+            past.next_claim_no,
+            now,
+        );
+        let mut room = Room {
+            settings,
+            last_phase: clock.phase(reading.mono_ms).0,
+            clock,
+            straps: Straps::remembered(past.straps),
+            hearts,
+            people,
+            sources: Vec::new(),
+            next_rr_id: past.next_rr_id,
+            group: None,
+            peak,
+            ended: None,
+            changes: Changes::default(),
+            facts: Vec::new(),
+            beats: Vec::new(),
+            notes: Vec::new(),
+            counts: Counts::default(),
+            placed: Vec::new(),
+        };
+        room.session_begins(reading.mono_ms);
+        room
+    }
+
+    /// Takes note of what the clocks say; call it about once a second.
+    pub fn observe_clock(&mut self, reading: ClockReading) {
+        if self.clock.observe(reading) {
+            self.facts.push(Row::Session(self.clock.session().clone()));
+            self.changes.session = true;
+        }
+    }
+
+    /// Names a source of straps, so that it is shown before it has spoken.
+    pub fn expect_source(&mut self, name: &'static str) {
+        let text = "Starting.".to_owned();
+        self.sources.push(SourceView { name, up: false, code: "starting", text });
+    }
+
+    /// What a source of straps says.
+    pub fn source_event(&mut self, name: &'static str, event: SourceEvent) {
+        match event {
+            SourceEvent::State(state) => {
+                let view = SourceView { name, up: state.up, code: state.code, text: state.text.clone() };
+                let seat = self.sources.iter_mut().find(|source| source.name == name);
+                match seat {
+                    Some(seat) if *seat == view => return,
+                    Some(seat) => *seat = view,
+                    None => self.sources.push(view),
+                }
+                self.notes.push(Note::SourceChanged { name, state });
+            }
+            SourceEvent::Strap(event) => self.strap_event(event),
+        }
+    }
+
+    fn strap_event(&mut self, event: StrapEvent) {
+        let at_ms = event.at_ms;
+        let (strap, new) = self.straps.meet(&event.strap, self.clock.stamp(at_ms));
+        let no = strap.row.no;
+        if new {
+            self.facts.push(Row::Strap(strap.row.clone()));
+            self.notes.push(Note::StrapNew { label: strap.row.label.clone() });
+        }
+        let key = HeartKey::Strap(no);
+        match event.news {
+            StrapNews::Seen { name, rssi_dbm } => {
+                strap.rssi_dbm = rssi_dbm.or(strap.rssi_dbm);
+                if name.is_some() && name != strap.row.name {
+                    strap.row.name = name;
+                    self.facts.push(Row::Strap(strap.row.clone()));
+                }
+            }
+            StrapNews::Link(link) => {
+                if matches!(link, Link::Down { .. })
+                    && let Some(heart) = self.hearts.get_mut(&key)
+                {
+                    heart.link_down();
+                }
+                strap.link = Some(link);
+            }
+            StrapNews::Battery(percent) => {
+                if percent < 15 && strap.battery_pct.is_none_or(|before| before >= 15) {
+                    self.notes.push(Note::StrapBatteryLow { label: strap.row.label.clone(), percent });
+                }
+                strap.battery_pct = Some(percent);
+            }
+            StrapNews::Malformed(_) => self.counts.malformed += 1,
+            StrapNews::Duplicate => self.counts.duplicates += 1,
+            StrapNews::Measurement(measurement) => {
+                strap.link = Some(Link::Up);
+                self.counts.trailing_bytes += measurement.trailing_bytes as u64;
+                let mut placed = std::mem::take(&mut self.placed);
+                self.hearts.entry(key).or_default().measurement(at_ms, &measurement, &mut placed);
+                self.keep(key, placed);
+            }
+        }
+    }
+
+    /// Keeps what has found its place, and hands the scratch back.
+    fn keep(&mut self, key: HeartKey, mut placed: Vec<Placed>) {
+        let Room { hearts, clock, counts, beats, next_rr_id, .. } = self;
+        if let Some(heart) = hearts.get_mut(&key) {
+            for placed in placed.drain(..) {
+                *counts.rr.entry(placed.mark).or_default() += 1;
+                counts.gaps += u64::from(placed.gap_ms > 0.0);
+                let arrived = clock.stamp(placed.arrived_mono_ms);
+                beats.push(Row::Rr(heart.keep(*next_rr_id, key, placed, arrived)));
+                *next_rr_id += 1;
+            }
+        }
+        self.placed = placed;
+    }
+
+    /// What time alone brings: held values, phases, sessions, absences.
+    pub fn tick(&mut self, now_ms: i64) {
+        let due: Vec<HeartKey> = self
+            .hearts
+            .iter()
+            .filter(|(_, heart)| heart.settles_at().is_some_and(|at| at <= now_ms))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in due {
+            let mut placed = std::mem::take(&mut self.placed);
+            if let Some(heart) = self.hearts.get_mut(&key) {
+                heart.settle(now_ms, &mut placed);
+            }
+            self.keep(key, placed);
+        }
+        let ending = self.session_view(now_ms);
+        if self.clock.roll(now_ms).is_some() {
+            self.ended = Some(SessionView { phase: Phase::Complete, phase_ends_at: ending.ends_at, ..ending });
+            self.group = None;
+            self.peak = None;
+            self.session_begins(now_ms);
+            self.changes.session = true;
+        }
+        let phase = self.clock.phase(now_ms).0;
+        if phase != self.last_phase {
+            self.last_phase = phase;
+            self.changes.session = true;
+        }
+        if self.people.note_absent(now_ms, &mut self.facts) {
+            self.changes.people = Some(Presence::Left);
+        }
+        self.note_straps(now_ms);
+    }
+
+    fn session_begins(&mut self, now_ms: i64) {
+        let session = self.clock.session().clone();
+        self.notes.push(Note::SessionBegan { id: session.id.clone() });
+        self.facts.push(Row::Session(session.clone()));
+        self.people.carry_over(&session.id, self.clock.stamp(now_ms), &mut self.facts);
+    }
+
+    /// Notes the straps whose beats began or stopped flowing.
+    fn note_straps(&mut self, now_ms: i64) {
+        for no in self.straps.numbers() {
+            let heart = self.hearts.get(&HeartKey::Strap(no));
+            let streaming = heart.is_some_and(|heart| !heart.silent(now_ms));
+            let Some(strap) = self.straps.get_mut(no) else { continue };
+            if streaming == strap.streaming {
+                continue;
+            }
+            strap.streaming = streaming;
+            let label = strap.row.label.clone();
+            self.notes.push(if streaming {
+                Note::StrapStreaming { label }
+            } else {
+                let why = match &strap.link {
+                    Some(Link::Down { why }) => why.clone(),
+                    _ if heart.is_some_and(Heart::off_body) => "it has no skin contact".to_owned(),
+                    _ => "no beat for 6 s".to_owned(),
+                };
+                Note::StrapSilent { label, why }
+            });
+        }
+    }
+
+    /// When [`Room::tick`] has something to do that can be told in advance, if nothing happens before.
+    pub fn next_deadline(&self, now_ms: i64) -> i64 {
+        let phase_end = self.clock.phase(now_ms).1;
+        let settle = self.hearts.values().filter_map(Heart::settles_at).min().unwrap_or(i64::MAX);
+        phase_end.min(settle).min(now_ms + 1_000)
+    }
+
+    /// Hub time (Unix ms) minus monotonic time.
+    pub fn offset_ms(&self) -> i64 {
+        self.clock.session().offset_ms
+    }
+
+    pub fn clock_synced(&self) -> bool {
+        self.clock.session().synced
+    }
+
+    /// The first grid point after a moment.
+    pub fn next_grid(&self, mono_ms: i64) -> i64 {
+        self.clock.next_grid(mono_ms)
+    }
+
+    /// The last grid point of this session at or before a moment, if there has been one.
+    pub fn last_grid(&self, mono_ms: i64) -> Option<i64> {
+        Some(self.clock.last_grid(mono_ms)).filter(|at| *at >= self.clock.session().start_mono_ms)
+    }
+
+    pub fn session_view(&self, now_ms: i64) -> SessionView {
+        let session = self.clock.session();
+        let (phase, phase_end) = self.clock.phase(now_ms);
+        SessionView {
+            id: session.id.clone(),
+            starts_at: session.starts_at_ms,
+            ends_at: session.ends_at_ms,
+            phase,
+            phase_ends_at: self.clock.hub_time_ms(phase_end),
+            participants: self.people.present(),
+            scored: self.group.as_ref().map_or(0, |(group, _)| group.scored),
+        }
+    }
+
+    /// The session that ended last in this run of the hub, complete.
+    pub fn ended_view(&self) -> Option<SessionView> {
+        self.ended.clone()
+    }
+
+    /// The group at the newest grid point; with no figures before the session's first.
+    pub fn group_view(&self, now_ms: i64) -> GroupView {
+        match &self.group {
+            Some((_, row)) => group::view(row, self.peak, self.settings.suppression),
+            None => {
+                let at = self.clock.stamp(self.clock.last_grid(now_ms));
+                let none = Group { suppressed: true, ..Group::default() };
+                let row = none.row(&self.clock.session().id, at, self.people.present());
+                group::view(&row, None, self.settings.suppression)
+            }
+        }
+    }
+
+    pub fn strap_views(&self, now_ms: i64) -> Vec<StrapView> {
+        let view = |strap: &straps::Strap| {
+            let heart = self.hearts.get(&HeartKey::Strap(strap.row.no));
+            strap.view(heart, self.people.wearer(strap.row.no).is_some(), now_ms)
+        };
+        self.straps.iter().map(view).collect()
+    }
+
+    pub fn source_views(&self) -> Vec<SourceView> {
+        self.sources.clone()
+    }
+
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Facts to commit at once.
+    pub fn take_facts(&mut self) -> Vec<Row> {
+        std::mem::take(&mut self.facts)
+    }
+
+    /// Everything that is to be kept, for the commit of a grid point.
+    pub fn take_rows(&mut self) -> Vec<Row> {
+        let mut rows = self.take_facts();
+        rows.append(&mut self.beats);
+        rows
+    }
+
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
+    }
+
+    pub fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
+    }
+}
+
+#[cfg(test)]
+mod tests;

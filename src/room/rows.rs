@@ -18,6 +18,8 @@ pub struct Stamp {
 }
 
 /// One fact to keep.
+// A row lives for a moment, in a list that is mostly scores and R-R: boxing would cost more.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Row {
     Session(SessionRow),
@@ -31,7 +33,10 @@ pub enum Row {
     Group(GroupRow),
     /// Everything about this participant goes: name, participations, claims, scores, consents, and
     /// the R-R of a strap inside this participant's claims. Group figures stay.
-    Erase { participant: ParticipantId, at: Stamp },
+    Erase {
+        participant: ParticipantId,
+        at: Stamp,
+    },
 }
 
 /// A session, written when it begins and again when its end or offset changed (same id: replaced).
@@ -101,7 +106,7 @@ pub struct ConsentRow {
 }
 
 /// What became of an R-R interval on arrival; decided once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RrMark {
     /// On the tachogram.
     Accepted,

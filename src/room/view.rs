@@ -4,6 +4,20 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+/// A flat JSON object with `type`, as every frame on the wire is.
+#[derive(Serialize)]
+struct Frame<'a, T> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+/// Serialises a frame of the wire.
+pub fn frame(kind: &'static str, body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(&Frame { kind, body }).expect("views have string keys and finite shapes")
+}
+
 /// A session wherever it appears.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -169,4 +183,27 @@ pub struct SourceView {
     pub code: &'static str,
     /// What is, and what to do about it.
     pub text: String,
+}
+
+impl StrapState {
+    pub const ALL: [StrapState; 6] = [
+        StrapState::Streaming,
+        StrapState::OffBody,
+        StrapState::Silent,
+        StrapState::Connecting,
+        StrapState::Seen,
+        StrapState::Away,
+    ];
+
+    /// The word on the wire and in metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            StrapState::Streaming => "streaming",
+            StrapState::OffBody => "off_body",
+            StrapState::Silent => "silent",
+            StrapState::Connecting => "connecting",
+            StrapState::Seen => "seen",
+            StrapState::Away => "away",
+        }
+    }
 }

@@ -1,10 +1,44 @@
 //! The coherence score: R-R intervals in, score and heart-rate variability out.
 //!
 //! PURE. No time, no input or output, no allocation that outlives a call; bad data is a value
-//! (a [`Status`]), never an error.
+//! (a [`Status`]), never an error. The same intervals give the same bits on every machine: all
+//! arithmetic is plain IEEE `f64` (the Fourier transform `f32`) without functions that a platform
+//! is free to round its own way.
+//!
+//! The rooms, in the order in which an interval walks through them:
+//!
+//! - [`tachogram`]: which intervals count: the newest 80 s of beat time since the last long gap;
+//! - `clean`: missed, extra and misplaced beats put right, each repair flagged;
+//! - `resample`: 64 s of the cleaned series read at 4 Hz, without its trend;
+//! - `spectrum`: the power spectrum, its peak, the score;
+//! - `hrv`: the usual figures of heart-rate variability;
+//! - `evaluate`: how these follow each other, and when there is no score.
+//!
+//! Here stand the words in which the result is told.
+
+mod clean;
+mod evaluate;
+mod hrv;
+mod resample;
+mod spectrum;
+pub mod tachogram;
+
+pub use evaluate::evaluate;
+pub use hrv::Hrv;
+pub use tachogram::Tachogram;
 
 /// Version of the score's definition; stored with every score.
 pub const ALGORITHM_VERSION: u32 = 1;
+
+/// Length of the stretch whose beats are counted, in ms. The spectrum reads the 63 750 ms between
+/// the first and the last of its 256 samples.
+pub const WINDOW_MS: f64 = 64_000.0;
+
+/// Above this share of repaired beats, in per cent, the status is [`Status::Fair`].
+pub const GOOD_UP_TO_PCT: f64 = 5.0;
+
+/// Above this share of repaired beats, in per cent, there is no score.
+pub const FAIR_UP_TO_PCT: f64 = 15.0;
 
 /// One R-R interval, as placed on the tachogram.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -12,4 +46,109 @@ pub struct Interval {
     pub rr_ms: f64,
     /// Time lost before this interval, ms.
     pub gap_ms: f64,
+}
+
+/// What the signal is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Not enough beat time yet for the first score.
+    Warmup,
+    /// At most [`GOOD_UP_TO_PCT`] of the beats in the window were repaired.
+    Good,
+    /// At most [`FAIR_UP_TO_PCT`] of them were.
+    Fair,
+    /// More than that: no score.
+    Poor,
+    /// The heart rate hardly changes (under 1 ms): there is no rhythm to score.
+    Flat,
+}
+
+impl Status {
+    /// The word in files, messages and the database.
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Warmup => "warmup",
+            Status::Good => "good",
+            Status::Fair => "fair",
+            Status::Poor => "poor",
+            Status::Flat => "flat",
+        }
+    }
+}
+
+/// The step a score stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Below 40.
+    Low,
+    /// From 40, below 60.
+    Medium,
+    /// From 60.
+    High,
+}
+
+impl Level {
+    /// The level of a score, which is to be passed unrounded.
+    pub fn of(score: f64) -> Level {
+        if score >= 60.0 {
+            Level::High
+        } else if score >= 40.0 {
+            Level::Medium
+        } else {
+            Level::Low
+        }
+    }
+
+    /// The word in files, messages and the database.
+    pub fn word(self) -> &'static str {
+        match self {
+            Level::Low => "low",
+            Level::Medium => "medium",
+            Level::High => "high",
+        }
+    }
+}
+
+/// All that is said about one heart at one moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluation {
+    pub status: Status,
+    /// 0 to 100: the share, in per cent, that the strongest rhythm (with 0.015 Hz on either side)
+    /// has in the power up to 0.4 Hz. Present when good or fair; 0 when flat.
+    pub score: Option<f64>,
+    /// Present whenever `score` is.
+    pub level: Option<Level>,
+    /// Frequency of the strongest rhythm between 0.04 and 0.26 Hz, a multiple of 1/256 Hz.
+    /// Present when good or fair.
+    pub peak_hz: Option<f64>,
+    /// Repaired beats of all beats in the window, in per cent. Absent during warmup.
+    pub artefact_pct: Option<f64>,
+    /// Cleaned beats that end in the last 64 s before the newest beat.
+    pub beats: u32,
+    /// Share of the 64 s before the newest beat that lies under intervals, 0 to 1; the rest is gaps or
+    /// the time before the first beat.
+    pub coverage: f64,
+    /// Beat time still missing for the first score, in ms; 0 unless in warmup.
+    pub warmup_left_ms: f64,
+    /// Absent during warmup.
+    pub hrv: Option<Hrv>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_begin_at_their_lower_bound() {
+        for (score, level) in [
+            (0.0, Level::Low),
+            (39.999_999, Level::Low),
+            (40.0, Level::Medium),
+            (59.999_999, Level::Medium),
+            (60.0, Level::High),
+            (100.0, Level::High),
+        ] {
+            assert_eq!(Level::of(score), level, "{score}");
+        }
+    }
 }

@@ -33,6 +33,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use self::error::StoreError;
@@ -50,6 +51,9 @@ use crate::room::rows::{GroupRow, Row, Stamp};
 const INBOX: usize = 256;
 const DURABLE_AT_ONCE: usize = 192;
 const ASKS_AT_ONCE: usize = 32;
+
+/// The database's file in the data directory.
+pub const FILE_NAME: &str = "hub.db";
 
 /// The boot of the operating system in which this process runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +83,17 @@ impl std::fmt::Debug for Store {
             .field("health", &self.health())
             .finish_non_exhaustive()
     }
+}
+
+/// The facilitator's PIN as it is stored, read while no hub runs.
+///
+/// # Errors
+/// There is no database, or it can't be read.
+pub fn stored_pin(path: &Path) -> Result<String, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    Connection::open_with_flags(path, flags)
+        .and_then(|conn| conn.query_row("SELECT pin FROM meta", [], |row| row.get(0)))
+        .map_err(StoreError::sql("reading the PIN"))
 }
 
 /// Opens the database at `path`, making it where there is none, and starts its thread. A damaged file

@@ -6,7 +6,6 @@ mod leaving;
 use std::path::PathBuf;
 use std::sync::mpsc;
 
-use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 

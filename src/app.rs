@@ -1,0 +1,393 @@
+//! WIRING: the only file that sees everything. It opens what the hub is made of, joins the parts,
+//! runs them until one of them fails or somebody says stop, and saves.
+//!
+//! Supervision is systemd's: the first part that ends takes the others with it, the process ends,
+//! the service manager starts it again and the state is read back. Not here: what any part does.
+
+use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use coherence_hal::replay::{self, Recording};
+use coherence_hal::script::{Cue, Scripted, together};
+use coherence_hal::virtual_room::VirtualRoom;
+use coherence_hal::{SourceEvent, StrapId};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::clock::{self, Clock};
+use crate::config::{Config, Trust};
+use crate::control::{self, Answers};
+use crate::room::rows::Stamp;
+use crate::room::{ClockReading, Remembered, Room, SessionPlan, Settings, Suppression};
+use crate::room_task::{self, Parts, RoomHandle, RoomTaskError};
+use crate::store::{self, Boot, Memory, Store, StoreError};
+use crate::telemetry::{self, TelemetryError, metric};
+use crate::web::{self, WebState};
+use crate::{sources, systemd};
+
+/// How long the parts get to end by themselves.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long room and store may take to answer before the watchdog goes hungry.
+const PULSE: Duration = Duration::from_secs(5);
+/// How much past the demo brings along, ms.
+const DEMO_PAST_MS: i64 = 90_000;
+
+/// Why the hub ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error("the data directory {}: {error}", path.display())]
+    DataDir { path: PathBuf, error: std::io::Error },
+    #[error("another hub is running on {}; stop it first, or choose another --data-dir", path.display())]
+    InUse { path: PathBuf },
+    #[error("the recording {}: {why}", path.display())]
+    Recording { path: PathBuf, why: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot serve on {address}: {error}{}", hint(error))]
+    Listen { address: SocketAddr, error: std::io::Error },
+    #[error("serving ended: {0}")]
+    Web(std::io::Error),
+    #[error("the room ended: {0}")]
+    Room(#[from] RoomTaskError),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    #[error("the process can't be set up: {0}")]
+    Process(std::io::Error),
+    #[error("a part of the hub ended unexpectedly: {0}")]
+    Part(#[from] tokio::task::JoinError),
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "; another program uses that port: stop it, or choose another with --listen",
+        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: choose a higher one",
+        _ => "",
+    }
+}
+
+impl AppError {
+    /// Whether starting again can't help before a person has acted.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            AppError::Recording { .. } => true,
+            AppError::Store(StoreError::NewerSchema { .. }) => true,
+            _ => false,
+        }
+    }
+}
+
+/// What a demo is asked for.
+#[derive(Clone, Debug)]
+pub struct Demo {
+    pub listen: SocketAddr,
+    pub people: usize,
+    pub seed: u64,
+    pub data_dir: Option<PathBuf>,
+}
+
+/// The daemon.
+///
+/// # Errors
+/// When a part can't be opened or ends by itself; never because a radio is missing.
+pub fn run(config: Config) -> Result<(), AppError> {
+    start(config, None)
+}
+
+/// The daemon with a virtual room in place of radios.
+///
+/// # Errors
+/// As [`run`].
+pub fn demo(demo: Demo) -> Result<(), AppError> {
+    let throw_away = match &demo.data_dir {
+        Some(_) => None,
+        None => Some(tempfile::tempdir().map_err(AppError::Process)?),
+    };
+    let data_dir = throw_away.as_ref().map(|dir| dir.path().to_owned()).or_else(|| demo.data_dir.clone());
+    let mut config = Config::default();
+    config.web.listen = demo.listen;
+    config.straps.ble = false;
+    config.clock.trust = Trust::Always;
+    config.store.data_dir = data_dir.unwrap_or_default();
+    start(config, Some(demo))
+}
+
+fn start(config: Config, demo: Option<Demo>) -> Result<(), AppError> {
+    telemetry::install_log(&config.log.level)?;
+    let metrics = telemetry::install_metrics()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AppError::Process)?;
+    runtime.block_on(serve(config, demo, metrics))
+}
+
+async fn serve(config: Config, demo: Option<Demo>, metrics: telemetry::PrometheusHandle) -> Result<(), AppError> {
+    // Whoever says stop while the hub is still starting is heard as well.
+    let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Process)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Process)?;
+
+    let clock = Clock::configured(&config.clock, &config.test);
+    let data_dir = &config.store.data_dir;
+    let _lock = lock(data_dir)?;
+    let boot_id = clock::boot_id();
+    let reading = ClockReading { mono_ms: clock.mono_ms(), wall_ms: clock.wall_ms(), known: clock.known() };
+    let (store, memory) = store::open(&data_dir.join(store::FILE_NAME), boot(&boot_id, reading))?;
+    tell_start(&memory, &config);
+
+    let (hub_id, hub_key, pin) = (memory.hub_id, memory.hub_key, memory.pin.clone());
+    let has_past = !memory.recent_rr.is_empty();
+    let settings = settings(&config);
+    let mut room = Room::new(settings, &boot_id, reading, remembered(memory));
+    let mut past = Vec::new();
+    let mut virtual_room = None;
+    if let Some(demo) = &demo {
+        room.expect_source("virtual");
+        let (source, events) = imagined(demo, &clock, has_past);
+        past = events;
+        virtual_room = Some(source);
+    }
+    let replayed = recordings(&config.straps.replay)?;
+    if !replayed.is_empty() {
+        room.expect_source("replay");
+    }
+    if config.straps.ble {
+        room.expect_source("ble");
+    }
+
+    let Parts { task, handle, events } = room_task::prepare(room, clock.clone(), store.clone(), past);
+    let (stop, stopped) = watch::channel(false);
+    let address = config.web.listen;
+    let listener = TcpListener::bind(address).await.map_err(|error| AppError::Listen { address, error })?;
+    let address = listener.local_addr().map_err(|error| AppError::Listen { address, error })?;
+
+    let mut parts: JoinSet<Result<(), AppError>> = JoinSet::new();
+    let room_stop = stopped.clone();
+    parts.spawn(async move { task.run(room_stop).await.map_err(AppError::Room) });
+    let state = WebState {
+        room: handle.clone(),
+        store: store.clone(),
+        clock: clock.clone(),
+        hub_id,
+        hub_key,
+        pin: pin.clone(),
+        metrics: metrics.clone(),
+        started_mono_ms: reading.mono_ms,
+        version: env!("CARGO_PKG_VERSION"),
+        suppression: settings.suppression,
+        live: Arc::default(),
+    };
+    let web_stop = stopped.clone();
+    parts.spawn(async move { web::serve(listener, state, web_stop).await.map_err(AppError::Web) });
+
+    // Sources, the control socket and housekeeping may end without ending the hub.
+    let mut helpers = JoinSet::new();
+    if let Some(source) = virtual_room {
+        helpers.spawn(sources::run(source, events.clone()));
+    }
+    if !replayed.is_empty() {
+        let text = format!("Playing {} recordings.", replayed.len());
+        let script = together(replayed);
+        let source = Scripted::new("replay", script, clock.mono_ms(), clock.source_clock(), text);
+        helpers.spawn(sources::run(source, events.clone()));
+    }
+    #[cfg(feature = "ble")]
+    if config.straps.ble {
+        let options = coherence_hal::ble::BleOptions {
+            adapter: Some(config.straps.adapter.clone()).filter(|name| !name.is_empty()),
+            max_links: config.straps.max_links as usize,
+        };
+        let source = coherence_hal::ble::BleSource::new(clock.source_clock(), options);
+        helpers.spawn(sources::run(source, events.clone()));
+    }
+    match control::listen(&control::socket_path(data_dir)) {
+        Ok(listener) => {
+            helpers.spawn(control::serve(listener, Answers { pin }));
+        }
+        Err(error) => tracing::warn!(%error, "the command line can't talk to this hub: its socket can't be made"),
+    }
+    helpers.spawn(keep_house(store.clone(), clock.clone(), metrics, config.privacy.keep_days));
+    if let Some(interval) = systemd::watchdog_interval() {
+        helpers.spawn(feed_watchdog(interval, handle, store.clone()));
+    }
+
+    tracing::info!(%address, "serving");
+    systemd::ready(&format!("Serving on {address}"));
+    if let Some(demo) = &demo {
+        greet(demo, address);
+    }
+
+    let end = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        Some(ended) = parts.join_next() => ended.map_err(AppError::Part).flatten(),
+    };
+    if end.is_ok() {
+        tracing::info!("stopping: saving what has come in");
+    }
+    systemd::stopping();
+    helpers.abort_all();
+    stop.send_replace(true);
+    let ended = tokio::time::timeout(LAST_WORDS, async {
+        while parts.join_next().await.is_some() {}
+    });
+    if ended.await.is_err() {
+        tracing::warn!("some parts did not end in time");
+        parts.abort_all();
+    }
+    store.close().await?;
+    let _ = std::fs::remove_file(control::socket_path(data_dir));
+    end
+}
+
+/// One hub per data directory: the lock is held as long as the file is open.
+fn lock(data_dir: &Path) -> Result<File, AppError> {
+    let fail = |error| AppError::DataDir { path: data_dir.to_owned(), error };
+    std::fs::create_dir_all(data_dir).map_err(fail)?;
+    let file = File::create(data_dir.join("lock")).map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(AppError::InUse { path: data_dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(fail(error)),
+    }
+}
+
+fn tell_start(memory: &Memory, config: &Config) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        hub_id = %memory.hub_id,
+        data_dir = %config.store.data_dir.display(),
+        "starting"
+    );
+    if memory.first_start {
+        tracing::info!(pin = %memory.pin, "first start: this is the facilitator's PIN (coherence-hub pin shows it again)");
+    }
+    if let Some(aside) = &memory.set_aside {
+        tracing::error!(file = %aside, "the database was damaged: it was set aside, and a new one begins");
+    }
+}
+
+fn boot(boot_id: &str, reading: ClockReading) -> Boot {
+    let ClockReading { mono_ms, wall_ms, known } = reading;
+    Boot { boot_id: boot_id.to_owned(), start: Stamp { mono_ms, wall_ms, synced: known } }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        plan: SessionPlan {
+            length_ms: i64::from(config.session.length_min) * 60_000,
+            preparation_ms: i64::from(config.session.preparation_s) * 1_000,
+            integration_ms: i64::from(config.session.integration_s) * 1_000,
+        },
+        suppression: Suppression {
+            min_group: config.privacy.min_group_live,
+            min_distribution: config.privacy.min_distribution_live,
+        },
+        max_participants: config.room.max_participants,
+    }
+}
+
+fn remembered(memory: Memory) -> Remembered {
+    Remembered {
+        session: memory.session,
+        straps: memory.straps,
+        participants: memory.participants,
+        participations: memory.participations,
+        claims: memory.claims,
+        last_claims: memory.last_claims,
+        recent_rr: memory.recent_rr,
+        next_rr_id: memory.next_rr_id,
+        next_claim_no: memory.next_claim_no,
+        group: memory.group,
+    }
+}
+
+type PastEvents = Vec<(&'static str, SourceEvent)>;
+
+/// The virtual room, and its past: none where the database already knows one.
+fn imagined(demo: &Demo, clock: &Clock, has_past: bool) -> (Scripted<VirtualRoom>, PastEvents) {
+    let now_ms = clock.mono_ms();
+    let script = VirtualRoom::new(demo.people, demo.seed);
+    let text = format!("A virtual room of {} people (seed {}).", demo.people, demo.seed);
+    let mut source = Scripted::new("virtual", script, now_ms - DEMO_PAST_MS, clock.source_clock(), text);
+    let mut past: PastEvents = source.past_events(now_ms).into_iter().map(|event| ("virtual", event)).collect();
+    if has_past {
+        past.clear();
+    }
+    (source, past)
+}
+
+/// Each recording as the script of one strap, named after its file.
+fn recordings(files: &[PathBuf]) -> Result<Vec<impl Iterator<Item = Cue> + Send + 'static>, AppError> {
+    let read = |path: &PathBuf| {
+        let fail = |why: String| AppError::Recording { path: path.clone(), why };
+        let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+        let recording = Recording::parse(&text).map_err(|error| fail(error.to_string()))?;
+        let name = path.file_name().map_or_else(|| "recording".into(), |name| name.to_string_lossy());
+        let name = name.split('.').next().unwrap_or_default();
+        Ok(replay::cues(recording, StrapId::new("replay", name)))
+    };
+    files.iter().map(read).collect()
+}
+
+/// Feeds systemd's watchdog for as long as the room and the store answer.
+async fn feed_watchdog(interval: Duration, room: RoomHandle, store: Store) {
+    loop {
+        let room_answers = tokio::time::timeout(PULSE, room.ping()).await.unwrap_or(false);
+        let store_answers = matches!(tokio::time::timeout(PULSE, store.ping()).await, Ok(Ok(())));
+        if room_answers && store_answers {
+            systemd::feed_watchdog();
+        } else {
+            tracing::error!(room_answers, store_answers, "the watchdog is not fed");
+        }
+        tokio::time::sleep(interval).await;
+    }
+}
+
+/// Once a day what is older than `privacy.keep_days` goes; every few seconds the store's figures
+/// become metrics.
+async fn keep_house(
+    store: Store,
+    clock: Clock,
+    recorder: telemetry::PrometheusHandle,
+    keep_days: u32,
+) {
+    const LOOK: Duration = Duration::from_secs(5);
+    const DAY: Duration = Duration::from_secs(86_400);
+    let mut forget_in = Duration::from_secs(60);
+    loop {
+        tokio::time::sleep(LOOK).await;
+        recorder.run_upkeep();
+        let health = store.health();
+        metrics::counter!(metric::STORE_ROWS_DROPPED).absolute(health.dropped);
+        metrics::histogram!(metric::STORE_COMMIT_SECONDS).record(health.last_commit);
+        metrics::counter!(metric::STORE_COMMITS_FAILED).absolute(health.failed);
+        forget_in = forget_in.saturating_sub(LOOK);
+        if forget_in.is_zero() {
+            forget_in = DAY;
+            let kept_ms = i64::from(keep_days) * 86_400_000;
+            let before = Stamp {
+                mono_ms: clock.mono_ms() - kept_ms,
+                wall_ms: clock.wall_ms() - kept_ms,
+                synced: clock.known(),
+            };
+            match store.forget_old(before).await {
+                Ok(()) => tracing::info!(keep_days, "what is older than privacy.keep_days is gone"),
+                Err(error) => tracing::warn!(%error, "old rows could not be removed"),
+            }
+        }
+    }
+}
+
+/// What a newcomer sees.
+fn greet(demo: &Demo, address: SocketAddr) {
+    let people = demo.people;
+    println!("coherence-hub demo: a virtual room of {people} people, seed {}", demo.seed);
+    println!();
+    println!("  Open   http://{address}/              the room, live");
+    println!("         http://{address}/api/straps    every strap and why it gives no score");
+    println!("         http://{address}/health");
+    println!();
+    println!("Ctrl-C ends it.");
+}

@@ -1,0 +1,86 @@
+//! Scores as JSON: one array, one object per file, every figure in full.
+//!
+//! `[{"file", "algorithm", "ticks": [{"tick_s", "n_beats", "status", "score", "level", "peak_hz",
+//! "artefact_pct", "beats", "coverage", "warmup_left_ms", "mean_hr_bpm", "sdnn_ms", "rmssd_ms",
+//! "pnn50_pct", "lf_ms2", "hf_ms2", "lf_hf", "total_ms2"}]}]`. What is absent is `null`. `n_beats`
+//! counts the intervals known at the tick, `beats` the cleaned beats in its window; `algorithm` is
+//! the version of the score's definition.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
+use super::{Tick, hrv_figures, ticks};
+use crate::signal::{ALGORITHM_VERSION, Interval, Level};
+
+/// Writes one file's object; the caller closes the array.
+pub(super) fn write(
+    out: &mut impl Write,
+    file: &Path,
+    intervals: &[Interval],
+    first: bool,
+) -> io::Result<()> {
+    out.write_all(if first { b"[\n" } else { b",\n" })?;
+    serde_json::to_writer(&mut *out, &Scored { file, intervals }).map_err(io::Error::from)
+}
+
+/// One file in JSON; its ticks are scored while they are written.
+struct Scored<'a> {
+    file: &'a Path,
+    intervals: &'a [Interval],
+}
+
+impl Serialize for Scored<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("Scored", 3)?;
+        object.serialize_field("file", &self.file.to_string_lossy())?;
+        object.serialize_field("algorithm", &ALGORITHM_VERSION)?;
+        object.serialize_field("ticks", &Ticks(self.intervals))?;
+        object.end()
+    }
+}
+
+struct Ticks<'a>(&'a [Interval]);
+
+impl Serialize for Ticks<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(ticks(self.0))
+    }
+}
+
+impl Serialize for Tick {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Tick {
+            tick_s,
+            n_beats,
+            evaluation,
+        } = self;
+        let mut object = serializer.serialize_struct("Tick", 18)?;
+        object.serialize_field("tick_s", tick_s)?;
+        object.serialize_field("n_beats", n_beats)?;
+        object.serialize_field("status", evaluation.status.word())?;
+        object.serialize_field("score", &evaluation.score)?;
+        object.serialize_field("level", &evaluation.level.map(Level::word))?;
+        object.serialize_field("peak_hz", &evaluation.peak_hz)?;
+        object.serialize_field("artefact_pct", &evaluation.artefact_pct)?;
+        object.serialize_field("beats", &evaluation.beats)?;
+        object.serialize_field("coverage", &evaluation.coverage)?;
+        object.serialize_field("warmup_left_ms", &evaluation.warmup_left_ms)?;
+        let names = [
+            "mean_hr_bpm",
+            "sdnn_ms",
+            "rmssd_ms",
+            "pnn50_pct",
+            "lf_ms2",
+            "hf_ms2",
+            "lf_hf",
+            "total_ms2",
+        ];
+        for (name, figure) in names.into_iter().zip(hrv_figures(evaluation)) {
+            object.serialize_field(name, &figure)?;
+        }
+        object.end()
+    }
+}

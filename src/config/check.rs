@@ -1,0 +1,241 @@
+//! Which values make sense, beyond their type.
+//!
+//! One line per rule, with the words an admin gets to read. Types are serde's business, unknown
+//! keys are `layers`'.
+
+use std::fmt::Display;
+
+use super::Config;
+
+/// A value that can't be used.
+pub(super) struct Refused {
+    pub key: &'static str,
+    pub value: String,
+    pub allowed: String,
+}
+
+const MINUTES_A_DAY: u32 = 24 * 60;
+/// Scores are computed on this grid, so phases begin and end on it.
+const GRID_S: u32 = 5;
+
+/// 1 January 2100.
+const LATEST_ANCHOR_MS: i64 = 4_102_444_800_000;
+
+/// The first rule that is broken.
+pub(super) fn check(config: &Config) -> Result<(), Refused> {
+    let session = &config.session;
+    let length = session.length_min;
+    require(
+        length >= 1 && MINUTES_A_DAY.is_multiple_of(length),
+        "session.length_min",
+        length,
+        "minutes that divide a day, so that all hubs share the same slots: \
+         1 to 1440, for example 5, 10, 15, 20, 30, 60",
+    )?;
+    for (key, seconds) in [
+        ("session.preparation_s", session.preparation_s),
+        ("session.integration_s", session.integration_s),
+    ] {
+        require(
+            seconds >= GRID_S && seconds.is_multiple_of(GRID_S),
+            key,
+            seconds,
+            "a multiple of 5 s, at least 5",
+        )?;
+    }
+    let length_s = length * 60;
+    let around_s = u64::from(session.preparation_s) + u64::from(session.integration_s);
+    // Whichever of the two is longer is named; it is likelier to be the mistake.
+    let (key, seconds, other) = if session.preparation_s > session.integration_s {
+        (
+            "session.preparation_s",
+            session.preparation_s,
+            session.integration_s,
+        )
+    } else {
+        (
+            "session.integration_s",
+            session.integration_s,
+            session.preparation_s,
+        )
+    };
+    require(
+        around_s < u64::from(length_s),
+        key,
+        seconds,
+        format!(
+            "a session of {length} min has {length_s} s; with the {other} s of the other phase \
+             at least 5 s must be left for the active one"
+        ),
+    )?;
+
+    let privacy = &config.privacy;
+    require(
+        privacy.min_group_live >= 2,
+        "privacy.min_group_live",
+        privacy.min_group_live,
+        "2 or more: the average of one heart is that person's number; 3 is recommended, \
+         since each of two can work out the other",
+    )?;
+    require(
+        privacy.min_distribution_live >= privacy.min_group_live,
+        "privacy.min_distribution_live",
+        privacy.min_distribution_live,
+        format!(
+            "at least privacy.min_group_live ({})",
+            privacy.min_group_live
+        ),
+    )?;
+    within("privacy.keep_days", privacy.keep_days, 1, 3650)?;
+    within("straps.max_links", config.straps.max_links, 1, 64)?;
+    require(
+        config
+            .straps
+            .adapter
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric()),
+        "straps.adapter",
+        &config.straps.adapter,
+        "an adapter's name such as hci0, or empty for the first",
+    )?;
+    within(
+        "room.max_participants",
+        config.room.max_participants,
+        1,
+        10_000,
+    )?;
+    require(
+        log_level(&config.log.level),
+        "log.level",
+        &config.log.level,
+        "off, error, warn, info, debug or trace; for single parts of the program \
+         also `info,coherence_hub::web=debug`",
+    )?;
+    require(
+        config.store.data_dir.is_absolute() && config.store.data_dir.to_str().is_some(),
+        "store.data_dir",
+        config.store.data_dir.display(),
+        "an absolute path, in UTF-8",
+    )?;
+    let speed = config.test.clock_speed;
+    require(
+        speed > 0.0 && speed <= 1000.0,
+        "test.clock_speed",
+        speed,
+        "more than 0, at most 1000",
+    )?;
+    let anchor_ms = config.test.clock_anchor_ms.unwrap_or(0);
+    require(
+        (0..=LATEST_ANCHOR_MS).contains(&anchor_ms),
+        "test.clock_anchor_ms",
+        anchor_ms,
+        "Unix time in milliseconds, up to the year 2100",
+    )
+}
+
+fn require(
+    holds: bool,
+    key: &'static str,
+    value: impl Display,
+    allowed: impl Into<String>,
+) -> Result<(), Refused> {
+    if holds {
+        return Ok(());
+    }
+    Err(Refused {
+        key,
+        value: value.to_string(),
+        allowed: allowed.into(),
+    })
+}
+
+fn within(key: &'static str, value: u32, min: u32, max: u32) -> Result<(), Refused> {
+    require(
+        (min..=max).contains(&value),
+        key,
+        value,
+        format!("{min} to {max}"),
+    )
+}
+
+/// Stricter than the filter that will read it: that one takes a misspelt level for a part of the
+/// program and then says everything of it.
+fn log_level(text: &str) -> bool {
+    let level =
+        |word: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&word.trim());
+    text.split(',')
+        .all(|directive| match directive.split_once('=') {
+            Some((target, word)) => !target.trim().is_empty() && level(word),
+            None => level(directive),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Config)) -> Option<&'static str> {
+        let mut config = Config::default();
+        change(&mut config);
+        check(&config).err().map(|refused| refused.key)
+    }
+
+    #[test]
+    fn the_defaults_are_allowed() {
+        assert_eq!(refused(|_| {}), None);
+    }
+
+    #[test]
+    fn each_rule_names_the_key_it_speaks_of() {
+        type Change = fn(&mut Config);
+        let cases: [(&str, Change); 16] = [
+            ("session.length_min", |c| c.session.length_min = 0),
+            ("session.length_min", |c| c.session.length_min = 7),
+            ("session.preparation_s", |c| c.session.preparation_s = 31),
+            ("session.integration_s", |c| c.session.integration_s = 0),
+            ("session.integration_s", |c| c.session.integration_s = 870),
+            ("session.preparation_s", |c| {
+                c.session.preparation_s = u32::MAX / 5 * 5
+            }),
+            ("privacy.min_group_live", |c| c.privacy.min_group_live = 1),
+            ("privacy.min_distribution_live", |c| {
+                c.privacy.min_group_live = 6
+            }),
+            ("privacy.keep_days", |c| c.privacy.keep_days = 0),
+            ("straps.max_links", |c| c.straps.max_links = 0),
+            ("straps.adapter", |c| c.straps.adapter = "../x".into()),
+            ("room.max_participants", |c| c.room.max_participants = 0),
+            ("store.data_dir", |c| c.store.data_dir = "data".into()),
+            ("test.clock_speed", |c| c.test.clock_speed = 0.0),
+            ("test.clock_speed", |c| c.test.clock_speed = f64::NAN),
+            ("test.clock_anchor_ms", |c| {
+                c.test.clock_anchor_ms = Some(i64::MIN)
+            }),
+        ];
+        for (i, (key, change)) in cases.into_iter().enumerate() {
+            assert_eq!(refused(change), Some(key), "case {i}");
+        }
+    }
+
+    #[test]
+    fn the_shortest_active_phase_is_five_seconds() {
+        let change = |integration_s| {
+            refused(|c| {
+                c.session.length_min = 1;
+                c.session.integration_s = integration_s;
+            })
+        };
+        assert_eq!(change(25), None);
+        assert_eq!(change(30), Some("session.integration_s"));
+    }
+
+    #[test]
+    fn a_misspelt_log_level_is_refused() {
+        let level = |text: &str| refused(|c| c.log.level = text.into());
+        assert_eq!(level("warn"), None);
+        assert_eq!(level("info,coherence_hub::web=debug"), None);
+        for wrong in ["", "inof", "info,", "info,web", "info,web=loud", "=info"] {
+            assert_eq!(level(wrong), Some("log.level"), "{wrong:?}");
+        }
+    }
+}

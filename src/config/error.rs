@@ -1,0 +1,120 @@
+//! How a mistake in the configuration is explained: where it is, what is wrong, what was meant.
+//!
+//! The reader is somebody in front of a terminal or a journal who has not seen this program's
+//! source. Finding the mistake is not done here.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// A configuration that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+
+    #[error("{place}: {}{problem}\n{}{}", named(key), place.shown(), hint(suggestion))]
+    File {
+        place: Box<Place>,
+        /// Dotted, `session.length_min`; absent where the text is no TOML at all.
+        key: Option<String>,
+        problem: String,
+        suggestion: Option<String>,
+    },
+
+    #[error("environment variable {variable}: {problem}{}", hint(suggestion))]
+    Environment {
+        variable: String,
+        problem: String,
+        suggestion: Option<String>,
+    },
+
+    #[error("`{key} = {value}` ({origin}) cannot be used\n  allowed: {allowed}")]
+    Value {
+        key: &'static str,
+        value: String,
+        origin: Origin,
+        allowed: String,
+    },
+}
+
+/// A place in a file; line and column count from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub path: PathBuf,
+    pub line: usize,
+    /// In characters.
+    pub column: usize,
+    /// The line itself, to be shown.
+    pub text: String,
+}
+
+impl Place {
+    /// The place of byte `offset` of `text`, the content of `path`.
+    pub(super) fn of(path: PathBuf, text: &str, offset: usize) -> Self {
+        let before = &text[..text.floor_char_boundary(offset)];
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Place {
+            path,
+            line: before.matches('\n').count() + 1,
+            column: before[start..].chars().count() + 1,
+            text: text[start..].lines().next().unwrap_or_default().into(),
+        }
+    }
+
+    /// The line with a caret under the column.
+    fn shown(&self) -> String {
+        // A tab stays a tab, so that the caret stands under its character whatever a tab's width.
+        let indent: String = self
+            .text
+            .chars()
+            .take(self.column - 1)
+            .map(|c| if c == '\t' { '\t' } else { ' ' })
+            .collect();
+        format!("    {}\n    {indent}^", self.text)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.path.display(), self.line, self.column)
+    }
+}
+
+/// Where a value comes from; the last one that names a key wins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    BuiltIn,
+    File {
+        path: PathBuf,
+        line: usize,
+    },
+    /// The variable's name.
+    Environment(String),
+    /// The flag, with its dashes.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::BuiltIn => f.write_str("built in"),
+            Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Origin::Environment(variable) => f.write_str(variable),
+            Origin::Flag(flag) => f.write_str(flag),
+        }
+    }
+}
+
+fn named(key: &Option<String>) -> String {
+    key.as_ref()
+        .map(|key| format!("`{key}`: "))
+        .unwrap_or_default()
+}
+
+fn hint(suggestion: &Option<String>) -> String {
+    suggestion
+        .as_ref()
+        .map(|meant| format!("\n  did you mean `{meant}`?"))
+        .unwrap_or_default()
+}

@@ -1,0 +1,359 @@
+//! Reads the layers of the configuration and lays them over each other.
+//!
+//! built in < `hub.toml` < `conf.d/*.toml` beside it < `COHERENCE_HUB__SECTION__KEY` < flags.
+//!
+//! Each layer is checked by itself before it is merged: afterwards nobody could say any more in
+//! which file, on which line, a mistake was made.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+use toml::{Table, Value};
+
+use super::check::check;
+use super::{Config, ConfigError, Origin, Place};
+
+/// Read if it is there, unless another file is named.
+pub const CONFIG_FILE: &str = "/etc/coherence-hub/hub.toml";
+
+/// Begins every variable: `COHERENCE_HUB__SECTION__KEY`.
+pub const ENV_PREFIX: &str = "COHERENCE_HUB__";
+
+/// What the command line has to say.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--config`: must exist, and stands in the place of [`CONFIG_FILE`].
+    pub file: Option<PathBuf>,
+    /// `--data-dir`
+    pub data_dir: Option<PathBuf>,
+    /// `--listen`
+    pub listen: Option<std::net::SocketAddr>,
+}
+
+/// A configuration that can be used.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// In the order in which they were laid over each other.
+    pub files_read: Vec<PathBuf>,
+    /// By dotted key; what is absent is built in.
+    origins: BTreeMap<String, Origin>,
+}
+
+impl Loaded {
+    /// Where the value of `key` (dotted) comes from.
+    pub fn origin(&self, key: &str) -> Origin {
+        self.origins.get(key).cloned().unwrap_or(Origin::BuiltIn)
+    }
+
+    /// Every key with its value as TOML and its origin.
+    pub fn effective(&self) -> Vec<(String, String, Origin)> {
+        let mut all = Vec::new();
+        for (section, keys) in self.config.to_table() {
+            for (key, value) in keys.as_table().into_iter().flatten() {
+                let key = format!("{section}.{key}");
+                let origin = self.origin(&key);
+                all.push((key, value.to_string(), origin));
+            }
+        }
+        all
+    }
+}
+
+/// Reads everything there is to read, from the real environment.
+pub fn load(overrides: &Overrides) -> Result<Loaded, ConfigError> {
+    load_from(overrides, Path::new(CONFIG_FILE), std::env::vars_os())
+}
+
+fn load_from(
+    overrides: &Overrides,
+    standard_file: &Path,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, ConfigError> {
+    let mut merged = Table::new();
+    let mut origins = BTreeMap::new();
+    let mut files_read = Vec::new();
+
+    let main = overrides.file.as_deref().unwrap_or(standard_file);
+    let drop_ins = drop_ins(main)?;
+    for (path, may_be_absent) in std::iter::once((main.to_owned(), overrides.file.is_none()))
+        .chain(drop_ins.into_iter().map(|path| (path, false)))
+    {
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if may_be_absent && e.kind() == io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(ConfigError::Read { path, source }),
+        };
+        merge(&mut merged, read_file(&path, &text, &mut origins)?);
+        files_read.push(path);
+    }
+
+    // In the order of their names, so that the first mistake reported is always the same one.
+    let mut variables: Vec<(String, OsString)> = env
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| name.starts_with(ENV_PREFIX))
+        .collect();
+    variables.sort();
+    for (variable, value) in variables {
+        let (section, key, value) = read_variable(&variable, value)?;
+        set(&mut merged, &section, &key, value);
+        origins.insert(format!("{section}.{key}"), Origin::Environment(variable));
+    }
+
+    // Every layer was read as a Config by itself, and merging changes no value's type.
+    let mut config: Config = merged
+        .try_into()
+        .expect("layers that were each a configuration are one when merged");
+    if let Some(data_dir) = &overrides.data_dir {
+        config.store.data_dir.clone_from(data_dir);
+        origins.insert("store.data_dir".into(), Origin::Flag("--data-dir"));
+    }
+    if let Some(listen) = overrides.listen {
+        config.web.listen = listen;
+        origins.insert("web.listen".into(), Origin::Flag("--listen"));
+    }
+
+    let loaded = Loaded {
+        config,
+        files_read,
+        origins,
+    };
+    check(&loaded.config).map_err(|refused| ConfigError::Value {
+        origin: loaded.origin(refused.key),
+        key: refused.key,
+        value: refused.value,
+        allowed: refused.allowed,
+    })?;
+    Ok(loaded)
+}
+
+/// `conf.d/*.toml` beside the main file, in the order of their names.
+fn drop_ins(main: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let dir = main.with_file_name("conf.d");
+    let entries = match std::fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(ConfigError::Read { path: dir, source }),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry
+            .map_err(|source| ConfigError::Read {
+                path: dir.clone(),
+                source,
+            })?
+            .path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// One file, checked by itself; notes the line of each key it sets.
+fn read_file(
+    path: &Path,
+    text: &str,
+    origins: &mut BTreeMap<String, Origin>,
+) -> Result<Table, ConfigError> {
+    let place = |offset| Place::of(path.to_owned(), text, offset);
+    let error = |offset, key, problem: &str, suggestion| ConfigError::File {
+        place: Box::new(place(offset)),
+        key,
+        problem: problem.into(),
+        suggestion,
+    };
+    let start = |e: &toml::de::Error| e.span().map_or(0, |span| span.start);
+
+    let tree = DeTable::parse(text).map_err(|e| error(start(&e), None, e.message(), None))?;
+    let mut keys = Vec::new();
+    collect(tree.get_ref(), "", &mut keys);
+    keys.sort_by_key(|key| key.at.start);
+
+    let known = Config::every_key();
+    if let Some(unknown) = keys.iter().find(|key| !is_known(&known, &key.dotted)) {
+        let suggestion = suggest(&known, &unknown.dotted);
+        return Err(error(
+            unknown.at.start,
+            Some(unknown.dotted.clone()),
+            "unknown key",
+            suggestion,
+        ));
+    }
+    toml::from_str::<Config>(text).map_err(|e| {
+        let at = start(&e);
+        // The innermost key around the mistake: the longest that holds it.
+        let key = keys
+            .iter()
+            .filter(|key| key.at.contains(&at) || key.value.contains(&at))
+            .max_by_key(|key| key.dotted.len())
+            .map(|key| key.dotted.clone());
+        error(at, key, e.message(), None)
+    })?;
+
+    for key in &keys {
+        let origin = Origin::File {
+            path: path.to_owned(),
+            line: place(key.at.start).line,
+        };
+        origins.insert(key.dotted.clone(), origin);
+    }
+    Ok(toml::from_str(text).expect("the same text was just parsed"))
+}
+
+/// A key in a file. Sections count as keys, so that unknown ones are found.
+struct Key {
+    dotted: String,
+    at: Range<usize>,
+    value: Range<usize>,
+}
+
+fn collect(table: &DeTable<'_>, prefix: &str, keys: &mut Vec<Key>) {
+    for (name, value) in table {
+        let dotted = if prefix.is_empty() {
+            name.get_ref().to_string()
+        } else {
+            format!("{prefix}.{}", name.get_ref())
+        };
+        keys.push(Key {
+            dotted: dotted.clone(),
+            at: name.span(),
+            value: value.span(),
+        });
+        if let DeValue::Table(inner) = value.get_ref() {
+            collect(inner, &dotted, keys);
+        }
+    }
+}
+
+fn is_known(known: &Table, dotted: &str) -> bool {
+    let mut parts = dotted.split('.');
+    let section = parts.next().and_then(|section| known.get(section));
+    match (section, parts.next(), parts.next()) {
+        (found, None, _) => found.is_some(),
+        (Some(Value::Table(keys)), Some(key), None) => keys.contains_key(key),
+        // Deeper than any key goes, or a section that is none: the outer key is already reported.
+        _ => false,
+    }
+}
+
+/// What was probably meant by a key that does not exist: something spelt alike in the same
+/// place, or the same key in another section.
+fn suggest(known: &Table, unknown: &str) -> Option<String> {
+    let (section, key) = match unknown.split_once('.') {
+        Some((section, key)) => (Some(section), key),
+        None => (None, unknown),
+    };
+    let here: Vec<&String> = match section {
+        Some(section) => known.get(section)?.as_table()?.keys().collect(),
+        None => known.keys().collect(),
+    };
+    let alike = here
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(candidate, key), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
+        .min()
+        .map(|(_, candidate)| match section {
+            Some(section) => format!("{section}.{candidate}"),
+            None => candidate.clone(),
+        });
+    alike.or_else(|| {
+        known
+            .iter()
+            .find(|(_, keys)| keys.as_table().is_some_and(|keys| keys.contains_key(key)))
+            .map(|(section, _)| format!("{section}.{key}"))
+    })
+}
+
+/// One variable, checked by itself: section, key, value.
+fn read_variable(variable: &str, value: OsString) -> Result<(String, String, Value), ConfigError> {
+    let error = |problem: String, suggestion| ConfigError::Environment {
+        variable: variable.into(),
+        problem,
+        suggestion,
+    };
+    let dotted = variable[ENV_PREFIX.len()..]
+        .to_ascii_lowercase()
+        .replace("__", ".");
+    let known = Config::every_key();
+    let found = dotted
+        .split_once('.')
+        .and_then(|(section, key)| Some((section, key, known.get(section)?.get(key)?)));
+    let Some((section, key, example)) = found else {
+        let meant = suggest(&known, &dotted).filter(|meant| meant.contains('.'));
+        let meant = meant.map(|key| {
+            format!(
+                "{ENV_PREFIX}{}",
+                key.to_ascii_uppercase().replace('.', "__")
+            )
+        });
+        return Err(error("there is no such key".into(), meant));
+    };
+    let text = value
+        .into_string()
+        .map_err(|_| error("its value is not UTF-8".into(), None))?;
+    let value = match example {
+        Value::String(_) => Value::String(text),
+        // A single path needs no brackets.
+        Value::Array(_) if !text.trim_start().starts_with('[') => {
+            let parts = text
+                .split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty());
+            Value::Array(parts.map(Value::from).collect())
+        }
+        _ => DeValue::parse(text.trim())
+            .ok()
+            .and_then(|_| toml::from_str::<Table>(&format!("v = {}", text.trim())).ok())
+            .and_then(|mut table| table.remove("v"))
+            .ok_or_else(|| error(format!("{text:?} is not {}", kind(example)), None))?,
+    };
+
+    let mut alone = Table::new();
+    set(&mut alone, section, key, value.clone());
+    alone
+        .try_into::<Config>()
+        .map_err(|e| error(e.message().into(), None))?;
+    Ok((section.into(), key.into(), value))
+}
+
+fn kind(example: &Value) -> &'static str {
+    match example {
+        Value::Boolean(_) => "true or false",
+        Value::Integer(_) => "a whole number",
+        Value::Float(_) => "a number",
+        _ => "a list",
+    }
+}
+
+fn set(into: &mut Table, section: &str, key: &str, value: Value) {
+    let mut keys = Table::new();
+    keys.insert(key.into(), value);
+    let mut sections = Table::new();
+    sections.insert(section.into(), Value::Table(keys));
+    merge(into, sections);
+}
+
+/// Tables are merged key by key; everything else, lists too, is replaced.
+fn merge(into: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! What can be configured, with its defaults.
+//!
+//! Here belong the keys, their meaning and their limits (`check`); how the layers are
+//! read and laid over each other is `layers`, how a mistake is explained is `error`. Nobody else
+//! reads a configuration file or a `COHERENCE_HUB__…` variable. The same keys, documented for
+//! people, are in `systemd/hub.toml`; a test holds the two together.
+
+mod check;
+mod error;
+mod layers;
+
+pub use error::{ConfigError, Origin, Place};
+pub use layers::{CONFIG_FILE, ENV_PREFIX, Loaded, Overrides, load};
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be configured. What is absent has its default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub web: Web,
+    pub session: Session,
+    pub privacy: Privacy,
+    pub straps: Straps,
+    pub room: Room,
+    pub clock: Clock,
+    pub log: Log,
+    pub store: Store,
+    pub test: Test,
+}
+
+/// Where phones find the hub.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Web {
+    pub listen: SocketAddr,
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Web {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+        }
+    }
+}
+
+/// The session clock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Session {
+    /// Minutes from one session's start to the next; divides a day.
+    pub length_min: u32,
+    /// Seconds before the active phase.
+    pub preparation_s: u32,
+    /// Seconds after the active phase.
+    pub integration_s: u32,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Session {
+            length_min: 15,
+            preparation_s: 30,
+            integration_s: 120,
+        }
+    }
+}
+
+/// What a group may see of itself, and how long beats are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Privacy {
+    /// Hearts below which the public sees no group figures.
+    pub min_group_live: u32,
+    /// Scored hearts below which the public sees no distribution.
+    pub min_distribution_live: u32,
+    /// Days after which R-R intervals and people are forgotten.
+    pub keep_days: u32,
+}
+
+impl Default for Privacy {
+    fn default() -> Self {
+        Privacy {
+            min_group_live: 3,
+            min_distribution_live: 5,
+            keep_days: 30,
+        }
+    }
+}
+
+/// Where hearts come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Straps {
+    /// Listen for Bluetooth straps.
+    pub ble: bool,
+    /// The Bluetooth adapter (`hci0`); empty: the first.
+    pub adapter: String,
+    /// Bluetooth links held at the same time.
+    pub max_links: u32,
+    /// R-R recordings, each played as a strap.
+    pub replay: Vec<PathBuf>,
+}
+
+impl Default for Straps {
+    fn default() -> Self {
+        Straps {
+            ble: true,
+            adapter: String::new(),
+            max_links: 16,
+            replay: Vec::new(),
+        }
+    }
+}
+
+/// Who fits in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Room {
+    pub max_participants: u32,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Room {
+            max_participants: 500,
+        }
+    }
+}
+
+/// When the wall clock is believed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Clock {
+    pub trust: Trust,
+}
+
+/// Whether the wall clock is taken for right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trust {
+    /// When the kernel, time synchronisation or a battery clock vouches for it.
+    #[default]
+    Auto,
+    /// Always: somebody else sees to it.
+    Always,
+}
+
+/// How much is said in the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `info`, or per part of the program: `info,coherence_hub::web=debug`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log {
+            level: "info".into(),
+        }
+    }
+}
+
+/// Where things are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    pub data_dir: PathBuf,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Store {
+            data_dir: "/var/lib/coherence-hub".into(),
+        }
+    }
+}
+
+/// Only for tests and demonstrations.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Test {
+    /// How many times faster than the world the whole hub lives.
+    pub clock_speed: f64,
+    /// Unix ms at which a scaled clock and the real one agree; absent: when the program starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_anchor_ms: Option<i64>,
+}
+
+impl Default for Test {
+    fn default() -> Self {
+        Test {
+            clock_speed: 1.0,
+            clock_anchor_ms: None,
+        }
+    }
+}
+
+impl Config {
+    /// Every key there is, each with a value of its type: what unknown keys are compared with.
+    fn every_key() -> toml::Table {
+        let mut config = Config::default();
+        config.test.clock_anchor_ms = Some(0);
+        config.to_table()
+    }
+
+    fn to_table(&self) -> toml::Table {
+        toml::Table::try_from(self).expect("all keys are strings and all values fit TOML")
+    }
+
+    /// The configuration as a file would say it.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("all keys are strings and all values fit TOML")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../systemd/hub.toml");
+
+    /// The example with every `#key = value` line switched on.
+    fn uncommented() -> String {
+        let is_setting = |line: &str| {
+            line.strip_prefix('#').is_some_and(|rest| {
+                rest.starts_with(|c: char| c.is_ascii_lowercase()) && rest.contains(" = ")
+            })
+        };
+        EXAMPLE
+            .lines()
+            .map(|line| if is_setting(line) { &line[1..] } else { line })
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    #[test]
+    fn the_example_file_as_shipped_changes_nothing() {
+        let config: Config = toml::from_str(EXAMPLE).unwrap();
+        assert_eq!(config, Config::default());
+    }
+
+    #[test]
+    fn the_example_file_names_every_key_with_its_default() {
+        let text = uncommented();
+        let mut config: Config = toml::from_str(&text).unwrap();
+        assert_eq!(
+            config.test.clock_anchor_ms.take(),
+            Some(0),
+            "the only key without a default is shown as 0"
+        );
+        assert_eq!(config, Config::default());
+
+        let shown: toml::Table = toml::from_str(&text).unwrap();
+        for (section, keys) in Config::every_key() {
+            for key in keys.as_table().unwrap().keys() {
+                assert!(
+                    shown[&section].get(key).is_some(),
+                    "systemd/hub.toml lacks {section}.{key}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_of_the_example_is_explained() {
+        let text = uncommented();
+        let lines: Vec<&str> = text.lines().collect();
+        for (i, line) in lines.iter().enumerate() {
+            if line.starts_with(|c: char| c.is_ascii_lowercase()) {
+                assert!(lines[i - 1].starts_with("# "), "no explanation: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_printed_is_read_back_the_same() {
+        let config = Config::default();
+        assert_eq!(toml::from_str::<Config>(&config.to_toml()).unwrap(), config);
+    }
+}

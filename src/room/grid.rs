@@ -1,0 +1,171 @@
+//! The grid point: every 5 s all windows leave for the compute thread and come back as scores.
+//! Between the two the room may have changed, so the job carries what it was asked with.
+
+use super::group::{self, Group};
+use super::heart::{HeartJob, Reason, Scored};
+use super::rows::{Row, ScoreRow, Stamp};
+use super::view::{FeedbackView, Quality};
+use super::{HeartKey, ParticipantId, Room};
+use crate::signal::ALGORITHM_VERSION;
+
+/// What the compute thread gets.
+#[derive(Clone, Debug)]
+pub struct GridJob {
+    session_id: String,
+    at: Stamp,
+    hearts: Vec<(HeartJob, Option<ParticipantId>)>,
+}
+
+/// What comes back.
+#[derive(Clone, Debug)]
+pub struct GridResult {
+    session_id: String,
+    at: Stamp,
+    scores: Vec<(Scored, Option<ParticipantId>)>,
+}
+
+impl GridJob {
+    /// The work of the compute thread: scores every window.
+    pub fn compute(self) -> GridResult {
+        let scores = self.hearts.into_iter().map(|(job, wearer)| (job.compute(), wearer)).collect();
+        GridResult { session_id: self.session_id, at: self.at, scores }
+    }
+}
+
+impl Room {
+    /// Copies of all windows as they are at a grid point.
+    pub fn grid_job(&mut self, at_ms: i64) -> GridJob {
+        self.tick(at_ms);
+        let wearer = |key: HeartKey| match key {
+            HeartKey::Strap(no) => self.people.wearer(no),
+            HeartKey::Phone(id) => Some(id),
+        };
+        let hearts = self
+            .hearts
+            .iter()
+            .filter(|(key, _)| match key {
+                HeartKey::Strap(_) => true,
+                // A phone's own beats count while its person wears no strap.
+                HeartKey::Phone(id) => {
+                    self.people.get(*id).is_some_and(|person| person.takes_part() && person.heart() == **key)
+                }
+            })
+            .map(|(key, heart)| (heart.job(*key, at_ms), wearer(*key)))
+            .collect();
+        GridJob { session_id: self.clock.session().id.clone(), at: self.clock.stamp(at_ms), hearts }
+    }
+
+    /// Takes the scores in: group, rows to keep, and what each heart's next feedback says.
+    pub fn finish_grid(&mut self, result: GridResult) {
+        let GridResult { session_id, at, scores } = result;
+        if session_id != self.clock.session().id {
+            // The session ended while this was computed: its last point belongs to what was.
+            return;
+        }
+        // Who asked to be forgotten meanwhile is forgotten.
+        let (scores, wearers): (Vec<Scored>, Vec<Option<ParticipantId>>) =
+            scores.into_iter().filter(|(_, wearer)| wearer.is_none_or(|id| self.people.get(id).is_some())).unzip();
+        let peer = |id| self.people.get(id).and_then(|person| person.peer);
+        let group = Group::of(&scores, peer, self.settings.suppression);
+        let row = group.row(&session_id, at, self.people.present());
+        if !group.suppressed {
+            self.peak = self.peak.into_iter().chain(group.average()).reduce(f64::max);
+        }
+        self.beats.push(Row::Group(row.clone()));
+        for (scored, wearer) in scores.into_iter().zip(wearers) {
+            // A heart that is simply not there needs no row every five seconds.
+            if scored.last_rr.is_some() || scored.verdict.is_ok() {
+                self.beats.push(Row::Score(score_row(&session_id, at, &scored, wearer)));
+            }
+            if let Some(heart) = self.hearts.get_mut(&scored.key) {
+                heart.latest = Some(scored);
+            }
+        }
+        self.group = Some((group, row));
+        self.changes.group = true;
+    }
+
+    /// Everybody's own feedback after a grid point.
+    pub fn feedbacks(&self, now_ms: i64) -> Vec<(ParticipantId, FeedbackView)> {
+        self.people.taking_part().map(|person| (person.row.id, self.feedback(person.row.id, now_ms))).collect()
+    }
+
+    /// One person's latest evaluation.
+    pub fn feedback(&self, id: ParticipantId, now_ms: i64) -> FeedbackView {
+        let key = self.people.get(id).map(|person| person.heart());
+        let strap = key.and_then(|key| match key {
+            HeartKey::Strap(no) => self.straps.get(no).map(|strap| strap.row.label.clone()),
+            HeartKey::Phone(_) => None,
+        });
+        let grid = self.group.as_ref();
+        let at = grid.map_or_else(|| self.clock.hub_time_ms(now_ms), |(_, row)| row.at.wall_ms);
+        let heart = key.and_then(|key| self.hearts.get(&key).map(|heart| (key, heart)));
+        let Some((key, heart)) = heart else {
+            let reason = if strap.is_some() { Reason::Silent } else { Reason::NoStrap };
+            return FeedbackView {
+                at,
+                score: None,
+                level: None,
+                contribution: None,
+                quality: Quality { coverage: 0.0, artefact_pct: None, age_ms: None },
+                reason: Some(reason.word()),
+                left_ms: None,
+                heart_rate: None,
+                strap,
+            };
+        };
+        let scored = heart.latest.clone().unwrap_or_else(|| heart.job(key, now_ms).compute());
+        let counted = heart.latest.is_some();
+        FeedbackView {
+            at,
+            score: scored.verdict.ok(),
+            level: scored.level().map(|level| level.word()),
+            contribution: scored
+                .verdict
+                .ok()
+                .filter(|_| counted)
+                .and_then(|score| grid.and_then(|(group, _)| group.contribution(score)))
+                .map(|contribution| (contribution * 10.0).round() / 10.0),
+            quality: scored.quality(),
+            reason: scored.verdict.err().map(Reason::word),
+            left_ms: scored.verdict.err().and_then(Reason::left_ms),
+            heart_rate: scored.evaluation.as_ref().and_then(|e| e.hrv.as_ref()).and_then(|hrv| hrv.mean_hr_bpm),
+            strap,
+        }
+    }
+
+    /// The present group figures before suppression, for the log and for tests.
+    pub fn exact_group(&self) -> Option<&group::Group> {
+        self.group.as_ref().map(|(group, _)| group)
+    }
+}
+
+fn score_row(session_id: &str, at: Stamp, scored: &Scored, participant: Option<ParticipantId>) -> ScoreRow {
+    let evaluation = scored.evaluation.as_ref();
+    let hrv = evaluation.and_then(|evaluation| evaluation.hrv.as_ref());
+    ScoreRow {
+        session_id: session_id.to_owned(),
+        at,
+        heart: scored.key,
+        participant,
+        score: scored.verdict.ok(),
+        level: scored.level().map(|level| level.word()),
+        reason: scored.verdict.err().map(Reason::word),
+        status: evaluation.map(|evaluation| evaluation.status.word()),
+        last_rr: scored.last_rr,
+        beats: evaluation.map_or(0, |evaluation| evaluation.beats),
+        coverage: evaluation.map_or(0.0, |evaluation| evaluation.coverage),
+        artefact_pct: evaluation.and_then(|evaluation| evaluation.artefact_pct),
+        age_ms: scored.age_ms,
+        peak_hz: evaluation.and_then(|evaluation| evaluation.peak_hz),
+        mean_hr_bpm: hrv.and_then(|hrv| hrv.mean_hr_bpm),
+        sdnn_ms: hrv.and_then(|hrv| hrv.sdnn_ms),
+        rmssd_ms: hrv.and_then(|hrv| hrv.rmssd_ms),
+        pnn50_pct: hrv.and_then(|hrv| hrv.pnn50_pct),
+        lf_ms2: hrv.and_then(|hrv| hrv.lf_ms2),
+        hf_ms2: hrv.and_then(|hrv| hrv.hf_ms2),
+        lf_hf: hrv.and_then(|hrv| hrv.lf_hf),
+        total_ms2: hrv.and_then(|hrv| hrv.total_ms2),
+        algorithm: evaluation.map(|_| ALGORITHM_VERSION),
+    }
+}

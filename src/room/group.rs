@@ -1,0 +1,169 @@
+//! The group's figures at a grid point, and what of them may be seen without seeing a person.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::heart::Scored;
+use super::rows::{GroupRow, Stamp};
+use super::view::{Distribution, GroupView};
+use super::{HeartKey, ParticipantId};
+use crate::signal::Level;
+
+/// Thresholds below which figures would show a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suppression {
+    /// Hearts needed for average and peak.
+    pub min_group: u32,
+    /// Hearts needed for the distribution.
+    pub min_distribution: u32,
+}
+
+/// The exact figures at one grid point.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Group {
+    /// Sum of the present scores.
+    pub sum: f64,
+    pub scored: u32,
+    pub low: u32,
+    pub medium: u32,
+    pub high: u32,
+    /// Hearts heard by straps, plus at most one phone-only person per network address.
+    pub hearts: u32,
+    pub suppressed: bool,
+}
+
+impl Group {
+    /// `peer` tells the network address of a person who has no strap.
+    pub fn of(scores: &[Scored], peer: impl Fn(ParticipantId) -> Option<IpAddr>, rule: Suppression) -> Self {
+        let mut group = Group::default();
+        let mut phones = BTreeSet::new();
+        for scored in scores {
+            let Ok(score) = scored.verdict else { continue };
+            group.sum += score;
+            group.scored += 1;
+            match Level::of(score) {
+                Level::Low => group.low += 1,
+                Level::Medium => group.medium += 1,
+                Level::High => group.high += 1,
+            }
+            match scored.key {
+                HeartKey::Strap(_) => group.hearts += 1,
+                HeartKey::Phone(id) => {
+                    if phones.insert(peer(id)) {
+                        group.hearts += 1;
+                    }
+                }
+            }
+        }
+        group.suppressed = group.hearts < rule.min_group;
+        group
+    }
+
+    /// Mean of the present scores.
+    pub fn average(&self) -> Option<f64> {
+        (self.scored > 0).then(|| self.sum / f64::from(self.scored))
+    }
+
+    /// Group average minus the group average without this score.
+    pub fn contribution(&self, score: f64) -> Option<f64> {
+        let average = self.average()?;
+        (!self.suppressed && self.scored > 1).then(|| average - (self.sum - score) / f64::from(self.scored - 1))
+    }
+
+    pub fn row(&self, session_id: &str, at: Stamp, participants: u32) -> GroupRow {
+        GroupRow {
+            session_id: session_id.to_owned(),
+            at,
+            average: self.average(),
+            low: self.low,
+            medium: self.medium,
+            high: self.high,
+            participants,
+            scored: self.scored,
+            hearts: self.hearts,
+            suppressed: self.suppressed,
+        }
+    }
+}
+
+/// What everybody may see of a group row; `peak` is the highest shown average so far, exact.
+pub fn view(row: &GroupRow, peak: Option<f64>, rule: Suppression) -> GroupView {
+    let shown = !row.suppressed;
+    GroupView {
+        session_id: row.session_id.clone(),
+        at: row.at.wall_ms,
+        average: row.average.filter(|_| shown).map(|average| average.round() as i64),
+        peak: peak.filter(|_| shown).map(|peak| peak.round() as i64),
+        distribution: (shown && row.hearts >= rule.min_distribution).then_some(Distribution {
+            low: row.low,
+            medium: row.medium,
+            high: row.high,
+        }),
+        participants: row.participants,
+        scored: row.scored,
+        synchrony: None,
+        suppressed: (!shown).then_some("too_few"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::room::StrapNo;
+    use crate::room::heart::Reason;
+    use uuid::Uuid;
+
+    const RULE: Suppression = Suppression { min_group: 3, min_distribution: 5 };
+
+    fn strap(no: u32, verdict: Result<f64, Reason>) -> Scored {
+        Scored { key: HeartKey::Strap(StrapNo(no)), last_rr: None, age_ms: None, verdict, evaluation: None }
+    }
+
+    fn phone(n: u128, score: f64) -> Scored {
+        let key = HeartKey::Phone(ParticipantId(Uuid::from_u128(n)));
+        Scored { key, last_rr: None, age_ms: None, verdict: Ok(score), evaluation: None }
+    }
+
+    fn shown(group: &Group) -> GroupView {
+        let at = Stamp { mono_ms: 0, wall_ms: 0, synced: true };
+        view(&group.row("s", at, 9), group.average(), RULE)
+    }
+
+    #[test]
+    fn hearts_without_a_score_are_in_no_figure() {
+        let scores = [strap(1, Ok(30.0)), strap(2, Err(Reason::Silent)), strap(3, Ok(50.0)), strap(4, Ok(71.0))];
+        let group = Group::of(&scores, |_| None, RULE);
+        assert_eq!((group.scored, group.low, group.medium, group.high), (3, 1, 1, 1));
+        let view = shown(&group);
+        assert_eq!((view.average, view.suppressed, view.distribution), (Some(50), None, None));
+    }
+
+    #[test]
+    fn two_hearts_show_no_figure_because_the_mean_would_tell_the_other() {
+        let group = Group::of(&[strap(1, Ok(30.0)), strap(2, Ok(50.0))], |_| None, RULE);
+        let view = shown(&group);
+        assert_eq!((view.average, view.peak, view.distribution, view.scored), (None, None, None, 2));
+        assert_eq!(view.suppressed, Some("too_few"));
+        assert_eq!(group.contribution(30.0), None);
+        assert_eq!(group.row("s", Stamp { mono_ms: 0, wall_ms: 0, synced: true }, 2).average, Some(40.0));
+    }
+
+    #[test]
+    fn phones_behind_one_address_count_once() {
+        let scores = [phone(1, 40.0), phone(2, 50.0), phone(3, 60.0), strap(1, Ok(70.0))];
+        let one: IpAddr = [10, 0, 0, 1].into();
+        assert!(Group::of(&scores, |_| Some(one), RULE).suppressed);
+        let own = |id: ParticipantId| Some(IpAddr::from([10, 0, 0, id.0.as_u128() as u8]));
+        let group = Group::of(&scores, own, RULE);
+        assert_eq!((group.suppressed, group.hearts, group.average()), (false, 4, Some(55.0)));
+    }
+
+    #[test]
+    fn contribution_is_the_difference_one_heart_makes() {
+        let scores: Vec<_> = [30.0, 40.0, 80.0].iter().zip(1..).map(|(&score, no)| strap(no, Ok(score))).collect();
+        let group = Group::of(&scores, |_| None, RULE);
+        assert_eq!(group.contribution(80.0), Some(15.0));
+        let sum: f64 = [30.0, 40.0, 80.0].iter().filter_map(|&s| group.contribution(s)).sum();
+        assert!(sum.abs() < 1e-9, "contributions balance");
+    }
+}

@@ -1,0 +1,239 @@
+//! One heart: its arrivals, its tachogram, what is known of its signal, and its latest evaluation.
+//! Not here: whose heart it is (`people`), which strap carries it (`straps`).
+
+use coherence_hal::decode::ble::Measurement;
+
+use super::HeartKey;
+use super::arrival::{Arrivals, Placed};
+use super::rows::{RrRow, Stamp};
+use super::view::Quality;
+use crate::signal::{Evaluation, Interval, Level, Status, Tachogram};
+
+/// Newest R-R older than this at a grid point: the heart is silent.
+pub const SILENT_MS: i64 = 6_000;
+/// A score that a phone computed holds for two of its own posts.
+const POSTED_SCORE_MS: i64 = 10_000;
+
+/// Why a heart has no score.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reason {
+    WarmingUp { left_ms: i64 },
+    PoorSignal,
+    Flat,
+    Silent,
+    OffBody,
+    /// Nothing is known to carry this person's heart.
+    NoStrap,
+}
+
+impl Reason {
+    pub fn word(self) -> &'static str {
+        match self {
+            Reason::WarmingUp { .. } => "warming_up",
+            Reason::PoorSignal => "poor_signal",
+            Reason::Flat => "flat",
+            Reason::Silent => "silent",
+            Reason::OffBody => "off_body",
+            Reason::NoStrap => "no_strap",
+        }
+    }
+
+    pub fn left_ms(self) -> Option<i64> {
+        match self {
+            Reason::WarmingUp { left_ms } => Some(left_ms),
+            _ => None,
+        }
+    }
+}
+
+/// What the compute thread is asked about one heart.
+#[derive(Clone, Debug)]
+pub struct HeartJob {
+    pub key: HeartKey,
+    /// The newest interval of the window.
+    pub last_rr: Option<i64>,
+    pub age_ms: Option<i64>,
+    pub ask: Ask,
+}
+
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// Score this window.
+    Window(Vec<Interval>),
+    /// There is nothing to compute.
+    Absent(Reason),
+    /// The phone computed the score itself.
+    Posted(f64),
+}
+
+/// The outcome at one grid point.
+#[derive(Clone, Debug)]
+pub struct Scored {
+    pub key: HeartKey,
+    pub last_rr: Option<i64>,
+    pub age_ms: Option<i64>,
+    /// Score 0 to 100, or why there is none.
+    pub verdict: Result<f64, Reason>,
+    /// None for a score that a phone computed and where nothing was computed.
+    pub evaluation: Option<Evaluation>,
+}
+
+impl HeartJob {
+    /// The work of the compute thread.
+    pub fn compute(self) -> Scored {
+        let (verdict, evaluation) = match self.ask {
+            Ask::Absent(reason) => (Err(reason), None),
+            Ask::Posted(score) => (Ok(score), None),
+            Ask::Window(intervals) => {
+                let evaluation = crate::signal::evaluate(&intervals);
+                let verdict = match (evaluation.status, evaluation.score) {
+                    (Status::Good | Status::Fair, Some(score)) => Ok(score),
+                    (Status::Flat, _) => Err(Reason::Flat),
+                    (Status::Warmup, _) => Err(Reason::WarmingUp { left_ms: evaluation.warmup_left_ms.ceil() as i64 }),
+                    (Status::Poor | Status::Good | Status::Fair, _) => Err(Reason::PoorSignal),
+                };
+                (verdict, Some(evaluation))
+            }
+        };
+        Scored { key: self.key, last_rr: self.last_rr, age_ms: self.age_ms, verdict, evaluation }
+    }
+}
+
+impl Scored {
+    pub fn level(&self) -> Option<Level> {
+        self.verdict.ok().map(Level::of)
+    }
+
+    pub fn quality(&self) -> Quality {
+        Quality {
+            coverage: self.evaluation.as_ref().map_or(0.0, |e| e.coverage),
+            artefact_pct: self.evaluation.as_ref().and_then(|e| e.artefact_pct),
+            age_ms: self.age_ms,
+        }
+    }
+}
+
+/// What is known of one heart.
+#[derive(Clone, Debug, Default)]
+pub struct Heart {
+    arrivals: Arrivals,
+    tachogram: Tachogram,
+    /// Skin contact as the strap last said; `None` when it can't tell.
+    pub contact: Option<bool>,
+    /// When the newest interval on the tachogram arrived.
+    pub last_beat_ms: Option<i64>,
+    last_rr: Option<i64>,
+    posted: Option<(f64, i64)>,
+    pub beats_accepted: u64,
+    pub beats_rejected: u64,
+    /// The outcome at the last grid point.
+    pub latest: Option<Scored>,
+}
+
+impl Heart {
+    pub fn measurement(&mut self, at_ms: i64, measurement: &Measurement, out: &mut Vec<Placed>) {
+        self.contact = measurement.contact;
+        self.arrivals.measurement(at_ms, measurement, out);
+    }
+
+    pub fn posted_rr(&mut self, at_ms: i64, rr_ms: &[f64], out: &mut Vec<Placed>) {
+        self.arrivals.posted(at_ms, rr_ms, out);
+    }
+
+    pub fn posted_score(&mut self, at_ms: i64, score: f64) {
+        self.posted = Some((score, at_ms));
+    }
+
+    pub fn link_down(&mut self) {
+        self.arrivals.link_down();
+    }
+
+    pub fn settle(&mut self, now_ms: i64, out: &mut Vec<Placed>) {
+        self.arrivals.settle(now_ms, out);
+    }
+
+    pub fn settles_at(&self) -> Option<i64> {
+        self.arrivals.settles_at()
+    }
+
+    /// Takes a placed interval onto the tachogram and returns the row to keep.
+    pub fn keep(&mut self, id: i64, key: HeartKey, placed: Placed, arrived: Stamp) -> RrRow {
+        if placed.mark.on_tachogram() {
+            self.tachogram.push(Interval { rr_ms: placed.rr_ms, gap_ms: placed.gap_ms });
+            self.last_beat_ms = Some(placed.arrived_mono_ms);
+            self.last_rr = Some(id);
+            self.beats_accepted += 1;
+        } else {
+            self.beats_rejected += 1;
+        }
+        RrRow {
+            id,
+            heart: key,
+            rr_ms: placed.rr_ms,
+            gap_ms: placed.gap_ms,
+            mark: placed.mark,
+            beat_mono_ms: placed.beat_mono_ms,
+            arrived,
+        }
+    }
+
+    /// Goes on from the rows that a restart found, oldest first.
+    pub fn resume(&mut self, rows: &[RrRow]) {
+        let placed: Vec<Placed> = rows
+            .iter()
+            .map(|row| Placed {
+                rr_ms: row.rr_ms,
+                gap_ms: row.gap_ms,
+                mark: row.mark,
+                beat_mono_ms: row.beat_mono_ms,
+                arrived_mono_ms: row.arrived.mono_ms,
+            })
+            .collect();
+        for row in rows.iter().filter(|row| row.mark.on_tachogram()) {
+            self.tachogram.push(Interval { rr_ms: row.rr_ms, gap_ms: row.gap_ms });
+            self.last_beat_ms = Some(row.arrived.mono_ms);
+            self.last_rr = Some(row.id);
+        }
+        self.arrivals.resume(placed.iter());
+    }
+
+    /// Age of the newest beat.
+    pub fn age_ms(&self, now_ms: i64) -> Option<i64> {
+        self.last_beat_ms.map(|last| now_ms - last)
+    }
+
+    pub fn silent(&self, now_ms: i64) -> bool {
+        self.age_ms(now_ms).is_none_or(|age| age > SILENT_MS)
+    }
+
+    /// Whether the strap says that nobody's skin is there.
+    pub fn off_body(&self) -> bool {
+        self.contact == Some(false)
+    }
+
+    /// What to compute for this heart at a grid point.
+    pub fn job(&self, key: HeartKey, grid_ms: i64) -> HeartJob {
+        let fresh_post = self.posted.filter(|(_, at)| grid_ms - at <= POSTED_SCORE_MS);
+        let ask = match fresh_post {
+            Some((score, _)) if self.silent(grid_ms) => Ask::Posted(score),
+            _ if self.off_body() => Ask::Absent(Reason::OffBody),
+            _ if self.silent(grid_ms) => Ask::Absent(Reason::Silent),
+            _ => Ask::Window(self.tachogram.intervals().to_vec()),
+        };
+        let age_ms = match (&ask, fresh_post) {
+            (Ask::Posted(_), Some((_, at))) => Some(grid_ms - at),
+            _ => self.age_ms(grid_ms),
+        };
+        HeartJob { key, last_rr: self.last_rr, age_ms, ask }
+    }
+
+    /// Forgets every beat: they were somebody's who asked to be forgotten.
+    pub fn forget(&mut self) {
+        self.tachogram.clear();
+        self.arrivals = Arrivals::default();
+        self.last_beat_ms = None;
+        self.last_rr = None;
+        self.posted = None;
+        self.latest = None;
+    }
+}

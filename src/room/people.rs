@@ -1,0 +1,246 @@
+//! The people: who is known, who is present, who takes part in this session, who wears what.
+//!
+//! A participant lives with the phone's token until erased; a participation is one participant in
+//! one session; a claim is who wore which strap, as an interval in time. Two minutes without a sign
+//! of life decide presence and nothing else.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::rows::{ClaimRow, ParticipantRow, ParticipationRow, Row, Stamp};
+use super::{HeartKey, ParticipantId, StrapNo};
+
+/// Absent after this long without an open socket or a request.
+pub const ABSENT_MS: i64 = 120_000;
+
+/// One person.
+#[derive(Clone, Debug)]
+pub struct Person {
+    pub row: ParticipantRow,
+    /// Network address of the phone.
+    pub peer: Option<IpAddr>,
+    /// The open socket.
+    pub socket: Option<u64>,
+    last_sign: Stamp,
+    participation: Option<ParticipationRow>,
+    /// Has said goodbye, and takes part again only by joining.
+    has_left: bool,
+    pub claim: Option<ClaimRow>,
+    /// Worn last, and taken up again on coming back.
+    pub last_strap: Option<StrapNo>,
+}
+
+impl Person {
+    fn new(row: ParticipantRow, now: Stamp) -> Self {
+        Person {
+            row,
+            peer: None,
+            socket: None,
+            last_sign: now,
+            participation: None,
+            has_left: false,
+            claim: None,
+            last_strap: None,
+        }
+    }
+
+    /// Takes part in the session that runs.
+    pub fn takes_part(&self) -> bool {
+        self.participation.as_ref().is_some_and(|participation| participation.left.is_none())
+    }
+
+    /// The heart that is this person's.
+    pub fn heart(&self) -> HeartKey {
+        match &self.claim {
+            Some(claim) => HeartKey::Strap(claim.strap),
+            None => HeartKey::Phone(self.row.id),
+        }
+    }
+
+    fn absent(&self, now_ms: i64) -> bool {
+        self.socket.is_none() && now_ms - self.last_sign.mono_ms >= ABSENT_MS
+    }
+}
+
+/// Everybody the hub knows.
+#[derive(Clone, Debug, Default)]
+pub struct People {
+    known: BTreeMap<ParticipantId, Person>,
+    next_claim_no: i64,
+}
+
+impl People {
+    /// Everybody as a restart finds them: who took part is given two minutes to come back.
+    pub fn remembered(
+        participants: Vec<ParticipantRow>,
+        participations: Vec<ParticipationRow>,
+        claims: Vec<ClaimRow>,
+        last_straps: Vec<(ParticipantId, StrapNo)>,
+        next_claim_no: i64,
+        now: Stamp,
+    ) -> Self {
+        let mut people = People { next_claim_no, ..People::default() };
+        for row in participants {
+            people.known.insert(row.id, Person::new(row, now));
+        }
+        for row in participations {
+            if let Some(person) = people.known.get_mut(&row.participant) {
+                person.participation = Some(row);
+            }
+        }
+        for (id, strap) in last_straps {
+            if let Some(person) = people.known.get_mut(&id) {
+                person.last_strap = Some(strap);
+            }
+        }
+        for row in claims {
+            if let Some(person) = people.known.get_mut(&row.participant) {
+                person.claim = Some(row);
+            }
+        }
+        people
+    }
+
+    pub fn get(&self, id: ParticipantId) -> Option<&Person> {
+        self.known.get(&id)
+    }
+
+    pub fn get_mut(&mut self, id: ParticipantId) -> Option<&mut Person> {
+        self.known.get_mut(&id)
+    }
+
+    pub fn present(&self) -> u32 {
+        u32::try_from(self.known.values().filter(|person| person.takes_part()).count()).unwrap_or(u32::MAX)
+    }
+
+    pub fn taking_part(&self) -> impl Iterator<Item = &Person> {
+        self.known.values().filter(|person| person.takes_part())
+    }
+
+    pub fn wearer(&self, strap: StrapNo) -> Option<ParticipantId> {
+        let wears = |person: &&Person| person.claim.as_ref().is_some_and(|claim| claim.strap == strap);
+        self.known.values().find(wears).map(|person| person.row.id)
+    }
+
+    /// A newcomer, or somebody known whose name or intention may have changed.
+    pub fn meet(&mut self, id: ParticipantId, name: Option<String>, intention: Option<String>, now: Stamp) -> Row {
+        let person = self.known.entry(id).or_insert_with(|| {
+            Person::new(ParticipantRow { id, name: None, intention: None, since: now }, now)
+        });
+        person.row.name = name.or(person.row.name.take());
+        person.row.intention = intention.or(person.row.intention.take());
+        Row::Participant(person.row.clone())
+    }
+
+    /// A sign of life. Who was absent takes part again; who has left does so only with `join`.
+    /// Returns the row of a participation that began or was resumed.
+    pub fn sign_of_life(&mut self, id: ParticipantId, session_id: &str, join: bool, now: Stamp) -> Option<Row> {
+        let person = self.known.get_mut(&id)?;
+        person.last_sign = now;
+        if person.has_left && !join {
+            return None;
+        }
+        person.has_left = false;
+        let here = person.participation.as_ref().filter(|row| row.session_id == session_id);
+        let row = match here {
+            Some(row) if row.left.is_none() => return None,
+            Some(row) => ParticipationRow { left: None, ..row.clone() },
+            None => ParticipationRow { session_id: session_id.to_owned(), participant: id, joined: now, left: None },
+        };
+        person.participation = Some(row.clone());
+        Some(Row::Participation(row))
+    }
+
+    /// Ends the participation of one person.
+    pub fn leave(&mut self, id: ParticipantId, at: Stamp, rows: &mut Vec<Row>) {
+        self.release(id, at, rows);
+        let Some(person) = self.known.get_mut(&id) else { return };
+        person.has_left = true;
+        person.socket = None;
+        if let Some(row) = person.participation.as_mut().filter(|row| row.left.is_none()) {
+            row.left = Some(at);
+            rows.push(Row::Participation(row.clone()));
+        }
+    }
+
+    /// Begins a claim, ending any other of the same person. Who wears the strap has been checked.
+    pub fn claim(&mut self, id: ParticipantId, strap: StrapNo, at: Stamp, rows: &mut Vec<Row>) {
+        let worn = self.known.get(&id).and_then(|person| person.claim.as_ref());
+        if worn.is_some_and(|claim| claim.strap == strap) {
+            return;
+        }
+        self.release(id, at, rows);
+        if let Some(person) = self.known.get_mut(&id) {
+            let row = ClaimRow { no: self.next_claim_no, participant: id, strap, from: at, until: None };
+            self.next_claim_no += 1;
+            person.claim = Some(row.clone());
+            person.last_strap = Some(strap);
+            rows.push(Row::Claim(row));
+        }
+    }
+
+    fn release(&mut self, id: ParticipantId, at: Stamp, rows: &mut Vec<Row>) {
+        if let Some(row) = self.known.get_mut(&id).and_then(|person| person.claim.take()) {
+            rows.push(Row::Claim(ClaimRow { until: Some(at), ..row }));
+        }
+    }
+
+    /// Notes who has become absent; true when anybody has.
+    pub fn note_absent(&mut self, now_ms: i64, rows: &mut Vec<Row>) -> bool {
+        let mut changed = false;
+        for person in self.known.values_mut() {
+            if !person.absent(now_ms) {
+                continue;
+            }
+            let last_sign = person.last_sign;
+            if let Some(row) = person.participation.as_mut().filter(|row| row.left.is_none()) {
+                row.left = Some(last_sign);
+                rows.push(Row::Participation(row.clone()));
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// A new session began: who is present takes part in it, who is absent gives the strap back.
+    pub fn carry_over(&mut self, session_id: &str, at: Stamp, rows: &mut Vec<Row>) {
+        let ids: Vec<_> = self.known.keys().copied().collect();
+        for id in ids {
+            let Some(person) = self.known.get_mut(&id) else { continue };
+            let Some(ended) = person.participation.take() else { continue };
+            if ended.session_id == session_id {
+                person.participation = Some(ended);
+            } else if ended.left.is_none() {
+                let row = ParticipationRow {
+                    session_id: session_id.to_owned(),
+                    participant: id,
+                    joined: at,
+                    left: None,
+                };
+                rows.push(Row::Participation(ParticipationRow { left: Some(at), ..ended }));
+                rows.push(Row::Participation(row.clone()));
+                person.participation = Some(row);
+            } else {
+                self.release(id, at, rows);
+            }
+        }
+    }
+
+    /// Forgets one person.
+    pub fn erase(&mut self, id: ParticipantId) -> Option<Person> {
+        self.known.remove(&id)
+    }
+
+    /// The person whose socket this is.
+    pub fn by_socket(&mut self, socket: u64) -> Option<&mut Person> {
+        self.known.values_mut().find(|person| person.socket == Some(socket))
+    }
+
+    /// The socket is gone: from now on absence counts.
+    pub fn detach(&mut self, socket: u64, now: Stamp) {
+        if let Some(person) = self.by_socket(socket) {
+            person.socket = None;
+            person.last_sign = now;
+        }
+    }
+}

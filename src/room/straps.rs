@@ -1,0 +1,154 @@
+//! The registry: which straps the hub knows, by number and label, and what their radio last said.
+//! Not here: their beats (`heart`), who wears them (`people`).
+
+use std::collections::{BTreeMap, HashMap};
+
+use coherence_hal::{Link, StrapId};
+
+use super::StrapNo;
+use super::heart::Heart;
+use super::rows::{Stamp, StrapRow};
+use super::view::{StrapState, StrapView};
+
+/// A strap that was not heard in the air for longer is away.
+const AWAY_MS: i64 = 30_000;
+
+/// One known strap.
+#[derive(Clone, Debug)]
+pub struct Strap {
+    pub row: StrapRow,
+    transport: String,
+    pub link: Option<Link>,
+    pub battery_pct: Option<u8>,
+    pub rssi_dbm: Option<i16>,
+    /// When anything was last heard of it in this run of the hub.
+    last_sign_ms: Option<i64>,
+    /// Whether its beats were flowing when last looked at, for the notes of changes.
+    pub streaming: bool,
+}
+
+/// All known straps.
+#[derive(Clone, Debug, Default)]
+pub struct Straps {
+    by_no: BTreeMap<StrapNo, Strap>,
+    by_identity: HashMap<String, StrapNo>,
+}
+
+impl Straps {
+    pub fn remembered(rows: Vec<StrapRow>) -> Self {
+        let mut straps = Straps::default();
+        for row in rows {
+            straps.insert(row);
+        }
+        straps
+    }
+
+    fn insert(&mut self, row: StrapRow) -> StrapNo {
+        let no = row.no;
+        let transport = StrapId::from_stored(&row.identity).transport().to_owned();
+        self.by_identity.insert(row.identity.clone(), no);
+        let strap = Strap {
+            row,
+            transport,
+            link: None,
+            battery_pct: None,
+            rssi_dbm: None,
+            last_sign_ms: None,
+            streaming: false,
+        };
+        self.by_no.insert(no, strap);
+        no
+    }
+
+    /// The strap of this identity; a stranger gets the next number. True when it is new.
+    pub fn meet(&mut self, id: &StrapId, at: Stamp) -> (&mut Strap, bool) {
+        let known = self.by_identity.get(id.as_str()).copied();
+        let no = known.unwrap_or_else(|| {
+            let no = StrapNo(self.by_no.last_key_value().map_or(1, |(last, _)| last.0 + 1));
+            self.insert(StrapRow {
+                no,
+                identity: id.as_str().to_owned(),
+                label: format!("strap {}", no.0),
+                name: None,
+                first_seen: at,
+            })
+        });
+        let strap = self.by_no.get_mut(&no).expect("both maps hold the same straps");
+        strap.last_sign_ms = Some(at.mono_ms);
+        (strap, known.is_none())
+    }
+
+    pub fn get(&self, no: StrapNo) -> Option<&Strap> {
+        self.by_no.get(&no)
+    }
+
+    pub fn get_mut(&mut self, no: StrapNo) -> Option<&mut Strap> {
+        self.by_no.get_mut(&no)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Strap> {
+        self.by_no.values()
+    }
+
+    pub fn numbers(&self) -> Vec<StrapNo> {
+        self.by_no.keys().copied().collect()
+    }
+
+    /// `strap 7`, `Strap 7` or `7`.
+    pub fn by_label(&self, label: &str) -> Option<StrapNo> {
+        let label = label.trim();
+        let named = self.by_no.values().find(|strap| strap.row.label.eq_ignore_ascii_case(label));
+        let numbered = || label.parse().ok().map(StrapNo).filter(|no| self.by_no.contains_key(no));
+        named.map(|strap| strap.row.no).or_else(numbered)
+    }
+}
+
+impl Strap {
+    pub fn state(&self, heart: Option<&Heart>, now_ms: i64) -> StrapState {
+        let beating = heart.is_some_and(|heart| !heart.silent(now_ms));
+        let heard = heart.is_some_and(|heart| heart.beats_accepted + heart.beats_rejected > 0);
+        let near = self.last_sign_ms.is_some_and(|last| now_ms - last <= AWAY_MS);
+        match &self.link {
+            Some(Link::Down { .. }) if heard && near => StrapState::Silent,
+            _ if heart.is_some_and(Heart::off_body) && near => StrapState::OffBody,
+            _ if beating => StrapState::Streaming,
+            _ if heard && near => StrapState::Silent,
+            Some(Link::Connecting | Link::Up) if near => StrapState::Connecting,
+            _ if near => StrapState::Seen,
+            _ => StrapState::Away,
+        }
+    }
+
+    /// What anybody may see of it.
+    pub fn view(&self, heart: Option<&Heart>, claimed: bool, now_ms: i64) -> StrapView {
+        let state = self.state(heart, now_ms);
+        let verdict = heart.and_then(|heart| heart.latest.as_ref()).map(|scored| scored.verdict);
+        let reason = match state {
+            StrapState::OffBody => Some("off_body"),
+            StrapState::Streaming => match verdict {
+                Some(Ok(_)) => None,
+                Some(Err(reason)) => Some(reason.word()),
+                None => Some("warming_up"),
+            },
+            StrapState::Silent | StrapState::Connecting | StrapState::Seen | StrapState::Away => Some("silent"),
+        };
+        StrapView {
+            label: self.row.label.clone(),
+            transport: self.transport.clone(),
+            claimed,
+            state,
+            reason,
+            link: match &self.link {
+                Some(Link::Down { why }) => Some(why.clone()),
+                Some(Link::Connecting) => Some("connecting".to_owned()),
+                Some(Link::Up) | None => None,
+            },
+            contact: heart.and_then(|heart| heart.contact),
+            battery_pct: self.battery_pct,
+            rssi_dbm: self.rssi_dbm,
+            last_beat_age_ms: heart.and_then(|heart| heart.age_ms(now_ms)),
+            beats_accepted: heart.map_or(0, |heart| heart.beats_accepted),
+            beats_rejected: heart.map_or(0, |heart| heart.beats_rejected),
+        }
+    }
+}

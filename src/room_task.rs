@@ -1,0 +1,502 @@
+//! The one task that owns the `Room`, and the handle through which everybody else asks it.
+//!
+//! It reads the clock, feeds the room, carries windows to the compute thread and back, publishes and
+//! hands rows to the store, in that order. Not here: rules (`room`), SQL (`store`), sockets (`web`).
+//!
+//! Full inboxes: straps wait, phones are told `busy`. When the task ends, the process ends.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coherence_hal::SourceEvent;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::clock::Clock;
+use crate::room::command::{Command, Refusal, RefusalCode, Reply};
+use crate::room::view::{GroupView, SessionView, SourceView, StrapView, frame};
+use crate::room::{ClockReading, GridJob, GridResult, Note, ParticipantId, Presence, Room};
+use crate::store::Store;
+use crate::telemetry::metric;
+
+/// Events of straps that may wait.
+const EVENTS: usize = 1_024;
+/// Wishes of phones that may wait.
+const ASKS: usize = 1_024;
+/// Presence is announced at most this often, ms.
+const PRESENCE_MS: i64 = 500;
+/// How often the clocks are compared, straps looked at and gauges set, ms.
+const LOOK_MS: i64 = 1_000;
+/// How long a phone waits for the room before it is told `busy`.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What everybody may see, serialised once and shared by all sockets.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// `session_state` of the session that ended last, phase `complete`.
+    pub ended_frame: Option<Frame>,
+    /// `session_state`.
+    pub session_frame: Frame,
+    /// `group_metrics_update`.
+    pub group_frame: Frame,
+    /// `participant_update`; none until somebody came or went.
+    pub people_frame: Option<Frame>,
+    pub session: SessionView,
+    pub group: GroupView,
+    pub straps: Vec<StrapView>,
+    pub sources: Vec<SourceView>,
+    /// Hub time (Unix ms) = monotonic time + this.
+    pub offset_ms: i64,
+    /// Whether the hub's clock was known to be right when this session began.
+    pub clock_synced: bool,
+}
+
+/// One serialised WebSocket text frame; `version` grows when its content changed.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    pub version: u64,
+    /// JSON, valid UTF-8.
+    pub json: Bytes,
+}
+
+/// The line to one phone: small and bounded; what does not fit is dropped and counted.
+#[derive(Clone, Debug)]
+pub struct PhoneLine {
+    /// Unique per socket in this process.
+    pub socket: u64,
+    pub outbox: mpsc::Sender<ToPhone>,
+}
+
+/// What is for one phone alone.
+#[derive(Clone, Debug)]
+pub enum ToPhone {
+    /// A text frame, JSON.
+    Text(Bytes),
+    Close { code: u16, reason: &'static str },
+}
+
+type Answer = Result<Reply, Refusal>;
+
+enum Ask {
+    Apply { command: Command, line: Option<PhoneLine>, answer: oneshot::Sender<Answer> },
+    Detach(u64),
+    Ping(oneshot::Sender<()>),
+}
+
+/// Asks the room. Cheap to clone.
+#[derive(Clone)]
+pub struct RoomHandle {
+    asks: mpsc::Sender<Ask>,
+    published: watch::Receiver<Arc<Published>>,
+}
+
+impl RoomHandle {
+    /// Carries out a command and returns once it is published (and stored, where that is promised).
+    /// A join with a `line` makes that socket the participant's; an older socket is closed (4001).
+    ///
+    /// # Errors
+    /// The room's refusal; `busy` when it has too much to do; `not_stored` when what must be kept
+    /// could not be.
+    pub async fn apply(&self, command: Command, line: Option<PhoneLine>) -> Answer {
+        let busy = || Refusal::new(RefusalCode::Busy, "The hub has too much to do. Try again in a moment.");
+        let (answer, answered) = oneshot::channel();
+        self.asks.try_send(Ask::Apply { command, line, answer }).map_err(|_| busy())?;
+        match tokio::time::timeout(PATIENCE, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(busy()),
+        }
+    }
+
+    /// The socket is gone; its participant stays for two minutes.
+    pub async fn detach(&self, socket: u64) {
+        // Fails only when the room is gone, and then the process ends.
+        let _ = self.asks.send(Ask::Detach(socket)).await;
+    }
+
+    /// What everybody may see; the newest only.
+    pub fn published(&self) -> watch::Receiver<Arc<Published>> {
+        self.published.clone()
+    }
+
+    /// Whether the room task answers; waits as long as the caller lets it.
+    pub async fn ping(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.asks.send(Ask::Ping(answer)).await.is_ok() && answered.await.is_ok()
+    }
+}
+
+/// The task's own state.
+pub struct RoomTask {
+    room: Room,
+    clock: Clock,
+    store: Store,
+    events: mpsc::Receiver<(&'static str, SourceEvent)>,
+    asks: mpsc::Receiver<Ask>,
+    jobs: mpsc::Sender<GridJob>,
+    results: mpsc::Receiver<GridResult>,
+    publisher: watch::Sender<Arc<Published>>,
+    lines: HashMap<ParticipantId, PhoneLine>,
+    next_grid_ms: i64,
+    next_look_ms: i64,
+    presence: Option<Presence>,
+    presence_told_ms: i64,
+    version: u64,
+}
+
+/// What the wiring gets: the task to run, the handle to ask, and where straps speak.
+pub struct Parts {
+    pub task: RoomTask,
+    pub handle: RoomHandle,
+    pub events: mpsc::Sender<(&'static str, SourceEvent)>,
+}
+
+/// Prepares the task. `past` are events from before now, oldest first: the demo's past beats.
+pub fn prepare(mut room: Room, clock: Clock, store: Store, past: Vec<(&'static str, SourceEvent)>) -> Parts {
+    let now_ms = clock.mono_ms();
+    relive(&mut room, past, now_ms);
+    let (events_in, events) = mpsc::channel(EVENTS);
+    let (asks_in, asks) = mpsc::channel(ASKS);
+    let (jobs, results) = compute_thread();
+    let (publisher, published) = watch::channel(Arc::new(first_look(&room, now_ms)));
+    let task = RoomTask {
+        next_grid_ms: room.next_grid(now_ms),
+        next_look_ms: now_ms,
+        presence: None,
+        presence_told_ms: now_ms - PRESENCE_MS,
+        version: 1,
+        room,
+        clock,
+        store,
+        events,
+        asks,
+        jobs,
+        results,
+        publisher,
+        lines: HashMap::new(),
+    };
+    Parts { task, handle: RoomHandle { asks: asks_in, published }, events: events_in }
+}
+
+/// Feeds past events to the room and scores its last grid point, so that figures are there at once.
+fn relive(room: &mut Room, past: Vec<(&'static str, SourceEvent)>, now_ms: i64) {
+    if past.is_empty() {
+        return;
+    }
+    let grid = room.last_grid(now_ms);
+    let at = |event: &SourceEvent| match event {
+        SourceEvent::Strap(event) => event.at_ms,
+        SourceEvent::State(_) => i64::MIN,
+    };
+    let mut past = past.into_iter().peekable();
+    if let Some(grid_ms) = grid {
+        while let Some((name, event)) = past.next_if(|(_, event)| at(event) <= grid_ms) {
+            room.source_event(name, event);
+        }
+        let job = room.grid_job(grid_ms);
+        room.finish_grid(job.compute());
+    }
+    for (name, event) in past {
+        room.source_event(name, event);
+    }
+    room.tick(now_ms);
+    // That straps were met and beat is no news when it happened before the hub was there.
+    room.take_notes().into_iter().filter(|note| !matches!(note, Note::StrapNew { .. } | Note::StrapStreaming { .. })).for_each(log);
+}
+
+/// One thread scores all windows, so that neither phones nor straps wait for arithmetic.
+fn compute_thread() -> (mpsc::Sender<GridJob>, mpsc::Receiver<GridResult>) {
+    let (jobs_in, mut jobs) = mpsc::channel::<GridJob>(2);
+    let (results_in, results) = mpsc::channel(2);
+    std::thread::Builder::new()
+        .name("compute".into())
+        .spawn(move || {
+            while let Some(job) = jobs.blocking_recv() {
+                let begin = std::time::Instant::now();
+                let result = job.compute();
+                metrics::histogram!(metric::COMPUTE_SECONDS).record(begin.elapsed());
+                if results_in.blocking_send(result).is_err() {
+                    break;
+                }
+            }
+        })
+        .expect("a thread can be started at the start of the process");
+    (jobs_in, results)
+}
+
+impl RoomTask {
+    /// Runs until `stop` says so, and hands over everything that is to be kept.
+    ///
+    /// # Errors
+    /// When the compute thread is gone: the process then ends and is started again.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), RoomTaskError> {
+        self.act();
+        loop {
+            let now_ms = self.clock.mono_ms();
+            let mut due_ms = self.room.next_deadline(now_ms).min(self.next_grid_ms).min(self.next_look_ms);
+            if self.presence.is_some() {
+                due_ms = due_ms.min(self.presence_told_ms + PRESENCE_MS);
+            }
+            tokio::select! {
+                Some((name, event)) = self.events.recv() => self.room.source_event(name, event),
+                Some(ask) = self.asks.recv() => self.answer(ask),
+                result = self.results.recv() => match result {
+                    Some(result) => self.room.finish_grid(result),
+                    None => return Err(RoomTaskError::NoCompute),
+                },
+                () = self.clock.sleep_until(due_ms) => {}
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+            self.act();
+        }
+        let rows = self.room.take_rows();
+        self.store.commit(rows);
+        Ok(())
+    }
+
+    /// What follows from the time and from what has just come in: grid, publication, rows, log.
+    fn act(&mut self) {
+        let now_ms = self.clock.mono_ms();
+        if now_ms >= self.next_look_ms {
+            self.next_look_ms = now_ms + LOOK_MS;
+            let reading = ClockReading { mono_ms: now_ms, wall_ms: self.clock.wall_ms(), known: self.clock.known() };
+            self.room.observe_clock(reading);
+            self.look(now_ms);
+        }
+        self.room.tick(now_ms);
+        if now_ms >= self.next_grid_ms {
+            let job = self.room.grid_job(self.next_grid_ms);
+            self.next_grid_ms = self.room.next_grid(now_ms);
+            if self.jobs.try_send(job).is_err() {
+                metrics::counter!(metric::GRID_SKIPPED).increment(1);
+                tracing::warn!("a grid point was skipped: scoring takes longer than 5 s");
+            }
+        }
+        self.publish(now_ms);
+        let facts = self.room.take_facts();
+        if !facts.is_empty() {
+            self.store.commit(facts);
+        }
+        for note in self.room.take_notes() {
+            log(note);
+        }
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        let now_ms = self.clock.mono_ms();
+        match ask {
+            Ask::Ping(answer) => {
+                let _ = answer.send(());
+            }
+            Ask::Detach(socket) => {
+                self.room.detach(socket, now_ms);
+                self.lines.retain(|_, line| line.socket != socket);
+            }
+            Ask::Apply { command, line, answer } => {
+                let left = match &command {
+                    Command::Leave { participant } | Command::Erase { participant } => Some(*participant),
+                    _ => None,
+                };
+                let outcome = match self.room.apply(command, now_ms) {
+                    Ok(outcome) => outcome,
+                    Err(refusal) => {
+                        let _ = answer.send(Err(refusal));
+                        return;
+                    }
+                };
+                if let Some(participant) = left {
+                    self.lines.remove(&participant);
+                }
+                if let (Some(participant), Some(line)) = (outcome.joined, line) {
+                    self.attach(participant, line);
+                }
+                // First the world sees it, then who asked.
+                self.publish(now_ms);
+                if outcome.durable.is_empty() {
+                    let _ = answer.send(Ok(outcome.reply));
+                    return;
+                }
+                self.store.commit(self.room.take_facts());
+                self.store.commit_then(
+                    outcome.durable,
+                    Box::new(move |stored| {
+                        let reply = stored.map(|()| outcome.reply).map_err(|error| {
+                            Refusal::new(RefusalCode::NotStored, format!("The hub could not keep this: {error}"))
+                        });
+                        let _ = answer.send(reply);
+                    }),
+                );
+            }
+        }
+    }
+
+    fn attach(&mut self, participant: ParticipantId, line: PhoneLine) {
+        self.lines.retain(|_, other| other.socket != line.socket);
+        self.room.attach(participant, line.socket);
+        if let Some(older) = self.lines.insert(participant, line) {
+            tell(&older, ToPhone::Close { code: 4001, reason: "this participant is on another phone now" });
+        }
+    }
+
+    fn publish(&mut self, now_ms: i64) {
+        let changes = self.room.take_changes();
+        self.presence = changes.people.or(self.presence);
+        let presence = self.presence.filter(|_| now_ms - self.presence_told_ms >= PRESENCE_MS);
+        if !changes.session && !changes.group && presence.is_none() {
+            return;
+        }
+        let mut next = Published::clone(&self.publisher.borrow());
+        self.version += 1;
+        let version = self.version;
+        next.session = self.room.session_view(now_ms);
+        next.group = self.room.group_view(now_ms);
+        next.offset_ms = self.room.offset_ms();
+        next.clock_synced = self.room.clock_synced();
+        if changes.session {
+            let ended = self.room.ended_view();
+            if next.ended_frame.is_none() != ended.is_none() || next.session.id != self.publisher.borrow().session.id {
+                next.ended_frame = ended.map(|view| Frame::of(version, "session_state", &OfSession { session: &view }));
+            }
+            next.session_frame = Frame::of(version, "session_state", &OfSession { session: &next.session });
+        }
+        if changes.group {
+            next.group_frame = Frame::of(version, "group_metrics_update", &next.group);
+        }
+        if let Some(presence) = presence {
+            self.presence = None;
+            self.presence_told_ms = now_ms;
+            next.people_frame = Some(Frame::of(version, "participant_update", &OfPeople::new(&next.session, presence)));
+        }
+        self.publisher.send_replace(Arc::new(next));
+        if changes.group {
+            self.tell_everybody_their_own(now_ms);
+            let rows = self.room.take_rows();
+            self.store.commit(rows);
+        }
+    }
+
+    fn tell_everybody_their_own(&self, now_ms: i64) {
+        if self.lines.is_empty() {
+            return;
+        }
+        for (participant, view) in self.room.feedbacks(now_ms) {
+            if let Some(line) = self.lines.get(&participant) {
+                tell(line, ToPhone::Text(frame("personal_feedback", &view).into()));
+            }
+        }
+    }
+
+    /// Refreshes what is only looked at when asked for (no socket is woken), and the gauges.
+    fn look(&mut self, now_ms: i64) {
+        let straps = self.room.strap_views(now_ms);
+        let sources = self.room.source_views();
+        let session = self.room.session_view(now_ms);
+        metrics::gauge!(metric::PARTICIPANTS).set(session.participants);
+        metrics::gauge!(metric::SCORED_HEARTS).set(session.scored);
+        metrics::gauge!(metric::CLOCK_SYNCED).set(if self.room.clock_synced() { 1.0 } else { 0.0 });
+        let mut by_state: HashMap<(String, String), u32> = HashMap::new();
+        for strap in &straps {
+            *by_state.entry((strap.transport.clone(), strap.state.word().to_owned())).or_default() += 1;
+        }
+        for strap in &straps {
+            for state in crate::room::view::StrapState::ALL {
+                let key = (strap.transport.clone(), state.word().to_owned());
+                let n = by_state.get(&key).copied().unwrap_or(0);
+                metrics::gauge!(metric::STRAPS, "transport" => key.0, "state" => key.1).set(n);
+            }
+        }
+        let counts = self.room.take_counts();
+        for (mark, n) in counts.rr {
+            metrics::counter!(metric::RR_RECEIVED).increment(n);
+            if !mark.on_tachogram() {
+                metrics::counter!(metric::RR_REJECTED, "reason" => mark.word()).increment(n);
+            }
+        }
+        metrics::counter!(metric::MEASUREMENTS_MALFORMED).increment(counts.malformed);
+        metrics::counter!(metric::DUPLICATES).increment(counts.duplicates);
+        metrics::counter!(metric::TRAILING_BYTES).increment(counts.trailing_bytes);
+        metrics::counter!(metric::GAPS).increment(counts.gaps);
+        self.publisher.send_if_modified(|published| {
+            let mut next = Published::clone(published);
+            next.straps = straps;
+            next.sources = sources;
+            next.session = session;
+            *published = Arc::new(next);
+            false
+        });
+    }
+}
+
+/// Why the room stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum RoomTaskError {
+    #[error("the compute thread is gone")]
+    NoCompute,
+}
+
+/// Body of `session_state`.
+#[derive(Serialize)]
+struct OfSession<'a> {
+    session: &'a SessionView,
+}
+
+/// Body of `participant_update`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfPeople<'a> {
+    session_id: &'a str,
+    participants: u32,
+    change: &'static str,
+}
+
+impl<'a> OfPeople<'a> {
+    fn new(session: &'a SessionView, presence: Presence) -> Self {
+        let change = match presence {
+            Presence::Joined => "joined",
+            Presence::Left => "left",
+        };
+        OfPeople { session_id: &session.id, participants: session.participants, change }
+    }
+}
+
+impl Frame {
+    fn of(version: u64, kind: &'static str, body: &impl Serialize) -> Self {
+        Frame { version, json: frame(kind, body).into() }
+    }
+}
+
+fn first_look(room: &Room, now_ms: i64) -> Published {
+    let session = room.session_view(now_ms);
+    let group = room.group_view(now_ms);
+    Published {
+        ended_frame: None,
+        session_frame: Frame::of(1, "session_state", &OfSession { session: &session }),
+        group_frame: Frame::of(1, "group_metrics_update", &group),
+        people_frame: None,
+        session,
+        group,
+        straps: room.strap_views(now_ms),
+        sources: room.source_views(),
+        offset_ms: room.offset_ms(),
+        clock_synced: room.clock_synced(),
+    }
+}
+
+fn tell(line: &PhoneLine, what: ToPhone) {
+    if line.outbox.try_send(what).is_err() {
+        metrics::counter!(metric::FRAMES_DROPPED).increment(1);
+    }
+}
+
+fn log(note: Note) {
+    match note {
+        Note::SessionBegan { id } => tracing::info!(session_id = %id, "session began"),
+        Note::StrapNew { label } => tracing::info!(strap = %label, "a strap was heard for the first time"),
+        Note::StrapStreaming { label } => tracing::info!(strap = %label, "beats arrive"),
+        Note::StrapSilent { label, why } => tracing::warn!(strap = %label, why, "no beats"),
+        Note::StrapBatteryLow { label, percent } => tracing::warn!(strap = %label, percent, "battery low"),
+        Note::SourceChanged { name, state } if state.up => tracing::info!(source = name, state = state.code, "{}", state.text),
+        Note::SourceChanged { name, state } => tracing::warn!(source = name, state = state.code, "{}", state.text),
+    }
+}

@@ -1,0 +1,121 @@
+//! What the hub tells systemd: ready, stopping, alive, and one line for `systemctl status`.
+//!
+//! Without a service manager (`NOTIFY_SOCKET` unset) everything here does nothing. Whether the
+//! hub *is* alive is judged by whoever calls [`feed_watchdog`].
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// The hub serves. `status` is shown by `systemctl status`.
+pub fn ready(status: &str) {
+    let status = one_line(status);
+    tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+}
+
+/// The hub was asked to end and is saving what it has.
+pub fn stopping() {
+    tell(&[NotifyState::Stopping, NotifyState::Status("Stopping")]);
+}
+
+/// A new line for `systemctl status`.
+pub fn status(text: &str) {
+    tell(&[NotifyState::Status(&one_line(text))]);
+}
+
+/// How often [`feed_watchdog`] must be called: half the time after which systemd would kill us.
+/// None if nobody watches.
+pub fn watchdog_interval() -> Option<Duration> {
+    sd_notify::watchdog_enabled().map(|limit| limit / 2)
+}
+
+/// Sign of life. To be given only by somebody who has made sure.
+pub fn feed_watchdog() {
+    tell(&[NotifyState::Watchdog]);
+}
+
+/// A newline would begin another assignment.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
+}
+
+fn tell(news: &[NotifyState<'_>]) {
+    // No reason to stop serving a room: systemd will act on the silence.
+    if let Err(error) = sd_notify::notify(news) {
+        tracing::warn!(%error, "cannot reach the service manager");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+    use std::process::Command;
+
+    use super::*;
+
+    /// Runs one of the ignored tests below as a process of its own (a process's environment can't
+    /// be changed safely while other tests run) and returns what it said, datagram by datagram.
+    fn said_by(test: &str, watchdog: bool) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--ignored", "--exact", &format!("systemd::tests::{test}")])
+            .env("NOTIFY_SOCKET", &path)
+            .env_remove("WATCHDOG_PID")
+            .env_remove("WATCHDOG_USEC");
+        if watchdog {
+            command.env("WATCHDOG_USEC", "30000000");
+        }
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}");
+        assert!(text.contains("1 passed"), "no such test: {text}");
+
+        let mut buffer = [0; 4096];
+        std::iter::from_fn(|| {
+            let length = socket.recv(&mut buffer).ok()?;
+            Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+        })
+        .collect()
+    }
+
+    #[test]
+    fn systemd_hears_the_whole_life_of_the_hub() {
+        assert_eq!(
+            said_by("a_life", true),
+            [
+                "READY=1\nSTATUS=Listening on port 8080\n",
+                "WATCHDOG=1\n",
+                "STATUS=12 hearts WATCHDOG=trigger\n",
+                "STOPPING=1\nSTATUS=Stopping\n",
+            ]
+        );
+    }
+
+    #[test]
+    #[ignore = "run by systemd_hears_the_whole_life_of_the_hub"]
+    fn a_life() {
+        if std::env::var_os("NOTIFY_SOCKET").is_none() {
+            return; // all ignored tests were asked for; nobody would hear this one
+        }
+        ready("Listening on port 8080");
+        assert_eq!(watchdog_interval(), Some(Duration::from_secs(15)));
+        feed_watchdog();
+        status("12 hearts\nWATCHDOG=trigger");
+        stopping();
+    }
+
+    #[test]
+    fn nobody_watches_unless_asked() {
+        assert_eq!(said_by("unwatched", false), Vec::<String>::new());
+    }
+
+    #[test]
+    #[ignore = "run by nobody_watches_unless_asked"]
+    fn unwatched() {
+        assert_eq!(watchdog_interval(), None);
+    }
+}

@@ -1,0 +1,92 @@
+//! How the hub speaks about itself: a log and a set of metrics.
+//!
+//! Log: `tracing` everywhere, into the journal under systemd (`journal`), in lines for
+//! people (`lines`) otherwise. Metrics: the names in [`metric`], counted where things happen, rendered for
+//! `/metrics`. Neither ever carries a participant, a name or a radio address.
+
+mod journal;
+mod lines;
+pub mod metric;
+
+use std::io::{self, IsTerminal};
+
+use metrics_exporter_prometheus::BuildError;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+
+pub use metric::install as install_metrics;
+pub use metrics_exporter_prometheus::PrometheusHandle;
+
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    #[error("log level: {0}")]
+    Level(#[from] tracing_subscriber::filter::ParseError),
+    #[error("cannot write to the journal: {0}")]
+    Journal(#[source] io::Error),
+    #[error("logging was already set up")]
+    Twice,
+    #[error("metrics: {0}")]
+    Metrics(#[from] BuildError),
+}
+
+/// Where the log goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogTo {
+    /// The journal of systemd, with fields.
+    Journal,
+    /// Lines on standard error.
+    Lines,
+}
+
+/// Sets up logging for the whole process, once. `level` as in the configuration: `info`, or
+/// `info,coherence_hub::web=debug`.
+pub fn install_log(level: &str) -> Result<LogTo, TelemetryError> {
+    let targets: Targets = level.parse()?;
+    // True only if standard error itself is the journal's stream: a shell that was started from
+    // a service inherits the variable, but its output may go elsewhere.
+    if systemd_journal_logger::connected_to_journal() {
+        let layer = journal::Journal::connect()
+            .map_err(TelemetryError::Journal)?
+            .with_filter(targets);
+        set(tracing_subscriber::registry().with(layer))?;
+        Ok(LogTo::Journal)
+    } else {
+        let layer = tracing_subscriber::fmt::layer()
+            .with_ansi(io::stderr().is_terminal())
+            .with_writer(io::stderr)
+            .event_format(lines::Lines)
+            .with_filter(targets);
+        set(tracing_subscriber::registry().with(layer))?;
+        Ok(LogTo::Lines)
+    }
+}
+
+fn set(subscriber: impl tracing::Subscriber + Send + Sync) -> Result<(), TelemetryError> {
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::Twice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_level_that_the_configuration_allows_is_understood() {
+        for level in [
+            "off",
+            "trace",
+            "info,coherence_hub::web=debug",
+            "info, a=off",
+        ] {
+            level.parse::<Targets>().unwrap();
+        }
+    }
+
+    #[test]
+    fn one_part_of_the_program_can_say_more_than_the_rest() {
+        let targets: Targets = "info,coherence_hub::web=debug".parse().unwrap();
+        let debug = tracing::Level::DEBUG;
+        assert!(targets.would_enable("coherence_hub::web::ws", &debug));
+        assert!(!targets.would_enable("coherence_hub::store", &debug));
+    }
+}

@@ -1,0 +1,199 @@
+//! The web: one port for phones, the wall, tools and the page. Both the socket and REST turn what is
+//! asked into the room's commands; what the room decides is not decided again here.
+//!
+//! `fields` (what may be asked) → `wire` + `ws` (the socket) and `rest` + `rest_participants` +
+//! `my_data` (HTTP) → `problem` (every "no"); `access` (who asks), `openapi` (what is served, told
+//! by the code that serves it), `page` (the files of the page).
+
+mod access;
+mod fields;
+mod my_data;
+mod openapi;
+mod page;
+mod problem;
+mod rest;
+mod rest_participants;
+pub mod wire;
+mod ws;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::serve::ListenerExt;
+use axum::{Extension, Router};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use self::access::{PinGuard, PinRefusal, Who};
+use self::problem::{Code, Problem};
+use crate::clock::Clock;
+use crate::room::Suppression;
+use crate::room_task::RoomHandle;
+use crate::store::Store;
+use crate::telemetry::metric;
+
+/// The largest body of a request, bytes.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// At the end, how long requests and sockets may take to say good-bye.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What the web needs of the rest.
+#[derive(Clone)]
+pub struct WebState {
+    pub room: RoomHandle,
+    pub store: Store,
+    pub clock: Clock,
+    pub hub_id: Uuid,
+    /// Proves tokens. Never shown.
+    pub hub_key: [u8; 32],
+    /// Six digits, the facilitator's.
+    pub pin: String,
+    pub metrics: PrometheusHandle,
+    pub started_mono_ms: i64,
+    pub version: &'static str,
+    /// The room's rule, for figures of past sessions.
+    pub suppression: Suppression,
+    /// The web's own; `Default`.
+    pub live: Arc<Live>,
+}
+
+/// What the web itself knows while it runs.
+#[derive(Debug)]
+pub struct Live {
+    next_socket: AtomicU64,
+    sockets: AtomicUsize,
+    pins: Mutex<PinGuard>,
+    closing: watch::Sender<bool>,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Live {
+            next_socket: AtomicU64::new(1),
+            sockets: AtomicUsize::new(0),
+            pins: Mutex::default(),
+            closing: watch::Sender::new(false),
+        }
+    }
+}
+
+impl Live {
+    /// Open sockets.
+    pub fn sockets(&self) -> usize {
+        self.sockets.load(Ordering::Relaxed)
+    }
+}
+
+impl WebState {
+    /// Unix ms of the hub's clock.
+    fn hub_now_ms(&self) -> i64 {
+        self.clock.mono_ms() + self.room.published().borrow().offset_ms
+    }
+
+    /// Whom a token names.
+    fn who(&self, token: &str) -> Result<Who, Problem> {
+        access::read_token(&self.hub_key, token, self.hub_now_ms()).ok_or_else(|| {
+            let detail = "This token is not of this hub, or has expired. Join again, or enter the PIN again.";
+            Problem::new(Code::BadToken, detail)
+        })
+    }
+
+    /// A facilitator's token and its expiry (hub time), for the right PIN.
+    fn facilitator(&self, peer: IpAddr, pin: &str) -> Result<(String, i64), Problem> {
+        let right = || access::pin_is_right(&self.hub_key, &self.pin, pin);
+        let tried = {
+            let mut pins = self.live.pins.lock().expect("nobody panics while trying a PIN");
+            pins.try_pin(peer, right, self.clock.mono_ms())
+        };
+        match tried {
+            Ok(()) => {
+                let expires_at_ms = self.hub_now_ms() + access::FACILITATOR_MS;
+                let token = access::facilitator_token(&self.hub_key, expires_at_ms);
+                Ok((token, expires_at_ms))
+            }
+            Err(PinRefusal::Wrong { tries_left }) => {
+                tracing::warn!(%peer, tries_left, "a wrong PIN");
+                let detail = format!("That PIN is not right. Tries left before a pause: {tries_left}.");
+                Err(Problem::new(Code::WrongPin, detail))
+            }
+            Err(PinRefusal::Locked { retry_after_ms }) => {
+                tracing::warn!(%peer, retry_after_ms, "too many wrong PINs");
+                let seconds = (retry_after_ms + 999) / 1000;
+                let detail = format!("Too many wrong PINs. Try again in {seconds} s.");
+                Err(Problem::new(Code::PinLocked, detail).retry_after(retry_after_ms))
+            }
+        }
+    }
+}
+
+/// Everything that is served.
+pub fn router(state: WebState) -> Router {
+    let (routes, document) = openapi::routes().split_for_parts();
+    routes
+        .with_state(Arc::new(state))
+        .fallback(page::serve)
+        .layer(Extension(openapi::Document::of(&document)))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::map_response(problem::rewrite))
+        .layer(middleware::from_fn(count))
+}
+
+/// Serves until `shutdown` says so; then sockets are closed with 1001 and requests get two seconds to end.
+///
+/// # Errors
+/// The listener failed.
+pub async fn serve(
+    listener: TcpListener,
+    state: WebState,
+    mut shutdown: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let live = Arc::clone(&state.live);
+    let listener = listener.tap_io(|socket| {
+        // Small frames must not wait for each other. A socket that is gone already is no matter.
+        let _ = socket.set_nodelay(true);
+    });
+    let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
+    let closing = Arc::clone(&live);
+    let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
+        // A sender that is gone wants nothing served any more either.
+        let _ = shutdown.wait_for(|stop| *stop).await;
+        closing.closing.send_replace(true);
+    });
+    let mut over = live.closing.subscribe();
+    let farewell = async {
+        // The sender lives in `live`, which is held here.
+        let _ = over.wait_for(|closing| *closing).await;
+        tokio::time::sleep(FAREWELL).await;
+    };
+    tokio::select! {
+        ended = serving => ended?,
+        () = farewell => return Ok(()),
+    }
+    let all_gone = async {
+        while live.sockets() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // Those that stay are cut off with the process.
+    let _ = tokio::time::timeout(FAREWELL, all_gone).await;
+    Ok(())
+}
+
+/// Counts requests by the pattern of their route, never by their path: that may name a person.
+async fn count(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map_or("page", MatchedPath::as_str).to_owned();
+    let response = next.run(request).await;
+    let status = response.status().as_str().to_owned();
+    metrics::counter!(metric::HTTP_REQUESTS, "route" => route, "status" => status).increment(1);
+    response
+}

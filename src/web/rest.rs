@@ -1,0 +1,410 @@
+//! REST for everybody: the hub's health and time, sessions, straps. Nothing here names a person;
+//! what is a person's own is in `rest_participants`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::IntoResponse;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::WebState;
+use super::problem::{Code, Problem, ProblemBody};
+use crate::room::rows::GroupRow;
+use crate::room::view::{GroupView, Phase, SessionView, SourceView, StrapView};
+use crate::room::{Suppression, shown_group};
+use crate::room_task::Published;
+use crate::store::{SessionKept, StoreError, StoreHealth};
+
+/// How long the room and the store may take to show that they live.
+const PING: Duration = Duration::from_secs(1);
+
+const SESSIONS: u32 = 100;
+const SESSIONS_MAX: u32 = 1000;
+
+/// How the hub is.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// `degraded` when a part is; it serves all the same.
+    pub status: Condition,
+    /// Since the program began.
+    pub uptime_ms: i64,
+    pub version: &'static str,
+    /// Random, made at the first start.
+    pub hub_id: String,
+    pub session: SessionView,
+    /// People present.
+    pub participants: u32,
+    /// Open WebSockets.
+    pub connections: usize,
+    pub parts: Parts,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Parts {
+    pub straps: Part,
+    pub store: Part,
+    pub uplink: Part,
+    pub clock: Part,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Part {
+    pub status: Condition,
+    /// What is, and what to do about it.
+    pub text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    Ok,
+    Degraded,
+    /// Not wanted by the configuration.
+    Off,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Time {
+    /// Unix ms of the hub's clock.
+    pub server_time: i64,
+    /// Whether the hub's clock was known to be right when this session began.
+    pub clock_synced: bool,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Sessions {
+    /// Newest first; the first one is running. In past ones `participants` and `scored` are the most
+    /// at any one time.
+    pub sessions: Vec<SessionView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionWithGroup {
+    pub session: SessionView,
+    /// The group's figures at each grid point (every 5 s), in order of time.
+    pub group: Vec<GroupView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Straps {
+    pub straps: Vec<StrapView>,
+    pub sources: Vec<SourceView>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SessionsQuery {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+}
+
+/// How the hub is: 200 even when a part is degraded, 503 when the room or the store does not answer.
+#[utoipa::path(
+    get, path = "/health", tag = "hub",
+    responses(
+        (status = 200, body = Health),
+        (status = 503, description = "not_serving", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn health(State(web): State<Arc<WebState>>) -> Result<impl IntoResponse, Problem> {
+    let room = tokio::time::timeout(PING, web.room.ping());
+    let store = tokio::time::timeout(PING, web.store.ping());
+    let (room, store) = tokio::join!(room, store);
+    if !matches!(room, Ok(true)) {
+        return Err(Problem::new(Code::NotServing, "The room does not answer."));
+    }
+    match store {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            let detail = format!("The store does not answer: {error}.");
+            return Err(Problem::new(Code::NotServing, detail));
+        }
+        Err(_) => return Err(Problem::new(Code::NotServing, "The store does not answer.")),
+    }
+    let published = Arc::clone(&web.room.published().borrow());
+    let parts = Parts {
+        straps: straps_part(&published.sources),
+        store: store_part(&web.store.health()),
+        uplink: Part::new(Condition::Off, "No broker is configured: nothing leaves this hub."),
+        clock: clock_part(published.clock_synced),
+    };
+    let all = [&parts.straps, &parts.store, &parts.uplink, &parts.clock];
+    let degraded = all.iter().any(|part| part.status == Condition::Degraded);
+    let health = Health {
+        status: if degraded { Condition::Degraded } else { Condition::Ok },
+        uptime_ms: web.clock.mono_ms() - web.started_mono_ms,
+        version: web.version,
+        hub_id: web.hub_id.to_string(),
+        session: published.session.clone(),
+        participants: published.session.participants,
+        connections: web.live.sockets(),
+        parts,
+    };
+    Ok(fresh(health))
+}
+
+/// Figures for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "hub",
+    responses((status = 200, description = "Prometheus text format", content_type = "text/plain", body = String))
+)]
+pub async fn metrics(State(web): State<Arc<WebState>>) -> impl IntoResponse {
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(CONTENT_TYPE, kind)], web.metrics.render())
+}
+
+/// The hub's clock.
+#[utoipa::path(get, path = "/api/time", tag = "hub", responses((status = 200, body = Time)))]
+pub async fn time(State(web): State<Arc<WebState>>) -> impl IntoResponse {
+    let clock_synced = web.room.published().borrow().clock_synced;
+    let server_time = web.hub_now_ms();
+    fresh(Time { server_time, clock_synced })
+}
+
+/// The running session and past ones.
+#[utoipa::path(
+    get, path = "/api/sessions", tag = "room", params(SessionsQuery),
+    responses(
+        (status = 200, body = Sessions),
+        (status = 400, description = "bad_request: the query can't be read", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "busy: the store did not answer", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn sessions(
+    State(web): State<Arc<WebState>>,
+    Query(query): Query<SessionsQuery>,
+) -> Result<impl IntoResponse, Problem> {
+    let limit = query.limit.unwrap_or(SESSIONS);
+    if !(1..=SESSIONS_MAX).contains(&limit) {
+        return Err(Problem::bad_value("limit", "must be from 1 to 1000"));
+    }
+    let kept = web.store.sessions(limit).await.map_err(not_read)?;
+    let live = web.room.published().borrow().session.clone();
+    let past = kept.into_iter().filter(|kept| kept.session.id != live.id).map(past_session);
+    let mut sessions: Vec<_> = past.collect();
+    sessions.insert(0, live);
+    sessions.truncate(limit as usize);
+    Ok(fresh(Sessions { sessions }))
+}
+
+/// The running session.
+#[utoipa::path(
+    get, path = "/api/sessions/current", tag = "room",
+    responses(
+        (status = 200, body = SessionWithGroup),
+        (status = 503, description = "busy: the store did not answer", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn current_session(State(web): State<Arc<WebState>>) -> Result<impl IntoResponse, Problem> {
+    let live = Arc::clone(&web.room.published().borrow());
+    let kept = web.store.session(live.session.id.clone()).await.map_err(not_read)?;
+    let rows = kept.map(|(_, rows)| rows).unwrap_or_default();
+    Ok(fresh(running(&live, &rows, web.suppression)))
+}
+
+/// One session with its group series, running or past.
+#[utoipa::path(
+    get, path = "/api/sessions/{id}", tag = "room",
+    params(("id" = String, Path, description = "As in `session.id`, for example `20261120T0945Z`")),
+    responses(
+        (status = 200, body = SessionWithGroup),
+        (status = 404, description = "unknown_session", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "busy: the store did not answer", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn session(
+    State(web): State<Arc<WebState>>,
+    Path(id): Path<String>,
+) -> Result<impl IntoResponse, Problem> {
+    let live = Arc::clone(&web.room.published().borrow());
+    let kept = web.store.session(id.clone()).await.map_err(not_read)?;
+    match kept {
+        Some((_, rows)) if id == live.session.id => Ok(fresh(running(&live, &rows, web.suppression))),
+        None if id == live.session.id => Ok(fresh(running(&live, &[], web.suppression))),
+        Some((kept, rows)) => Ok(fresh(SessionWithGroup {
+            session: past_session(kept),
+            group: series(&rows, web.suppression),
+        })),
+        None => {
+            let id: String = id.chars().take(64).collect();
+            let detail = format!("This hub keeps no session {id:?}. GET /api/sessions lists them.");
+            Err(Problem::new(Code::UnknownSession, detail))
+        }
+    }
+}
+
+/// All straps by their label with their state, and the radios through which they are heard.
+#[utoipa::path(get, path = "/api/straps", tag = "room", responses((status = 200, body = Straps)))]
+pub async fn straps(State(web): State<Arc<WebState>>) -> impl IntoResponse {
+    let published = Arc::clone(&web.room.published().borrow());
+    fresh(Straps {
+        straps: published.straps.clone(),
+        sources: published.sources.clone(),
+    })
+}
+
+/// An answer that is true now and not to be kept.
+fn fresh<T: Serialize>(body: T) -> impl IntoResponse {
+    ([(CACHE_CONTROL, "no-store")], Json(body))
+}
+
+/// The store's "no" to a reader.
+pub fn not_read(error: StoreError) -> Problem {
+    tracing::warn!(%error, "the store did not answer a reader");
+    Problem::new(Code::Busy, "The hub could not read this just now. Try again in a moment.").retry_after(1000)
+}
+
+fn running(live: &Published, rows: &[GroupRow], rule: Suppression) -> SessionWithGroup {
+    SessionWithGroup {
+        session: live.session.clone(),
+        group: series(rows, rule),
+    }
+}
+
+fn past_session(kept: SessionKept) -> SessionView {
+    SessionView {
+        id: kept.session.id,
+        starts_at: kept.session.starts_at_ms,
+        ends_at: kept.session.ends_at_ms,
+        phase: Phase::Complete,
+        phase_ends_at: kept.session.ends_at_ms,
+        participants: kept.participants,
+        scored: kept.scored,
+    }
+}
+
+/// A session's figures as everybody saw them: the peak is the highest shown average up to then.
+fn series(rows: &[GroupRow], rule: Suppression) -> Vec<GroupView> {
+    let mut peak: Option<f64> = None;
+    let mut show = |row: &GroupRow| {
+        if let Some(average) = row.average.filter(|_| !row.suppressed) {
+            peak = Some(peak.map_or(average, |peak| peak.max(average)));
+        }
+        shown_group(row, peak, rule)
+    };
+    rows.iter().map(&mut show).collect()
+}
+
+impl Part {
+    fn new(status: Condition, text: impl Into<String>) -> Self {
+        Part { status, text: text.into() }
+    }
+}
+
+fn straps_part(sources: &[SourceView]) -> Part {
+    if sources.is_empty() {
+        return Part::new(Condition::Off, "No source of straps is configured.");
+    }
+    match sources.iter().find(|source| !source.up) {
+        Some(down) => Part::new(Condition::Degraded, down.text.clone()),
+        None => {
+            let texts: Vec<_> = sources.iter().map(|source| source.text.as_str()).collect();
+            Part::new(Condition::Ok, texts.join(" "))
+        }
+    }
+}
+
+fn store_part(health: &StoreHealth) -> Part {
+    let why = health.last_error.as_deref().unwrap_or("unknown");
+    if health.failing {
+        let text = format!("Nothing can be written at present ({why}). {} rows wait.", health.waiting_rows);
+        Part::new(Condition::Degraded, text)
+    } else if health.dropped > 0 {
+        let text = format!("Writing again; {} rows were lost since the start ({why}).", health.dropped);
+        Part::new(Condition::Degraded, text)
+    } else {
+        Part::new(Condition::Ok, "Everything is written.")
+    }
+}
+
+fn clock_part(synced: bool) -> Part {
+    if synced {
+        Part::new(Condition::Ok, "The clock is right.")
+    } else {
+        let text = "The clock is not known to be right. Sessions run on the hub's own time until it is.";
+        Part::new(Condition::Degraded, text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::room::rows::{SessionRow, Stamp};
+
+    const RULE: Suppression = Suppression { min_group: 3, min_distribution: 5 };
+
+    fn row(at_ms: i64, average: f64, hearts: u32) -> GroupRow {
+        GroupRow {
+            session_id: "20261120T0945Z".into(),
+            at: Stamp { mono_ms: at_ms, wall_ms: at_ms, synced: true },
+            average: Some(average),
+            low: 1,
+            medium: 1,
+            high: hearts.saturating_sub(2),
+            participants: hearts,
+            scored: hearts,
+            hearts,
+            suppressed: hearts < RULE.min_group,
+        }
+    }
+
+    #[test]
+    fn history_shows_no_more_than_the_room_showed_and_its_peak_grows() {
+        let rows = [row(0, 90.0, 2), row(5000, 51.2, 4), row(10_000, 48.0, 5)];
+        let shown = series(&rows, RULE);
+        let figures: Vec<_> = shown.iter().map(|g| (g.average, g.peak, g.distribution.is_some())).collect();
+        let expected = [(None, None, false), (Some(51), Some(51), false), (Some(48), Some(51), true)];
+        assert_eq!(figures, expected);
+        assert_eq!(shown[0].suppressed, Some("too_few"));
+    }
+
+    #[test]
+    fn a_past_session_is_complete() {
+        let session = SessionRow {
+            id: "20261120T0945Z".into(),
+            starts_at_ms: 1000,
+            ends_at_ms: 901_000,
+            start_mono_ms: 0,
+            end_mono_ms: 900_000,
+            offset_ms: 1000,
+            synced: true,
+        };
+        let kept = SessionKept { session, participants: 7, scored: 5, grid_points: 180 };
+        let view = past_session(kept);
+        assert_eq!((view.phase, view.phase_ends_at), (Phase::Complete, 901_000));
+        assert_eq!((view.participants, view.scored), (7, 5));
+    }
+
+    #[test]
+    fn a_hub_without_bluetooth_is_degraded_and_says_why() {
+        let source = |up, text: &str| SourceView { name: "ble", up, code: "x", text: text.into() };
+        let part = straps_part(&[source(true, "Listening."), source(false, "No Bluetooth adapter.")]);
+        assert_eq!((part.status, part.text.as_str()), (Condition::Degraded, "No Bluetooth adapter."));
+        assert_eq!(straps_part(&[source(true, "Listening.")]).status, Condition::Ok);
+        assert_eq!(straps_part(&[]).status, Condition::Off);
+    }
+
+    #[test]
+    fn a_store_that_fails_or_lost_something_is_degraded() {
+        let fine = StoreHealth::default();
+        assert_eq!(store_part(&fine).status, Condition::Ok);
+        let failing = StoreHealth {
+            failing: true,
+            waiting_rows: 12,
+            last_error: Some("disk full".into()),
+            ..fine.clone()
+        };
+        let part = store_part(&failing);
+        assert_eq!(part.text, "Nothing can be written at present (disk full). 12 rows wait.");
+        let lost = StoreHealth { dropped: 3, ..fine };
+        assert_eq!(store_part(&lost).status, Condition::Degraded);
+    }
+}

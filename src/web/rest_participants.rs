@@ -1,0 +1,301 @@
+//! REST for one person: joining, own beats and scores, consent, own data, leaving, erasure. For
+//! apps without a socket and for what is done after the session. The bearer token of a participant
+//! opens that participant alone.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{ConnectInfo, FromRequestParts, Path, State};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::WebState;
+use super::access::{self, Who};
+use super::fields::{CoherenceFields, ConsentFields, JoinFields, RrFields};
+use super::my_data::MyData;
+use super::problem::{Code, Problem, ProblemBody};
+use super::rest::not_read;
+use crate::room::ParticipantId;
+use crate::room::command::{Command, Join, Reply};
+use crate::room::view::{FeedbackView, GroupView, SessionView};
+
+type Fields = Json<Map<String, Value>>;
+
+/// The answer to a join.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Joined {
+    pub participant_id: String,
+    /// The bearer token from now on, and the way back in. Good until the participant is erased.
+    pub resume_token: String,
+    pub session: SessionView,
+    pub group: GroupView,
+    /// The label of the strap that is theirs; null for none.
+    pub strap: Option<String>,
+    /// Unix ms of the hub's clock.
+    pub server_time: i64,
+}
+
+/// The participant in the path, proved by the bearer token.
+pub struct Me(ParticipantId);
+
+impl FromRequestParts<Arc<WebState>> for Me {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Arc<WebState>) -> Result<Self, Problem> {
+        let token = bearer(&parts.headers)?;
+        let who = web.who(token)?;
+        let path = Path::<String>::from_request_parts(parts, web).await;
+        let asked = path.ok().and_then(|Path(id)| Uuid::try_parse(&id).ok());
+        match (who, asked) {
+            (Who::Participant(id), Some(asked)) if id.0 == asked => Ok(Me(id)),
+            _ => {
+                let detail = "This token opens the data of the participant to whom it was given, and of nobody else.";
+                Err(Problem::new(Code::Forbidden, detail))
+            }
+        }
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let missing = || {
+        let detail = "This needs the token from joining: `Authorization: Bearer <resumeToken>`.";
+        Problem::new(Code::Unauthorized, detail)
+    };
+    let value = headers.get(AUTHORIZATION).ok_or_else(missing)?;
+    let (scheme, token) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(missing)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(missing());
+    }
+    Ok(token.trim())
+}
+
+/// Turns what somebody asked into the room's join. A token from before makes it a return; it comes
+/// from the socket's own proof (`proved`) or from the fields.
+pub fn join_of(
+    web: &WebState,
+    fields: JoinFields,
+    proved: Option<ParticipantId>,
+    peer: std::net::IpAddr,
+) -> Result<Join, Problem> {
+    let known = match &fields.resume_token {
+        None => proved,
+        Some(token) => match web.who(token)? {
+            Who::Participant(id) => Some(id),
+            Who::Facilitator { .. } => {
+                let detail = "This is a facilitator's token; a participant's is needed to come back.";
+                return Err(Problem::new(Code::BadToken, detail));
+            }
+        },
+    };
+    Ok(Join {
+        participant: known.unwrap_or_else(|| ParticipantId(Uuid::new_v4())),
+        resumed: known.is_some(),
+        session_id: fields.session_id,
+        name: fields.name,
+        intention: fields.intention,
+        strap: fields.strap,
+        consent: fields.consent.map(Into::into),
+        peer,
+    })
+}
+
+/// Join the room, or come back to it with a resume token.
+#[utoipa::path(
+    post, path = "/api/participants", tag = "participants", request_body = JoinFields,
+    responses(
+        (status = 201, body = Joined),
+        (status = 400, description = "bad_json", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "bad_token: the resume token is not of this hub", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "unknown_participant, unknown_strap, unknown_session", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "strap_taken", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "too_large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "unsupported_media_type", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "room_full, busy, not_stored", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn join(
+    State(web): State<Arc<WebState>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Json(fields): Fields,
+) -> Result<impl IntoResponse, Problem> {
+    let fields = JoinFields::read(&fields)?;
+    let join = join_of(&web, fields, None, peer.ip().to_canonical())?;
+    let Reply::Joined { participant, session, group, strap } = web.room.apply(Command::Join(join), None).await? else {
+        return Err(unexpected());
+    };
+    let joined = Joined {
+        participant_id: participant.to_string(),
+        resume_token: access::participant_token(&web.hub_key, participant),
+        session,
+        group,
+        strap,
+        server_time: web.hub_now_ms(),
+    };
+    Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(joined)))
+}
+
+/// Hand in R-R intervals that the phone heard itself; the answer is the latest own evaluation.
+#[utoipa::path(
+    post, path = "/api/participants/{id}/rr", tag = "participants", request_body = RrFields,
+    params(("id" = String, Path, description = "`participantId` from joining")),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, body = FeedbackView),
+        (status = 400, description = "bad_json", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "unknown_participant", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "not_joined", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "too_large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "unsupported_media_type", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn post_rr(
+    State(web): State<Arc<WebState>>,
+    Me(participant): Me,
+    Json(fields): Fields,
+) -> Result<Json<FeedbackView>, Problem> {
+    let RrFields { rr, timestamp } = RrFields::read(&fields)?;
+    feedback(&web, Command::PostRr { participant, rr_ms: rr, ended_at_ms: timestamp }).await
+}
+
+/// Hand in a score that the phone computed itself; the answer is the latest own evaluation.
+#[utoipa::path(
+    post, path = "/api/participants/{id}/coherence", tag = "participants", request_body = CoherenceFields,
+    params(("id" = String, Path, description = "`participantId` from joining")),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, body = FeedbackView),
+        (status = 400, description = "bad_json", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "unknown_participant", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "not_joined", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "too_large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "unsupported_media_type", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn post_coherence(
+    State(web): State<Arc<WebState>>,
+    Me(participant): Me,
+    Json(fields): Fields,
+) -> Result<Json<FeedbackView>, Problem> {
+    let CoherenceFields { coherence } = CoherenceFields::read(&fields)?;
+    feedback(&web, Command::PostCoherence { participant, coherence }).await
+}
+
+/// Say anew what is agreed to: scopes that are not named are withdrawn. Answered when it is stored.
+#[utoipa::path(
+    put, path = "/api/participants/{id}/consent", tag = "participants", request_body = ConsentFields,
+    params(("id" = String, Path, description = "`participantId` from joining")),
+    security(("bearer" = [])),
+    responses(
+        (status = 204, description = "Stored"),
+        (status = 400, description = "bad_json", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "unknown_participant", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "too_large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "unsupported_media_type", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "busy, not_stored", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn put_consent(
+    State(web): State<Arc<WebState>>,
+    Me(participant): Me,
+    Json(fields): Fields,
+) -> Result<StatusCode, Problem> {
+    let consent = ConsentFields::read(&fields, "")?.into();
+    done(&web, Command::Consent { participant, consent }).await
+}
+
+/// Everything that this hub keeps of this person.
+#[utoipa::path(
+    get, path = "/api/participants/{id}/data", tag = "participants",
+    params(("id" = String, Path, description = "`participantId` from joining")),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, body = MyData),
+        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "unknown_participant", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn data(
+    State(web): State<Arc<WebState>>,
+    Me(participant): Me,
+) -> Result<impl IntoResponse, Problem> {
+    let kept = web.store.participant_data(participant).await.map_err(not_read)?;
+    let kept = kept.ok_or_else(|| {
+        let detail = "This hub keeps nothing of this participant.";
+        Problem::new(Code::UnknownParticipant, detail)
+    })?;
+    Ok(([(CACHE_CONTROL, "no-store")], Json(MyData::from(kept))))
+}
+
+/// Leave the session. Coming back is a join with the resume token.
+#[utoipa::path(
+    post, path = "/api/participants/{id}/leave", tag = "participants",
+    params(("id" = String, Path, description = "`participantId` from joining")),
+    security(("bearer" = [])),
+    responses(
+        (status = 204, description = "Left"),
+        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "unknown_participant", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn leave(State(web): State<Arc<WebState>>, Me(participant): Me) -> Result<StatusCode, Problem> {
+    done(&web, Command::Leave { participant }).await
+}
+
+/// Erase everything about this person. Answered when nothing is left on the disk.
+#[utoipa::path(
+    delete, path = "/api/participants/{id}", tag = "participants",
+    params(("id" = String, Path, description = "`participantId` from joining")),
+    security(("bearer" = [])),
+    responses(
+        (status = 204, description = "Erased"),
+        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "unknown_participant", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "busy, not_stored", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn erase(State(web): State<Arc<WebState>>, Me(participant): Me) -> Result<StatusCode, Problem> {
+    done(&web, Command::Erase { participant }).await
+}
+
+async fn feedback(web: &WebState, command: Command) -> Result<Json<FeedbackView>, Problem> {
+    match web.room.apply(command, None).await? {
+        Reply::Feedback(view) => Ok(Json(view)),
+        _ => Err(unexpected()),
+    }
+}
+
+async fn done(web: &WebState, command: Command) -> Result<StatusCode, Problem> {
+    web.room.apply(command, None).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The room answered another question.
+pub fn unexpected() -> Problem {
+    tracing::error!("the room's answer does not fit the question");
+    Problem::new(Code::Internal, "The hub made a mistake. Try again.")
+}

@@ -1,0 +1,448 @@
+//! One socket: what a phone sends goes to the room, what is new goes to the phone. A socket holds no
+//! queue of what everybody gets, only the versions it has sent: a slow phone skips to the newest.
+//!
+//! Everything of a socket happens in one task, one thing after the other, so answers keep their
+//! order. It ends when the phone goes, is silent for 60 s, or takes nothing for as long.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::extract::{ConnectInfo, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::SinkExt;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::WebState;
+use super::access::{self, Who};
+use super::problem::{Code, Problem, ProblemBody};
+use super::rest_participants::{join_of, unexpected};
+use super::wire::{self, Asked, ClientFrame, FRAME_BYTES_MAX, Role, SUBPROTOCOL, ServerFrame};
+use crate::room::ParticipantId;
+use crate::room::command::{Command, Reply};
+use crate::room_task::{Frame, PhoneLine, Published, ToPhone};
+use crate::telemetry::metric;
+
+const PING_EVERY: Duration = Duration::from_secs(15);
+/// Neither a frame nor a pong for this long: the phone is gone.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Frames of one socket in one second.
+const FRAMES_PER_SECOND: u32 = 100;
+/// Beyond this the rest of the second is not even read.
+const FRAMES_READ_PER_SECOND: u32 = 1000;
+/// Frames for this phone alone that may wait.
+const OUTBOX: usize = 32;
+const BUFFER_BYTES: usize = 4096;
+/// Room for one message more than the buffer and for a few pongs.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// How long a phone gets to answer a close.
+const GOODBYE: Duration = Duration::from_secs(1);
+const SECOND: Duration = Duration::from_secs(1);
+/// RFC 6455: a message too big to process.
+const TOO_BIG: u16 = 1009;
+const STOPPING: End = Some((1001, "the hub stops"));
+
+/// The live connection: `session_state` and `group_metrics_update` at once and at each change; what
+/// else is spoken is in the manual's page on the protocol. Subprotocol `coherence.v1`, optional.
+#[utoipa::path(
+    get, path = "/ws", tag = "room",
+    responses(
+        (status = 101, description = "JSON text frames of at most 4 KiB"),
+        (status = 400, description = "bad_request: another version of the protocol", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 426, description = "upgrade_required", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn upgrade(
+    State(web): State<Arc<WebState>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    use WebSocketUpgradeRejection as Rejection;
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(
+            Rejection::InvalidConnectionHeader(_)
+            | Rejection::InvalidUpgradeHeader(_)
+            | Rejection::ConnectionNotUpgradable(_),
+        ) => {
+            let detail = "This is a WebSocket: open it as ws://…/ws. For plain requests there is /api.";
+            return Problem::new(Code::UpgradeRequired, detail).into_response();
+        }
+        Err(other) => return Problem::new(Code::BadRequest, other.body_text()).into_response(),
+    };
+    upgrade
+        .protocols([SUBPROTOCOL])
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES)
+        .max_write_buffer_size(BUFFER_BYTES_MAX)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_message_size(FRAME_BYTES_MAX)
+        .on_upgrade(move |socket| Phone::new(web, peer.ip().to_canonical()).run(socket))
+}
+
+/// One connected client.
+struct Phone {
+    web: Arc<WebState>,
+    peer: IpAddr,
+    line: PhoneLine,
+    own: mpsc::Receiver<ToPhone>,
+    /// Proved by a token or by joining.
+    participant: Option<ParticipantId>,
+    joined: bool,
+    sent: Sent,
+    pace: Pace,
+    /// What leaves with the next write.
+    pending: Vec<Message>,
+}
+
+/// The versions that this phone has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sent {
+    ended: u64,
+    session: u64,
+    group: u64,
+    people: u64,
+}
+
+/// The frames of the present second.
+#[derive(Debug)]
+struct Pace {
+    began: Instant,
+    frames: u32,
+}
+
+/// How a socket ends: code and reason; none if the phone is going by itself.
+type End = Option<(u16, &'static str)>;
+
+impl Phone {
+    fn new(web: Arc<WebState>, peer: IpAddr) -> Self {
+        let (outbox, own) = mpsc::channel(OUTBOX);
+        let socket = web.live.next_socket.fetch_add(1, Ordering::Relaxed);
+        web.live.sockets.fetch_add(1, Ordering::Relaxed);
+        metrics::gauge!(metric::PHONES).increment(1);
+        Phone {
+            web,
+            peer,
+            line: PhoneLine { socket, outbox },
+            own,
+            participant: None,
+            joined: false,
+            sent: Sent::default(),
+            pace: Pace { began: Instant::now(), frames: 0 },
+            pending: Vec::new(),
+        }
+    }
+
+    async fn run(mut self, mut socket: WebSocket) {
+        let Err(end) = self.serve(&mut socket).await;
+        self.web.room.detach(self.line.socket).await;
+        let goodbye = async {
+            if let Some((code, reason)) = end {
+                let reason = Utf8Bytes::from_static(reason);
+                let _ = socket.send(Message::Close(Some(CloseFrame { code, reason }))).await;
+            }
+            // Until the phone has answered; what it still says is not heard any more.
+            while let Some(Ok(_)) = socket.recv().await {}
+            if end.is_some_and(|(code, _)| code == TOO_BIG) {
+                // The rest of that frame can't be read, and closing with unread bytes would make
+                // the system throw away what we have just sent.
+                tokio::time::sleep(GOODBYE).await;
+            }
+        };
+        let _ = timeout(GOODBYE, goodbye).await;
+    }
+
+    async fn serve(&mut self, socket: &mut WebSocket) -> Result<Infallible, End> {
+        let mut published = self.web.room.published();
+        let mut closing = self.web.live.closing.subscribe();
+        let mut heard = Instant::now();
+        let mut next_ping = heard + PING_EVERY;
+        {
+            // Who came and which session ended before is no news to this phone.
+            let now = published.borrow_and_update();
+            self.sent.ended = version(now.ended_frame.as_ref());
+            self.sent.people = version(now.people_frame.as_ref());
+        }
+        loop {
+            let newest = Arc::clone(&published.borrow_and_update());
+            self.collect(&newest);
+            self.write(socket).await?;
+            let reading = self.pace.frames < FRAMES_READ_PER_SECOND;
+            let mut wake = next_ping.min(heard + SILENCE);
+            if !reading {
+                wake = wake.min(self.pace.began + SECOND);
+            }
+            tokio::select! {
+                message = socket.recv(), if reading => {
+                    heard = Instant::now();
+                    match message {
+                        Some(Ok(message)) => self.heard(message, heard).await?,
+                        Some(Err(error)) => return Err(self.unreadable(socket, &error).await),
+                        None => return Err(None),
+                    }
+                }
+                // Never without a sender: `self.line` holds one.
+                Some(own) = self.own.recv() => self.own_frame(own)?,
+                changed = published.changed() => changed.map_err(|_| STOPPING)?,
+                () = stopped(&mut closing) => return Err(STOPPING),
+                () = sleep_until(wake) => {
+                    let now = Instant::now();
+                    if now >= heard + SILENCE && reading {
+                        return Err(Some((4000, "nothing was heard for 60 s")));
+                    }
+                    if now >= next_ping {
+                        next_ping = now + PING_EVERY;
+                        self.pending.push(Message::Ping(Bytes::new()));
+                    }
+                    self.pace.renew(now);
+                }
+            }
+            while let Ok(own) = self.own.try_recv() {
+                self.own_frame(own)?;
+            }
+        }
+    }
+
+    /// Takes what is new for everybody.
+    fn collect(&mut self, newest: &Published) {
+        let Phone { sent, pending, .. } = self;
+        let mut take = |frame: Option<&Frame>, sent: &mut u64| {
+            if let Some(frame) = frame
+                && frame.version > *sent
+            {
+                *sent = frame.version;
+                pending.push(text(frame.json.clone()));
+            }
+        };
+        take(newest.ended_frame.as_ref(), &mut sent.ended);
+        take(Some(&newest.session_frame), &mut sent.session);
+        take(Some(&newest.group_frame), &mut sent.group);
+        take(newest.people_frame.as_ref(), &mut sent.people);
+    }
+
+    /// Everything that is pending, in one write.
+    async fn write(&mut self, socket: &mut WebSocket) -> Result<(), End> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let pending = &mut self.pending;
+        let sending = async {
+            for message in pending.drain(..) {
+                socket.feed(message).await?;
+            }
+            socket.flush().await
+        };
+        match timeout(SILENCE, sending).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(None),
+            Err(_) => Err(Some((4000, "nothing was taken for 60 s"))),
+        }
+    }
+
+    fn own_frame(&mut self, own: ToPhone) -> Result<(), End> {
+        match own {
+            ToPhone::Text(json) => {
+                self.pending.push(text(json));
+                Ok(())
+            }
+            ToPhone::Close { code, reason } => Err(Some((code, reason))),
+        }
+    }
+
+    async fn heard(&mut self, message: Message, now: Instant) -> Result<(), End> {
+        metrics::counter!(metric::WS_FRAMES_RECEIVED).increment(1);
+        self.pace.renew(now);
+        self.pace.frames += 1;
+        if self.pace.frames > FRAMES_PER_SECOND {
+            // Told once a second: an answer to each would double the flood.
+            if self.pace.frames == FRAMES_PER_SECOND + 1 {
+                let wait = (self.pace.began + SECOND).saturating_duration_since(now);
+                let retry_after_ms = wait.as_millis() as i64;
+                self.tell(&ServerFrame::RateLimitExceeded { retry_after_ms }, None);
+            }
+            return Ok(());
+        }
+        match message {
+            Message::Text(frame) => self.answer(&frame).await,
+            Message::Binary(_) => {
+                let problem = Problem::new(Code::NotText, "Frames are JSON text; this one was binary.");
+                self.tell(&ServerFrame::from(&problem), None);
+            }
+            Message::Ping(_) | Message::Pong(_) => {}
+            Message::Close(_) => return Err(None),
+        }
+        Ok(())
+    }
+
+    /// What can't be read is the end of a socket; if it can be said why, it is.
+    async fn unreadable(&mut self, socket: &mut WebSocket, error: &axum::Error) -> End {
+        let error = error.to_string();
+        if error.contains("too long") {
+            let detail = format!("A frame has at most {FRAME_BYTES_MAX} bytes.");
+            self.tell(&ServerFrame::from(&Problem::new(Code::TooLarge, detail)), None);
+            if let Err(end) = self.write(socket).await {
+                return end;
+            }
+            return Some((TOO_BIG, "a frame has at most 4096 bytes"));
+        }
+        tracing::debug!(%error, "a socket ended");
+        if error.to_lowercase().contains("utf-8") {
+            return Some((1007, "text frames are UTF-8"));
+        }
+        Some((1002, "this is not the WebSocket protocol"))
+    }
+
+    async fn answer(&mut self, frame: &str) {
+        let received_at = self.web.hub_now_ms();
+        let Asked { re, frame } = wire::read(frame);
+        let done = match frame {
+            Ok(frame) => self.carry_out(frame, re.as_ref(), received_at).await,
+            Err(problem) => Err(problem),
+        };
+        if let Err(problem) = done {
+            match problem.code {
+                // Erased, perhaps from another phone.
+                Code::UnknownParticipant => (self.participant, self.joined) = (None, false),
+                Code::NotJoined => self.joined = false,
+                _ => {}
+            }
+            self.tell(&ServerFrame::from(&problem), re.as_ref());
+        }
+    }
+
+    async fn carry_out(
+        &mut self,
+        frame: ClientFrame,
+        re: Option<&Value>,
+        received_at: i64,
+    ) -> Result<(), Problem> {
+        match frame {
+            ClientFrame::AuthToken(token) => {
+                let (role, expires_at) = match self.web.who(&token)? {
+                    Who::Facilitator { expires_at_ms } => (Role::Facilitator, Some(expires_at_ms)),
+                    Who::Participant(id) => {
+                        self.is(id)?;
+                        self.participant = Some(id);
+                        (Role::Participant, None)
+                    }
+                };
+                self.tell(&ServerFrame::AuthOk { role, token: None, expires_at }, re);
+            }
+            ClientFrame::AuthPin(pin) => {
+                let (token, expires_at_ms) = self.web.facilitator(self.peer, &pin)?;
+                let (token, expires_at) = (Some(token), Some(expires_at_ms));
+                self.tell(&ServerFrame::AuthOk { role: Role::Facilitator, token, expires_at }, re);
+            }
+            ClientFrame::JoinSession(fields) => {
+                let join = join_of(&self.web, fields, self.participant, self.peer)?;
+                self.is(join.participant)?;
+                let reply = self.web.room.apply(Command::Join(join), Some(self.line.clone())).await?;
+                let Reply::Joined { participant, session, group, strap } = reply else {
+                    return Err(unexpected());
+                };
+                (self.participant, self.joined) = (Some(participant), true);
+                let joined = ServerFrame::SessionJoined {
+                    participant_id: participant.to_string(),
+                    resume_token: access::participant_token(&self.web.hub_key, participant),
+                    session: &session,
+                    group: &group,
+                    strap: strap.as_deref(),
+                    server_time: self.web.hub_now_ms(),
+                };
+                self.tell(&joined, re);
+            }
+            ClientFrame::UpdateRr(fields) => {
+                let participant = self.present()?;
+                let (rr_ms, ended_at_ms) = (fields.rr, fields.timestamp);
+                self.feedback(Command::PostRr { participant, rr_ms, ended_at_ms }, re).await?;
+            }
+            ClientFrame::UpdateCoherence(fields) => {
+                let participant = self.present()?;
+                let coherence = fields.coherence;
+                self.feedback(Command::PostCoherence { participant, coherence }, re).await?;
+            }
+            ClientFrame::LeaveSession => {
+                let participant = self.present()?;
+                self.web.room.apply(Command::Leave { participant }, None).await?;
+                self.joined = false;
+                self.tell(&ServerFrame::SessionLeft {}, re);
+            }
+            ClientFrame::Heartbeat => {
+                if self.joined {
+                    let participant = self.present()?;
+                    self.web.room.apply(Command::Seen { participant }, None).await?;
+                }
+                let server_time = self.web.hub_now_ms();
+                self.tell(&ServerFrame::HeartbeatResponse { server_time }, re);
+            }
+            ClientFrame::SyncRequest { client_time } => {
+                let sent_at = self.web.hub_now_ms();
+                let frame = ServerFrame::SyncResponse { client_time, received_at, sent_at, anchor: None };
+                self.tell(&frame, re);
+            }
+        }
+        Ok(())
+    }
+
+    async fn feedback(&mut self, command: Command, re: Option<&Value>) -> Result<(), Problem> {
+        match self.web.room.apply(command, None).await? {
+            Reply::Feedback(view) => self.tell(&ServerFrame::PersonalFeedback(&view), re),
+            _ => return Err(unexpected()),
+        }
+        Ok(())
+    }
+
+    fn present(&self) -> Result<ParticipantId, Problem> {
+        self.participant.filter(|_| self.joined).ok_or_else(|| {
+            Problem::new(Code::NotJoined, "Join the session first: `join_session`.")
+        })
+    }
+
+    /// While it is joined, a socket speaks for one participant.
+    fn is(&self, id: ParticipantId) -> Result<(), Problem> {
+        if self.joined && self.participant != Some(id) {
+            let detail = "This connection has joined as somebody else. Leave first: `leave_session`.";
+            return Err(Problem::new(Code::AlreadyJoined, detail));
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, frame: &ServerFrame<'_>, re: Option<&Value>) {
+        self.pending.push(text(frame.write(re)));
+    }
+}
+
+impl Drop for Phone {
+    fn drop(&mut self) {
+        self.web.live.sockets.fetch_sub(1, Ordering::Relaxed);
+        metrics::gauge!(metric::PHONES).decrement(1);
+    }
+}
+
+impl Pace {
+    fn renew(&mut self, now: Instant) {
+        if now >= self.began + SECOND {
+            *self = Pace { began: now, frames: 0 };
+        }
+    }
+}
+
+async fn stopped(closing: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, and that is the end as well.
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+fn version(frame: Option<&Frame>) -> u64 {
+    frame.map_or(0, |frame| frame.version)
+}
+
+fn text(json: Bytes) -> Message {
+    Message::Text(Utf8Bytes::try_from(json).expect("serde_json writes UTF-8"))
+}

@@ -1,0 +1,154 @@
+//! The real program as a child process: started on a free port, asked over HTTP, killed or stopped.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::{DEADLINE, wait_until};
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_coherence-hub");
+
+/// A running hub; killed when dropped.
+pub struct Hub {
+    child: Child,
+    pub address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+/// Arguments of a hub that hears no radio and listens on a free port.
+pub fn quiet(command: &mut Command) -> &mut Command {
+    // Tests never meet the machine's own configuration, bus or service manager.
+    command
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("JOURNAL_STREAM")
+        .env_remove("COHERENCE_HUB__LOG__LEVEL")
+        .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus")
+}
+
+impl Hub {
+    /// `coherence-hub demo` on this data directory.
+    pub async fn demo(data_dir: &Path, more: &[&str]) -> Hub {
+        let mut command = Command::new(PROGRAM);
+        quiet(&mut command).args(["demo", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir).args(more);
+        Hub::start(&mut command).await
+    }
+
+    /// `coherence-hub run` with this configuration, on this data directory.
+    pub async fn run(data_dir: &Path, config: &str, bus: Option<&str>) -> Hub {
+        let file = data_dir.join("hub.toml");
+        std::fs::create_dir_all(data_dir).expect("the test's own directory");
+        std::fs::write(&file, config).expect("the test's own directory");
+        let mut command = Command::new(PROGRAM);
+        quiet(&mut command).args(["run", "--listen", "127.0.0.1:0", "--config"]).arg(file);
+        command.arg("--data-dir").arg(data_dir);
+        if let Some(bus) = bus {
+            command.env("DBUS_SYSTEM_BUS_ADDRESS", bus);
+        }
+        Hub::start(&mut command).await
+    }
+
+    /// Starts a command and waits until it says on which address it serves.
+    pub async fn start(command: &mut Command) -> Hub {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program was built for this test");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let stderr = child.stderr.take().expect("it was piped");
+        let lines = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                lines.lock().expect("no test panics while holding it").push(line);
+            }
+        });
+        let begin = Instant::now();
+        loop {
+            let address = log.lock().expect("no test panics while holding it").iter().find_map(|line| serving(line));
+            if let Some(address) = address {
+                return Hub { child, address, log };
+            }
+            let ended = child.try_wait().expect("it is our child");
+            assert!(
+                ended.is_none() && begin.elapsed() < DEADLINE,
+                "the hub does not serve ({ended:?}); it said:\n{}",
+                log.lock().expect("no test panics while holding it").join("\n")
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything the hub has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no test panics while holding it").join("\n")
+    }
+
+    /// `GET`, as JSON, whatever the status.
+    pub async fn get(&self, path: &str) -> Value {
+        let answer = reqwest::get(self.url(path)).await.expect("the hub answers");
+        answer.json().await.expect("JSON")
+    }
+
+    /// Waits until a `GET` answers what is wanted; panics with the last answer when it does not.
+    pub async fn until(&self, path: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let begin = Instant::now();
+        loop {
+            let answer = self.get(path).await;
+            if wanted(&answer) {
+                return answer;
+            }
+            assert!(begin.elapsed() < DEADLINE, "{what} did not come; last answer: {answer:#}\nlog:\n{}", self.log());
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it is our child");
+        self.child.wait().expect("it is our child");
+    }
+
+    /// SIGTERM, and how it ended.
+    pub async fn stop(mut self) -> (ExitStatus, String) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill is everywhere");
+        assert!(sent.success());
+        let mut status = None;
+        wait_until("the hub ends after SIGTERM", || {
+            status = self.child.try_wait().expect("it is our child");
+            status.is_some()
+        })
+        .await;
+        (status.expect("just seen"), self.log())
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        // Already gone is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The address in the log line that says so.
+fn serving(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("serving")?;
+    let (_, address) = rest.split_once("address=")?;
+    address.split_whitespace().next()?.parse().ok()
+}
