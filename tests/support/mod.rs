@@ -23,7 +23,9 @@ pub fn shared(folder: &str) -> Option<PathBuf> {
     if path.is_dir() {
         return Some(path);
     }
-    eprintln!("ABSENT: ../shared/{folder} is not beside the project, so what needs it was NOT tested");
+    eprintln!(
+        "ABSENT: ../shared/{folder} is not beside the project, so what needs it was NOT tested"
+    );
     None
 }
 
