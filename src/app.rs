@@ -83,11 +83,10 @@ fn hint(error: &std::io::Error) -> &'static str {
 impl AppError {
     /// Whether starting again can't help before a person has acted.
     pub fn is_permanent(&self) -> bool {
-        match self {
-            AppError::Recording { .. } => true,
-            AppError::Store(StoreError::NewerSchema { .. }) => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            AppError::Recording { .. } | AppError::Store(StoreError::NewerSchema { .. })
+        )
     }
 }
 
