@@ -118,7 +118,10 @@ pub struct StrapEvent {
 #[derive(Clone, Debug, PartialEq)]
 pub enum StrapNews {
     /// Heard in the air (an advertisement). `name` as the strap says it.
-    Seen { name: Option<String>, rssi_dbm: Option<i16> },
+    Seen {
+        name: Option<String>,
+        rssi_dbm: Option<i16>,
+    },
     /// The link changed. Health is judged by measurements arriving, never by this.
     Link(Link),
     /// A Heart Rate Measurement value, decoded.
@@ -138,7 +141,9 @@ pub enum Link {
     /// Subscribed: measurements may come.
     Up,
     /// The link is gone; R-R may be lost, so the beats after it start behind a break.
-    Down { why: String },
+    Down {
+        why: String,
+    },
 }
 
 /// The hub's monotonic clock, as handed to a source.
@@ -156,7 +161,10 @@ impl SourceClock {
         now_ms: impl Fn() -> i64 + Send + Sync + 'static,
         sleep_until: impl Fn(i64) -> Sleep + Send + Sync + 'static,
     ) -> Self {
-        SourceClock { now_ms: Arc::new(now_ms), sleep_until: Arc::new(sleep_until) }
+        SourceClock {
+            now_ms: Arc::new(now_ms),
+            sleep_until: Arc::new(sleep_until),
+        }
     }
 
     /// Milliseconds of the hub's monotonic clock.

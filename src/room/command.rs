@@ -12,15 +12,31 @@ pub enum Command {
     Join(Join),
     /// R-R intervals heard by the phone itself, in ms, oldest first. `ended_at_ms`: end of the last
     /// beat, hub time.
-    PostRr { participant: ParticipantId, rr_ms: Vec<f64>, ended_at_ms: Option<i64> },
+    PostRr {
+        participant: ParticipantId,
+        rr_ms: Vec<f64>,
+        ended_at_ms: Option<i64>,
+    },
     /// A score that the phone computed itself, 0 to 100.
-    PostCoherence { participant: ParticipantId, coherence: f64 },
-    Consent { participant: ParticipantId, consent: ConsentGiven },
-    Leave { participant: ParticipantId },
+    PostCoherence {
+        participant: ParticipantId,
+        coherence: f64,
+    },
+    Consent {
+        participant: ParticipantId,
+        consent: ConsentGiven,
+    },
+    Leave {
+        participant: ParticipantId,
+    },
     /// Everything about this participant goes.
-    Erase { participant: ParticipantId },
+    Erase {
+        participant: ParticipantId,
+    },
     /// A sign of life.
-    Seen { participant: ParticipantId },
+    Seen {
+        participant: ParticipantId,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +66,12 @@ pub struct ConsentGiven {
 /// The room's "yes".
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
-    Joined { participant: ParticipantId, session: SessionView, group: GroupView, strap: Option<String> },
+    Joined {
+        participant: ParticipantId,
+        session: SessionView,
+        group: GroupView,
+        strap: Option<String>,
+    },
     Feedback(FeedbackView),
     Done,
 }
@@ -98,6 +119,9 @@ impl RefusalCode {
 
 impl Refusal {
     pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
-        Refusal { code, message: message.into() }
+        Refusal {
+            code,
+            message: message.into(),
+        }
     }
 }

@@ -31,7 +31,10 @@ pub enum Row {
     Group(GroupRow),
     /// Everything about this participant goes: name, participations, claims, scores, consents, and
     /// the R-R of a strap inside this participant's claims. Group figures stay.
-    Erase { participant: ParticipantId, at: Stamp },
+    Erase {
+        participant: ParticipantId,
+        at: Stamp,
+    },
 }
 
 /// A session, written when it begins and again when its end or offset changed (same id: replaced).
