@@ -7,7 +7,6 @@
 //! decoded in [`crate::decode::ble`]. Nothing here logs: whatever happens leaves as an event.
 
 mod bus;
-mod bytes;
 mod fault;
 mod radio;
 mod strap;

@@ -14,9 +14,9 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::bus::{Bus, Kept};
-use super::bytes::Deduplicator;
 use super::fault::{Fault, Trouble, within};
 use super::{BATTERY_LEVEL, HEART_RATE_MEASUREMENT};
+use crate::decode::ble::Deduplicator;
 use crate::{Link, SourceClock, SourceEvent, StrapEvent, StrapId, StrapNews};
 
 /// Without a value for so long the link is looked at.
@@ -97,7 +97,7 @@ impl Strap {
             peripheral,
             shared,
             hints,
-            repeats: Deduplicator::default(),
+            repeats: Deduplicator::new(),
         }
     }
 
@@ -345,7 +345,7 @@ impl Strap {
         // The stream also carries the answers to our own reads.
         if value.uuid == HEART_RATE_MEASUREMENT {
             let at_ms = self.shared.clock.now_ms();
-            let event = self.repeats.read(&self.id, at_ms, &value.value);
+            let event = self.repeats.event(&self.id, at_ms, &value.value);
             let _ = self.shared.events.send(SourceEvent::Strap(event)).await;
         }
     }
