@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 use super::private_bus::PrivateBus;
 
 mod objects;
+mod strap;
+
 use objects::World;
 
 type Order = Box<dyn FnOnce(&mut World) + Send>;
@@ -35,7 +37,11 @@ impl FakeBluez {
     }
 
     pub async fn start_on(bus: PrivateBus, n_straps: usize) -> Self {
-        let mut fake = FakeBluez { orders: None, thread: None, bus };
+        let mut fake = FakeBluez {
+            orders: None,
+            thread: None,
+            bus,
+        };
         fake.play(World::new(n_straps));
         fake
     }
@@ -59,7 +65,9 @@ impl FakeBluez {
                 world.turn(Duration::from_millis(3));
             }
         }));
-        is_ready.recv().expect("the fake bluetoothd came onto the bus");
+        is_ready
+            .recv()
+            .expect("the fake bluetoothd came onto the bus");
     }
 
     /// Lets the playing thread do something and waits until it is done.
@@ -79,7 +87,7 @@ impl FakeBluez {
 
     /// `D0:5F:B8:00:00:01` for strap 0.
     pub fn address(&self, strap: usize) -> String {
-        objects::address(strap)
+        strap::address(strap)
     }
 
     // What straps say.
@@ -119,7 +127,7 @@ impl FakeBluez {
     }
 
     pub fn unmute(&self, strap: usize) {
-        self.order(move |world| world.straps[strap].interval = Some(objects::ONE_SECOND));
+        self.order(move |world| world.straps[strap].interval = Some(strap::ONE_SECOND));
     }
 
     /// All values of this strap that were put on the bus, oldest first.
@@ -175,7 +183,27 @@ impl FakeBluez {
         self.order(move |world| world.come_back(strap));
     }
 
-    /// How long `Connect` takes, and service discovery after it.
+    /// The next `Connect` fails with `le-connection-abort-by-local`, and 300 ms later BlueZ links
+    /// the strap all the same.
+    pub fn fail_then_link_late(&self, strap: usize) {
+        self.order(move |world| world.straps[strap].links_late = true);
+    }
+
+    /// The strap is linked already, by somebody who is gone.
+    pub fn leave_link_behind(&self, strap: usize) {
+        self.order(move |world| world.leave_link_behind(strap));
+    }
+
+    pub fn is_linked(&self, strap: usize) -> bool {
+        self.order(move |world| world.straps[strap].connected)
+    }
+
+    /// How long service discovery takes after `Connect`.
+    pub fn set_discovery_time(&self, strap: usize, time: Duration) {
+        self.order(move |world| world.straps[strap].discovery_time = time);
+    }
+
+    /// How long `Connect` takes.
     pub fn set_connect_time(&self, strap: usize, time: Duration) {
         self.order(move |world| world.straps[strap].connect_time = time);
     }
@@ -203,9 +231,9 @@ impl FakeBluez {
         self.order(move |world| world.block_adapter(blocked));
     }
 
-    /// The scan goes on without delivering anything and without an error.
-    pub fn deafen(&self, deaf: bool) {
-        self.order(move |world| world.deaf = deaf);
+    /// The scan goes on without delivering anything and without an error, until it is stopped.
+    pub fn deafen(&self) {
+        self.order(|world| world.deaf = true);
     }
 
     pub fn is_scanning(&self) -> bool {

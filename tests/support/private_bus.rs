@@ -40,7 +40,11 @@ impl PrivateBus {
 
     /// A bus whose address is known beforehand: [`PrivateBus::address_in`] the same folder.
     pub fn start_in(folder: &Path) -> Self {
-        let mut bus = PrivateBus { folder: folder.into(), daemon: None, _own_folder: None };
+        let mut bus = PrivateBus {
+            folder: folder.into(),
+            daemon: None,
+            _own_folder: None,
+        };
         bus.revive();
         bus
     }
@@ -57,7 +61,9 @@ impl PrivateBus {
     /// The daemon dies; its clients lose their connections.
     pub fn kill(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
-            daemon.kill().expect("a child that was not waited for can be killed");
+            daemon
+                .kill()
+                .expect("a child that was not waited for can be killed");
             daemon.wait().expect("a killed child can be waited for");
         }
         let _ = std::fs::remove_file(self.folder.join("bus"));
@@ -68,8 +74,11 @@ impl PrivateBus {
         self.kill();
         let config = self.folder.join("bus.conf");
         let socket = self.folder.join("bus");
-        std::fs::write(&config, CONFIG.replace("SOCKET", &socket.display().to_string()))
-            .expect("the temporary folder is writable");
+        std::fs::write(
+            &config,
+            CONFIG.replace("SOCKET", &socket.display().to_string()),
+        )
+        .expect("the temporary folder is writable");
         let spawned = Command::new("dbus-daemon")
             .arg(format!("--config-file={}", config.display()))
             .args(["--nofork", "--nopidfile", "--print-address=1"])
@@ -86,8 +95,13 @@ impl PrivateBus {
         let stdout = daemon.stdout.take().expect("stdout is piped");
         self.daemon = Some(daemon);
         let mut address = String::new();
-        BufReader::new(stdout).read_line(&mut address).expect("dbus-daemon's output is readable");
-        assert!(address.starts_with("unix:"), "dbus-daemon ended before it listened");
+        BufReader::new(stdout)
+            .read_line(&mut address)
+            .expect("dbus-daemon's output is readable");
+        assert!(
+            address.starts_with("unix:"),
+            "dbus-daemon ended before it listened"
+        );
     }
 }
 

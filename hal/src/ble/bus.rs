@@ -73,10 +73,11 @@ impl Bus {
 
 /// One of btleplug's streams.
 ///
-/// Dropping such a stream spawns a task that takes its match rule off the bus and panics when
-/// that fails: without a bus, without a runtime, or when a message arrives in the same instant.
-/// So a stream is kept for as long as its object may come back, and let go of without a drop when
-/// there is no bus any more (its connection is dead and holds nothing but memory).
+/// Dropping such a stream spawns a task that takes its match rule off the bus, and that task
+/// panics when there is no bus, or when a message arrives in the same instant. Where a panic ends
+/// the process (release builds) that must not happen with straps in the room. So a stream is kept
+/// for as long as its object may come back; [`Kept::close`] is for a quiet one; and a `Kept` that
+/// is dropped, because the bus or the whole source ended, leaves its stream behind.
 pub(super) struct Kept<T> {
     stream: Option<Pin<Box<dyn Stream<Item = T> + Send>>>,
     bus: Arc<Bus>,
@@ -95,7 +96,7 @@ impl<T> Kept<T> {
         match self
             .stream
             .as_mut()
-            .expect("only drop takes it")
+            .expect("only close and drop take it")
             .next()
             .await
         {
@@ -108,12 +109,17 @@ impl<T> Kept<T> {
     pub(super) fn next_waiting(&mut self) -> Option<T> {
         self.next().now_or_never()
     }
+
+    /// Takes the match rule off the bus, if there is a bus.
+    pub(super) fn close(mut self) {
+        if !self.bus.is_dead() {
+            drop(self.stream.take());
+        }
+    }
 }
 
 impl<T> Drop for Kept<T> {
     fn drop(&mut self) {
-        if self.bus.is_dead() || tokio::runtime::Handle::try_current().is_err() {
-            std::mem::forget(self.stream.take());
-        }
+        std::mem::forget(self.stream.take());
     }
 }

@@ -26,6 +26,8 @@ pub(super) enum Fault {
     LinksFull,
     /// The strap speaks only to hosts it is paired with.
     NeedsPairing,
+    /// Adapter, daemon or bus went away meanwhile; the words are a sentence.
+    RadioGone,
     /// No reply within the time given.
     TimedOut,
     Other,
@@ -66,6 +68,7 @@ impl Trouble {
                 "the strap wants to be paired: pair it once with bluetoothctl ({})",
                 self.words
             ),
+            Fault::RadioGone => self.words.clone(),
             Fault::TimedOut => "the link was not ready in time".into(),
             Fault::Other => format!("the link could not be made ({})", self.words),
         }

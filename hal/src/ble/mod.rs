@@ -2,10 +2,11 @@
 //! after every kind of loss.
 //!
 //! Here: what the hub sees of it ([`BleSource`]) and the constants of the Heart Rate Service.
-//! `radio` finds the bus, the daemon and the adapter and listens to the air; `strap` follows one
-//! strap; `bus` knows whether the D-Bus connection lives; `fault` reads BlueZ's errors. Bytes are
+//! `radio` finds the bus, the daemon and the adapter and scans; `air` knows who is heard; `strap`
+//! follows one strap; `bus` knows whether the D-Bus connection lives; `fault` reads BlueZ's errors. Bytes are
 //! decoded in [`crate::decode::ble`]. Nothing here logs: whatever happens leaves as an event.
 
+mod air;
 mod bus;
 mod fault;
 mod radio;
@@ -56,7 +57,8 @@ impl Default for BleOptions {
 /// Hears heart-rate straps on one Bluetooth adapter, for ever.
 ///
 /// The work is done by tasks of its own, started by the first [`StrapSource::next_event`] (which
-/// therefore needs a tokio runtime with IO and time) and ended when this is dropped.
+/// therefore needs a tokio runtime with IO and time) and ended when this is dropped. It is meant to
+/// live as long as the process: btleplug never closes its connection to the bus.
 pub struct BleSource {
     clock: SourceClock,
     options: BleOptions,

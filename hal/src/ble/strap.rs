@@ -11,7 +11,7 @@ use std::time::Duration;
 use btleplug::api::{Characteristic, Peripheral as _, ValueNotification};
 use btleplug::platform::Peripheral;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::bus::{Bus, Kept};
 use super::fault::{Fault, Trouble, within};
@@ -30,6 +30,9 @@ const SILENT_RECONNECT: Duration = Duration::from_secs(17);
 
 const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+/// The longest rest after a link that delivered: some straps leave every 30 s, and each rest is a
+/// gap in somebody's beats.
+const LONGEST_REST_AFTER_A_LINK: Duration = Duration::from_secs(4);
 /// Delivering for so long makes a later failure a first one again.
 const LIVE_RESETS_BACK_OFF: Duration = Duration::from_secs(60);
 
@@ -41,6 +44,8 @@ const IS_CONNECTED_LIMIT: Duration = Duration::from_secs(2);
 const OLD_LINK_LIMIT: Duration = Duration::from_secs(3);
 
 const BATTERY_EVERY: Duration = Duration::from_secs(600);
+/// How often a strap that is waited for is asked whether BlueZ linked it after all.
+const OLD_LINK_CHECK_EVERY: Duration = Duration::from_secs(5);
 /// A lost strap keeps its place in the link budget for so long.
 const PLACE_KEPT: Duration = Duration::from_secs(60);
 /// A strap not heard for so long is forgotten; heard again it is a new one with the same id.
@@ -115,7 +120,11 @@ impl Strap {
         let mut place = None;
         let mut back_off = FIRST_BACK_OFF;
         let mut lost_at = None;
-        while self.heard_since(lost_at, &mut place).await {
+        loop {
+            if !self.heard_since(lost_at, &mut place).await {
+                values.close();
+                return;
+            }
             if place.is_none() {
                 let heard_first = Instant::now();
                 let Some(got) = self.take_place().await else {
@@ -154,7 +163,12 @@ impl Strap {
             if up_at.is_some_and(|at| at.elapsed() >= LIVE_RESETS_BACK_OFF) {
                 back_off = FIRST_BACK_OFF;
             }
-            if self.rest(back_off).await.is_err() {
+            let longest = if up_at.is_some() {
+                LONGEST_REST_AFTER_A_LINK
+            } else {
+                LONGEST_BACK_OFF
+            };
+            if self.rest(back_off.min(longest)).await.is_err() {
                 return;
             }
             back_off = (back_off * 2).min(LONGEST_BACK_OFF);
@@ -170,9 +184,10 @@ impl Strap {
     ) -> bool {
         let waiting_from = Instant::now();
         let losses = self.hints.borrow().radio_losses;
+        let mut look_at = waiting_from + OLD_LINK_CHECK_EVERY;
         loop {
             let hints = self.hints.borrow_and_update().clone();
-            if hints.over {
+            if hints.over || waiting_from.elapsed() >= FORGET_AFTER {
                 return false;
             }
             if hints
@@ -184,18 +199,16 @@ impl Strap {
             if waiting_from.elapsed() >= PLACE_KEPT || hints.radio_losses != losses {
                 *place = None;
             }
-            if waiting_from.elapsed() >= FORGET_AFTER {
-                return false;
-            }
-            let look_again = if place.is_some() {
-                PLACE_KEPT
-            } else {
-                FORGET_AFTER
-            };
-            if let Ok(Err(_gone)) =
-                tokio::time::timeout_at(waiting_from + look_again, self.hints.changed()).await
-            {
-                return false;
+            match timeout_at(look_at, self.hints.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_radio_ended)) => return false,
+                Err(_) => {
+                    // Linked after its connect had failed, it would never advertise.
+                    if self.is_connected().await == Some(true) {
+                        let _ = within(IS_CONNECTED_LIMIT, self.peripheral.disconnect()).await;
+                    }
+                    look_at = Instant::now() + OLD_LINK_CHECK_EVERY;
+                }
             }
         }
     }
@@ -222,13 +235,21 @@ impl Strap {
     async fn make_link(&mut self) -> Result<Option<Characteristic>, Trouble> {
         let mut hints = self.hints.clone();
         let losses = hints.borrow_and_update().radio_losses;
-        tokio::select! {
-            linked = self.connect_and_subscribe() => linked,
-            gone = hints.wait_for(|hints| hints.over || hints.radio_losses != losses) => {
-                let why = gone.map(|hints| hints.radio_loss.clone()).unwrap_or_default();
-                Err(Trouble::new(Fault::Other, why))
-            }
+        let mut linking = Box::pin(self.connect_and_subscribe());
+        let gone = tokio::select! {
+            linked = &mut linking => return linked,
+            gone = hints.wait_for(|hints| hints.over || hints.radio_losses != losses) => gone,
+        };
+        let (why, over) = match gone {
+            Ok(hints) => (hints.radio_loss.clone(), hints.over),
+            Err(_radio_ended) => (String::new(), true),
+        };
+        if over {
+            // connect() holds one of btleplug's streams, which must not be dropped on a dead bus
+            // (see `Kept`). The turn goes with it; nobody takes it any more.
+            std::mem::forget(linking);
         }
+        Err(Trouble::new(Fault::RadioGone, why))
     }
 
     async fn connect_and_subscribe(&self) -> Result<Option<Characteristic>, Trouble> {

@@ -1,5 +1,6 @@
 //! The fake's objects and what they answer: adapter, devices, GATT services and characteristics.
-//! Paths, interfaces and error names as in BlueZ 5.66. No threads and no bus daemon here.
+//! Paths, interfaces and error names as in BlueZ 5.66. No threads and no bus daemon here; what a
+//! strap is and shows is in `strap`.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -9,30 +10,17 @@ use dbus::channel::Channel;
 use dbus::message::MessageType;
 use dbus::{Message, Path};
 
-pub const ONE_SECOND: Duration = Duration::from_secs(1);
-const ADAPTER: &str = "/org/bluez/hci0";
+use super::strap::{
+    ADAPTER, CHARACTERISTIC1, GATT, MEASUREMENT, ONE_SECOND, Strap, Value, gatt_properties, map,
+    var,
+};
+
 const ADAPTER1: &str = "org.bluez.Adapter1";
 const DEVICE1: &str = "org.bluez.Device1";
-const SERVICE1: &str = "org.bluez.GattService1";
-const CHARACTERISTIC1: &str = "org.bluez.GattCharacteristic1";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
-
-/// Below a device: path, UUID, and whether it is a service.
-const GATT: [(&str, u16, bool); 5] = [
-    ("service000d", 0x180d, true),
-    ("service000d/char000e", 0x2a37, false),
-    ("service000d/char0010", 0x2a38, false),
-    ("service0012", 0x180f, true),
-    ("service0012/char0013", 0x2a19, false),
-];
-const MEASUREMENT: &str = "service000d/char000e";
 
 type Answer = Result<Message, (&'static str, String)>;
 type Interfaces = HashMap<String, PropMap>;
-
-pub fn address(strap: usize) -> String {
-    format!("D0:5F:B8:00:00:{:02X}", strap + 1)
-}
 
 pub struct World {
     bus: Option<Channel>,
@@ -46,80 +34,6 @@ pub struct World {
     pub straps: Vec<Strap>,
     next_advertisements: Instant,
     pub most_connects_at_once: usize,
-}
-
-pub struct Strap {
-    path: String,
-    name: String,
-    address: String,
-    /// BlueZ has a device object for it.
-    known: bool,
-    /// Its services were discovered once; BlueZ remembers them.
-    resolved_once: bool,
-    in_range: bool,
-    pub connected: bool,
-    resolved: bool,
-    pub notifying: bool,
-    pub connect_time: Duration,
-    pub refuses: Option<String>,
-    pub connects: Vec<Instant>,
-    connecting: Option<(Instant, Message)>,
-    resolving: Option<Instant>,
-    pub interval: Option<Duration>,
-    pub speaks_when_subscribed: Option<Duration>,
-    pub next_value: Instant,
-    pub value: Box<dyn FnMut(u64) -> Vec<u8> + Send>,
-    delivered: u64,
-    pub sent: Vec<Vec<u8>>,
-    pub battery_percent: u8,
-}
-
-impl Strap {
-    fn new(i: usize) -> Self {
-        let address = address(i);
-        let name = match i {
-            0 => "Polar H10 8C2F1A21".to_owned(),
-            1 => "TICKR 12AB".to_owned(),
-            2 => "HRM-Dual:123456".to_owned(),
-            _ => format!("HR-{i:04X}"),
-        };
-        Strap {
-            path: format!("{ADAPTER}/dev_{}", address.replace(':', "_")),
-            name,
-            address,
-            known: false,
-            resolved_once: false,
-            in_range: true,
-            connected: false,
-            resolved: false,
-            notifying: false,
-            connect_time: Duration::from_millis(100),
-            refuses: None,
-            connects: Vec::new(),
-            connecting: None,
-            resolving: None,
-            interval: Some(ONE_SECOND),
-            speaks_when_subscribed: None,
-            next_value: Instant::now(),
-            value: Box::new(move |k| {
-                let rr_ticks = 700 + (i as u64 * 37 + k * 13) % 211;
-                let [low, high] = (rr_ticks as u16).to_le_bytes();
-                vec![0x16, (60 * 1024 / rr_ticks) as u8, low, high]
-            }),
-            delivered: 0,
-            sent: Vec::new(),
-            battery_percent: 90,
-        }
-    }
-
-    fn advertises(&self) -> bool {
-        self.in_range && !self.connected
-    }
-
-    fn forget_link(&mut self) {
-        (self.connected, self.resolved, self.notifying) = (false, false, false);
-        self.resolving = None;
-    }
 }
 
 impl World {
@@ -160,7 +74,9 @@ impl World {
         for i in 0..self.straps.len() {
             self.end_connect(i, now);
             let strap = &mut self.straps[i];
-            let Some(interval) = strap.interval else { continue };
+            let Some(interval) = strap.interval else {
+                continue;
+            };
             if !(strap.connected && strap.notifying) {
                 strap.next_value = strap.next_value.max(now);
             } else if now >= strap.next_value {
@@ -304,10 +220,18 @@ impl World {
         let strap = &mut self.straps[i];
         strap.connects.push(now);
         if strap.connecting.is_some() {
-            return self.fail(&call, "org.bluez.Error.InProgress", "Operation already in progress");
+            return self.fail(
+                &call,
+                "org.bluez.Error.InProgress",
+                "Operation already in progress",
+            );
         }
         strap.connecting = Some((now + strap.connect_time, call));
-        let at_once = self.straps.iter().filter(|strap| strap.connecting.is_some()).count();
+        let at_once = self
+            .straps
+            .iter()
+            .filter(|strap| strap.connecting.is_some())
+            .count();
         self.most_connects_at_once = self.most_connects_at_once.max(at_once);
     }
 
@@ -322,21 +246,48 @@ impl World {
             if let Some(text) = failure {
                 return self.fail(&call, "org.bluez.Error.Failed", &text);
             }
-            strap.connected = true;
-            strap.resolving = Some(now + strap.connect_time);
-            self.changed(&self.straps[i].path, DEVICE1, [("Connected", var(true))]);
+            if std::mem::take(&mut strap.links_late) {
+                strap.links_at = Some(now + Duration::from_millis(300));
+                let text = "le-connection-abort-by-local";
+                return self.fail(&call, "org.bluez.Error.Failed", text);
+            }
+            self.link(i, now);
             self.send(call.method_return());
+        }
+        if self.straps[i].links_at.take_if(|at| now >= *at).is_some() {
+            self.link(i, now);
         }
         if self.straps[i].resolving.take_if(|at| now >= *at).is_some() {
             self.straps[i].resolved = true;
             self.straps[i].resolved_once = true;
-            self.changed(&self.straps[i].path, DEVICE1, [("ServicesResolved", var(true))]);
+            self.changed(
+                &self.straps[i].path,
+                DEVICE1,
+                [("ServicesResolved", var(true))],
+            );
         }
+    }
+
+    fn link(&mut self, i: usize, now: Instant) {
+        let strap = &mut self.straps[i];
+        strap.connected = true;
+        strap.resolving = Some(now + strap.discovery_time);
+        self.changed(&self.straps[i].path, DEVICE1, [("Connected", var(true))]);
+    }
+
+    /// A link that nobody here asked for, as a crashed client leaves it.
+    pub fn leave_link_behind(&mut self, i: usize) {
+        self.straps[i].known = true;
+        self.link(i, Instant::now());
     }
 
     fn disconnect(&mut self, i: usize) {
         if let Some((_, call)) = self.straps[i].connecting.take() {
-            self.fail(&call, "org.bluez.Error.Failed", "le-connection-abort-by-local");
+            self.fail(
+                &call,
+                "org.bluez.Error.Failed",
+                "le-connection-abort-by-local",
+            );
         }
         self.drop_link(i);
     }
@@ -352,7 +303,10 @@ impl World {
         let path = text(call.path().map(|p| p.to_string()));
         let interface = text(call.interface().map(|i| i.to_string()));
         let member = text(call.member().map(|m| m.to_string()));
-        let strap = self.straps.iter().position(|s| s.known && path.starts_with(&s.path));
+        let strap = self
+            .straps
+            .iter()
+            .position(|s| s.known && path.starts_with(&s.path));
         if let (Some(i), DEVICE1, "Connect") = (strap, interface.as_str(), member.as_str()) {
             return self.begin_connect(i, call);
         }
@@ -385,7 +339,13 @@ impl World {
             }
             (PROPERTIES, "GetAll") => {
                 let of: String = call.read1().map_err(|_| no_such())?;
-                return Ok(done.append1(known.into_iter().find(|(name, _)| *name == of).ok_or_else(no_such)?.1));
+                return Ok(done.append1(
+                    known
+                        .into_iter()
+                        .find(|(name, _)| *name == of)
+                        .ok_or_else(no_such)?
+                        .1,
+                ));
             }
             (PROPERTIES, "Get") => {
                 let (of, name): (String, String) = call.read2().map_err(|_| no_such())?;
@@ -421,6 +381,7 @@ impl World {
                 if !std::mem::take(&mut self.scanning) {
                     return Err(("org.bluez.Error.Failed", "No discovery started".into()));
                 }
+                self.deaf = false;
                 self.changed(ADAPTER, ADAPTER1, [("Discovering", var(false))]);
             }
             (ADAPTER1, "SetDiscoveryFilter" | "RemoveDevice") => {}
@@ -475,7 +436,8 @@ impl World {
 
     fn objects(&self) -> HashMap<Path<'static>, Interfaces> {
         let all = self.paths().into_iter();
-        all.filter_map(|p| self.interfaces(&p).map(|i| (Path::from(p), i))).collect()
+        all.filter_map(|p| self.interfaces(&p).map(|i| (Path::from(p), i)))
+            .collect()
     }
 
     fn introspect(&self, path: &str) -> String {
@@ -499,7 +461,7 @@ impl World {
             (ADAPTER1, self.adapter_properties())
         } else if let Some(strap) = self.straps.iter().find(|s| path.starts_with(&s.path)) {
             match path.strip_prefix(&format!("{}/", strap.path)) {
-                None => (DEVICE1, self.device_properties(strap)),
+                None => (DEVICE1, strap.device_properties(self.scanning)),
                 Some(below) => gatt_properties(strap, below),
             }
         } else {
@@ -520,31 +482,11 @@ impl World {
         ])
     }
 
-    fn device_properties(&self, strap: &Strap) -> PropMap {
-        let mut all = map([
-            ("Address", var(strap.address.clone())),
-            ("AddressType", var("random".to_owned())),
-            ("Name", var(strap.name.clone())),
-            ("Alias", var(strap.name.clone())),
-            ("Adapter", var(Path::from(ADAPTER))),
-            ("Paired", var(false)),
-            ("Trusted", var(false)),
-            ("Blocked", var(false)),
-            ("LegacyPairing", var(false)),
-            ("Connected", var(strap.connected)),
-            ("ServicesResolved", var(strap.resolved)),
-            ("UUIDs", var(vec![uuid(0x180d)])),
-        ]);
-        if strap.advertises() && self.scanning {
-            all.extend(map([("RSSI", var(-55i16))]));
-        }
-        all
-    }
-
     // Signals.
 
     fn changed<const N: usize>(&self, path: &str, interface: &str, what: [(&str, Value); N]) {
-        let signal = Message::new_signal(path, PROPERTIES, "PropertiesChanged").expect("valid names");
+        let signal =
+            Message::new_signal(path, PROPERTIES, "PropertiesChanged").expect("valid names");
         self.send(signal.append3(interface, map(what), Vec::<String>::new()));
     }
 
@@ -561,47 +503,4 @@ impl World {
         let signal = Message::new_signal("/", om, "InterfacesRemoved").expect("valid names");
         self.send(signal.append2(Path::from(path.to_owned()), vec![interface.to_owned()]));
     }
-}
-
-fn gatt_properties(strap: &Strap, below: &str) -> (&'static str, PropMap) {
-    let (_, short, service) = GATT.iter().find(|(p, ..)| *p == below).expect("a path of `paths`");
-    if *service {
-        let device = Path::from(strap.path.clone());
-        let all = map([
-            ("UUID", var(uuid(*short))),
-            ("Primary", var(true)),
-            ("Device", var(device)),
-        ]);
-        return (SERVICE1, all);
-    }
-    let service = below.split('/').next().expect("split gives at least one part");
-    let flags: &[&str] = match short {
-        0x2a37 => &["notify"],
-        0x2a38 => &["read"],
-        _ => &["read", "notify"],
-    };
-    let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-    let all = map([
-        ("UUID", var(uuid(*short))),
-        ("Service", var(Path::from(format!("{}/{service}", strap.path)))),
-        ("Value", var(Vec::<u8>::new())),
-        ("Notifying", var(strap.notifying && *short == 0x2a37)),
-        ("Flags", var(flags)),
-        ("MTU", var(517u16)),
-    ]);
-    (CHARACTERISTIC1, all)
-}
-
-type Value = Variant<Box<dyn RefArg>>;
-
-fn var(value: impl RefArg + 'static) -> Value {
-    Variant(Box::new(value))
-}
-
-fn map<const N: usize>(entries: [(&str, Value); N]) -> PropMap {
-    entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-fn uuid(short: u16) -> String {
-    format!("0000{short:04x}-0000-1000-8000-00805f9b34fb")
 }
