@@ -344,6 +344,8 @@ scenario! {
         fake.remove_adapter();
         ear.until(8, "no adapter", |ear| ear.state() == "no_adapter").await;
         ear.until(8, "all down", |ear| ear.straps.values().all(|s| !s.downs().is_empty())).await;
+        assert!(ear.straps.values().any(|s| s.downs()[0].1 == "adapter gone"), "{}", ear.report());
+        assert_eq!(ear.codes(), ["listening", "no_adapter"]);
         fake.add_adapter();
         let before: usize = ear.straps.values().map(|s| s.rr.len()).max().unwrap();
         ear.until(20, "all back", |ear| ear.all_delivered(3, before + 2)).await;
@@ -414,6 +416,7 @@ scenario! {
         fake.kill_bus();
         ear.until(5, "recovering", |ear| ear.state() == "recovering").await;
         ear.until(8, "all down", |ear| ear.straps.values().all(|s| !s.downs().is_empty())).await;
+        assert_eq!(ear.strap(0).downs()[0].1, "the D-Bus system bus is gone");
         ear.until(15, "no bus", |ear| ear.state() == "no_bus").await;
         fake.revive_bus(2);
         let before: usize = ear.straps.values().map(|s| s.rr.len()).max().unwrap();

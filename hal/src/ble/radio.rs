@@ -95,7 +95,9 @@ impl Radio {
                     let ending = self
                         .listen(&bus, &name, &adapter, &mut streams, &mut air)
                         .await;
-                    air.lose_radio(&ending.why);
+                    if bus.pulse() != Pulse::Dead {
+                        air.lose_radio(&ending.why);
+                    }
                     (ending.code, ending.text)
                 }
                 Ok(None) => {
@@ -192,15 +194,19 @@ impl Radio {
                 event = stream.next() => {
                     last_event = Instant::now();
                     if matches!(event, CentralEvent::StateUpdate(CentralState::PoweredOff)) {
-                        return switched_off(name, "");
+                        // An unplugged adapter goes off, too.
+                        return match within(CALL_LIMIT, adapter.adapter_info()).await {
+                            Ok(_) => switched_off(name, ""),
+                            Err(trouble) => ending(name, &trouble),
+                        };
                     }
                     air.hear(adapter, event).await;
                 }
                 _ = look.tick() => {
                     match bus.pulse() {
                         Pulse::Alive => {}
-                        Pulse::Dead => return ending(name, &Trouble::new(Fault::Other, "no bus")),
-                        Pulse::BluezChangedHands => {
+                        // Of a dead bus `on_bus` hears by itself.
+                        Pulse::BluezChangedHands | Pulse::Dead => {
                             let trouble = Trouble::new(Fault::DaemonGone, "it left the bus");
                             return ending(name, &trouble);
                         }

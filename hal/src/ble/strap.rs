@@ -87,7 +87,6 @@ pub(super) struct Strap {
 struct Loss {
     why: String,
     said: bool,
-    over: bool,
 }
 
 impl Strap {
@@ -147,9 +146,6 @@ impl Strap {
                     if !loss.said {
                         self.say_down(loss.why).await;
                     }
-                    if loss.over {
-                        return;
-                    }
                     Some(up_at)
                 }
                 Err(trouble) => {
@@ -158,6 +154,9 @@ impl Strap {
                     None
                 }
             };
+            if self.hints.borrow().over {
+                return;
+            }
             // Also cancels an attempt that BlueZ goes on with after our limit.
             let _ = within(IS_CONNECTED_LIMIT, self.peripheral.disconnect()).await;
             if up_at.is_some_and(|at| at.elapsed() >= LIVE_RESETS_BACK_OFF) {
@@ -311,7 +310,6 @@ impl Strap {
         let lost = |why: &str, said| Loss {
             why: why.into(),
             said,
-            over: false,
         };
         loop {
             tokio::select! {
@@ -327,8 +325,7 @@ impl Strap {
                 changed = hints.changed() => {
                     let now = hints.borrow_and_update().clone();
                     if changed.is_err() || now.over || now.radio_losses != first.radio_losses {
-                        let over = changed.is_err() || now.over;
-                        return Loss { why: now.radio_loss, said: silent, over };
+                        return lost(&now.radio_loss, silent);
                     }
                     if now.disconnects != disconnects {
                         disconnects = now.disconnects;
