@@ -3,8 +3,10 @@
 
 #![allow(dead_code)] // each test binary uses its own part
 
+pub mod fake_bluez;
 pub mod hub;
 pub mod phone;
+pub mod private_bus;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
