@@ -2,7 +2,7 @@
 
 const TEXTS = {
   'session.preparation': 'Arriving', 'session.active': 'Breathing together', 'session.integration': 'Resting', 'session.complete': 'The session is complete',
-  'session.next': 'The next session begins by itself at {time}.', 'session.until.preparation': 'Breathing together begins at {time}.', 'session.until.active': 'Resting begins at {time}.',
+  'session.next': 'The next session begins by itself at {time}.', 'session.until.preparation': 'Breathing together begins in {time}.', 'session.until.active': 'Resting begins at {time}.',
   'phase.low': 'Wandering', 'phase.medium': 'Gathering', 'phase.high': 'In rhythm',
   'room.low.means': 'The hearts’ rhythms follow many things at once.', 'room.medium.means': 'One rhythm begins to lead.', 'room.high.means': 'One slow, steady rhythm leads.',
   'group.give': 'give or take {e}', 'group.peak': 'Highest in this session: {n}.',
