@@ -12,19 +12,19 @@
 //! - `resample`: 64 s of the cleaned series read at 4 Hz, without its trend;
 //! - `spectrum`: the power spectrum, its peak, the score;
 //! - `hrv`: the usual figures of heart-rate variability;
-//! - `evaluate`: how these follow each other, and when there is no score.
+//! - `steps`: how these follow each other, and when there is no score.
 //!
 //! Here stand the words in which the result is told.
 
 mod clean;
-mod evaluate;
 mod hrv;
 mod resample;
 mod spectrum;
+mod steps;
 pub mod tachogram;
 
-pub use evaluate::evaluate;
 pub use hrv::Hrv;
+pub use steps::evaluate;
 pub use tachogram::Tachogram;
 
 /// Version of the score's definition; stored with every score.

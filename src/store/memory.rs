@@ -110,7 +110,7 @@ pub(super) fn read(opened: &Opened, boot: &Boot) -> rusqlite::Result<Memory> {
 /// With its boot.
 fn newest_session(conn: &Connection) -> rusqlite::Result<Option<(i64, SessionRow)>> {
     let sql = format!(
-        "SELECT {}, boot_no FROM session ORDER BY boot_no DESC, start_mono_ms DESC LIMIT 1",
+        "SELECT {}, boot_no FROM session s ORDER BY boot_no DESC, start_mono_ms DESC LIMIT 1",
         read::SESSION_COLUMNS
     );
     read::first(conn, &sql, &[], |row| {

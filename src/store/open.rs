@@ -134,14 +134,20 @@ fn open_sound(path: &Path, boot: &Boot) -> Result<Connection, StoreError> {
     Ok(conn)
 }
 
-/// The database, and with it its log, is for the hub's user only.
+/// The database, and with it its log, is for the hub's user only. A file that is there is not opened:
+/// closing it again would take away the locks that SQLite may hold on it.
 fn make_private(path: &Path) -> io::Result<()> {
-    let file = fs::OpenOptions::new()
-        .create(true)
-        .append(true)
+    match fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
         .mode(0o600)
-        .open(path)?;
-    file.set_permissions(fs::Permissions::from_mode(0o600))
+        .open(path)
+    {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        }
+        made => made.map(drop),
+    }
 }
 
 fn set_up(conn: &Connection) -> rusqlite::Result<()> {

@@ -42,8 +42,9 @@ pub struct ParticipantData {
     pub rr: Vec<RrRow>,
 }
 
-pub(super) const SESSION_COLUMNS: &str =
-    "session_id, start_wall_ms, end_wall_ms, start_mono_ms, end_mono_ms, offset_ms, wall_synced";
+/// Of the session `s`, as `session_row` reads them.
+pub(super) const SESSION_COLUMNS: &str = "s.session_id, s.start_wall_ms, s.end_wall_ms, \
+     s.start_mono_ms, s.end_mono_ms, s.offset_ms, s.wall_synced";
 
 pub(super) fn session_row(row: &SqlRow<'_>) -> rusqlite::Result<SessionRow> {
     Ok(SessionRow {

@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn count_errors_are_found_by_length() {
-        let cases: [(&str, &[f64], &[(f64, bool)]); 6] = [
+        type Case<'a> = (&'a str, &'a [f64], &'a [(f64, bool)]);
+        let cases: [Case; 6] = [
             ("one beat alone", &[800.0], &[(800.0, false)]),
             (
                 "a missed beat",

@@ -10,7 +10,7 @@ use super::{
 
 /// Scores a heart from its intervals known so far, oldest first.
 ///
-/// Takes the suffix it needs by itself: a whole history and a [`Tachogram`] that was fed the same
+/// Takes the suffix it needs by itself: a whole history and a [`Tachogram`](super::Tachogram) that was fed the same
 /// intervals give the same bits. Never panics and does a bounded amount of work, whatever the
 /// values; what is done with impossible ones stands in [`tachogram`].
 ///
