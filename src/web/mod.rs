@@ -13,6 +13,8 @@ mod page;
 mod problem;
 mod rest;
 mod rest_participants;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 mod ws;
 

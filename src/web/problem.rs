@@ -189,8 +189,8 @@ pub async fn rewrite(response: Response) -> Response {
     let mut problem = ProblemBody::from(Problem::new(code, detail));
     problem.status = status.as_u16();
     if problem.detail.is_empty() {
-        problem.detail = match parts.headers.get(ALLOW).map(HeaderValue::to_str) {
-            Some(Ok(allowed)) => format!("Allowed here: {allowed}."),
+        problem.detail = match code {
+            Code::MethodNotAllowed => "The header `Allow` names what can be done here.".into(),
             _ => format!("{}. GET /api/openapi.json lists what is served.", code.title()),
         };
     }
@@ -295,7 +295,7 @@ mod tests {
         assert!(!response.headers().contains_key(CONTENT_LENGTH));
         let body = body(response).await;
         assert_eq!(body["code"], "method_not_allowed");
-        assert_eq!(body["detail"], "Allowed here: GET,HEAD.");
+        assert_eq!(body["detail"], "The header `Allow` names what can be done here.");
     }
 
     #[tokio::test]

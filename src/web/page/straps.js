@@ -124,8 +124,8 @@ export class Straps {
     if (!row.battery.hidden) {
       row.battery.classList.toggle('weak', weak);
       row.charge.setAttribute('width', String(Math.max(1, 15 * pct / 100)));
-      put(row.percent, say(weak ? 'battery.weak' : 'battery', { n: pct }));
-      row.battery.setAttribute('aria-label', say('battery.read', { n: pct }));
+      put(row.percent, say('battery', { n: pct }));
+      row.battery.setAttribute('aria-label', say(weak ? 'battery.weak' : 'battery.read', { n: pct }));
     }
   }
 

@@ -23,7 +23,7 @@ const TEXTS = {
   'strap.poor_signal': 'Too many beats are unclear.', 'strap.poor_signal.do': 'Sit still for a minute, or tighten the strap one notch.',
   'strap.flat': 'The beats are perfectly even, as if counted by a machine.', 'strap.flat.do': 'Check that the strap is on a chest and not on a table.',
   'strap.lost': '{strap} has gone quiet.', 'strap.back': '{strap} is heard again.',
-  'battery': '{n} %', 'battery.read': 'battery {n} %', 'battery.weak': 'weak, {n} %',
+  'battery': '{n} %', 'battery.read': 'battery {n} %', 'battery.weak': 'battery weak, {n} %',
 };
 
 /** The sentence for a key; an unknown key is returned as it is, so that it is seen. */
