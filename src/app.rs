@@ -41,7 +41,10 @@ const DEMO_PAST_MS: i64 = 90_000;
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     #[error("the data directory {}: {error}", path.display())]
-    DataDir { path: PathBuf, error: std::io::Error },
+    DataDir {
+        path: PathBuf,
+        error: std::io::Error,
+    },
     #[error("another hub is running on {}; stop it first, or choose another --data-dir", path.display())]
     InUse { path: PathBuf },
     #[error("the recording {}: {why}", path.display())]
@@ -49,7 +52,10 @@ pub enum AppError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("cannot serve on {address}: {error}{}", hint(error))]
-    Listen { address: SocketAddr, error: std::io::Error },
+    Listen {
+        address: SocketAddr,
+        error: std::io::Error,
+    },
     #[error("serving ended: {0}")]
     Web(std::io::Error),
     #[error("the room ended: {0}")]
@@ -64,8 +70,12 @@ pub enum AppError {
 
 fn hint(error: &std::io::Error) -> &'static str {
     match error.kind() {
-        std::io::ErrorKind::AddrInUse => "; another program uses that port: stop it, or choose another with --listen",
-        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: choose a higher one",
+        std::io::ErrorKind::AddrInUse => {
+            "; another program uses that port: stop it, or choose another with --listen"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need a privilege: choose a higher one"
+        }
         _ => "",
     }
 }
@@ -73,11 +83,10 @@ fn hint(error: &std::io::Error) -> &'static str {
 impl AppError {
     /// Whether starting again can't help before a person has acted.
     pub fn is_permanent(&self) -> bool {
-        match self {
-            AppError::Recording { .. } => true,
-            AppError::Store(StoreError::NewerSchema { .. }) => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            AppError::Recording { .. } | AppError::Store(StoreError::NewerSchema { .. })
+        )
     }
 }
 
@@ -107,7 +116,10 @@ pub fn demo(demo: Demo) -> Result<(), AppError> {
         Some(_) => None,
         None => Some(tempfile::tempdir().map_err(AppError::Process)?),
     };
-    let data_dir = throw_away.as_ref().map(|dir| dir.path().to_owned()).or_else(|| demo.data_dir.clone());
+    let data_dir = throw_away
+        .as_ref()
+        .map(|dir| dir.path().to_owned())
+        .or_else(|| demo.data_dir.clone());
     let mut config = Config::default();
     config.web.listen = demo.listen;
     config.straps.ble = false;
@@ -119,11 +131,18 @@ pub fn demo(demo: Demo) -> Result<(), AppError> {
 fn start(config: Config, demo: Option<Demo>) -> Result<(), AppError> {
     telemetry::install_log(&config.log.level)?;
     let metrics = telemetry::install_metrics()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AppError::Process)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(AppError::Process)?;
     runtime.block_on(serve(config, demo, metrics))
 }
 
-async fn serve(config: Config, demo: Option<Demo>, metrics: telemetry::PrometheusHandle) -> Result<(), AppError> {
+async fn serve(
+    config: Config,
+    demo: Option<Demo>,
+    metrics: telemetry::PrometheusHandle,
+) -> Result<(), AppError> {
     // Whoever says stop while the hub is still starting is heard as well.
     let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Process)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Process)?;
@@ -132,7 +151,11 @@ async fn serve(config: Config, demo: Option<Demo>, metrics: telemetry::Prometheu
     let data_dir = &config.store.data_dir;
     let _lock = lock(data_dir)?;
     let boot_id = clock::boot_id();
-    let reading = ClockReading { mono_ms: clock.mono_ms(), wall_ms: clock.wall_ms(), known: clock.known() };
+    let reading = ClockReading {
+        mono_ms: clock.mono_ms(),
+        wall_ms: clock.wall_ms(),
+        known: clock.known(),
+    };
     let (store, memory) = store::open(&data_dir.join(store::FILE_NAME), boot(&boot_id, reading))?;
     tell_start(&memory, &config);
 
@@ -156,11 +179,19 @@ async fn serve(config: Config, demo: Option<Demo>, metrics: telemetry::Prometheu
         room.expect_source("ble");
     }
 
-    let Parts { task, handle, events } = room_task::prepare(room, clock.clone(), store.clone(), past);
+    let Parts {
+        task,
+        handle,
+        events,
+    } = room_task::prepare(room, clock.clone(), store.clone(), past);
     let (stop, stopped) = watch::channel(false);
     let address = config.web.listen;
-    let listener = TcpListener::bind(address).await.map_err(|error| AppError::Listen { address, error })?;
-    let address = listener.local_addr().map_err(|error| AppError::Listen { address, error })?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| AppError::Listen { address, error })?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| AppError::Listen { address, error })?;
 
     let mut parts: JoinSet<Result<(), AppError>> = JoinSet::new();
     let room_stop = stopped.clone();
@@ -179,7 +210,11 @@ async fn serve(config: Config, demo: Option<Demo>, metrics: telemetry::Prometheu
         live: Arc::default(),
     };
     let web_stop = stopped.clone();
-    parts.spawn(async move { web::serve(listener, state, web_stop).await.map_err(AppError::Web) });
+    parts.spawn(async move {
+        web::serve(listener, state, web_stop)
+            .await
+            .map_err(AppError::Web)
+    });
 
     // Sources, the control socket and housekeeping may end without ending the hub.
     let mut helpers = JoinSet::new();
@@ -189,7 +224,13 @@ async fn serve(config: Config, demo: Option<Demo>, metrics: telemetry::Prometheu
     if !replayed.is_empty() {
         let text = format!("Playing {} recordings.", replayed.len());
         let script = together(replayed);
-        let source = Scripted::new("replay", script, clock.mono_ms(), clock.source_clock(), text);
+        let source = Scripted::new(
+            "replay",
+            script,
+            clock.mono_ms(),
+            clock.source_clock(),
+            text,
+        );
         helpers.spawn(sources::run(source, events.clone()));
     }
     #[cfg(feature = "ble")]
@@ -205,9 +246,16 @@ async fn serve(config: Config, demo: Option<Demo>, metrics: telemetry::Prometheu
         Ok(listener) => {
             helpers.spawn(control::serve(listener, Answers { pin }));
         }
-        Err(error) => tracing::warn!(%error, "the command line can't talk to this hub: its socket can't be made"),
+        Err(error) => {
+            tracing::warn!(%error, "the command line can't talk to this hub: its socket can't be made")
+        }
     }
-    helpers.spawn(keep_house(store.clone(), clock.clone(), metrics, config.privacy.keep_days));
+    helpers.spawn(keep_house(
+        store.clone(),
+        clock.clone(),
+        metrics,
+        config.privacy.keep_days,
+    ));
     if let Some(interval) = systemd::watchdog_interval() {
         helpers.spawn(feed_watchdog(interval, handle, store.clone()));
     }
@@ -243,12 +291,17 @@ async fn serve(config: Config, demo: Option<Demo>, metrics: telemetry::Prometheu
 
 /// One hub per data directory: the lock is held as long as the file is open.
 fn lock(data_dir: &Path) -> Result<File, AppError> {
-    let fail = |error| AppError::DataDir { path: data_dir.to_owned(), error };
+    let fail = |error| AppError::DataDir {
+        path: data_dir.to_owned(),
+        error,
+    };
     std::fs::create_dir_all(data_dir).map_err(fail)?;
     let file = File::create(data_dir.join("lock")).map_err(fail)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(AppError::InUse { path: data_dir.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(AppError::InUse {
+            path: data_dir.to_owned(),
+        }),
         Err(TryLockError::Error(error)) => Err(fail(error)),
     }
 }
@@ -269,8 +322,19 @@ fn tell_start(memory: &Memory, config: &Config) {
 }
 
 fn boot(boot_id: &str, reading: ClockReading) -> Boot {
-    let ClockReading { mono_ms, wall_ms, known } = reading;
-    Boot { boot_id: boot_id.to_owned(), start: Stamp { mono_ms, wall_ms, synced: known } }
+    let ClockReading {
+        mono_ms,
+        wall_ms,
+        known,
+    } = reading;
+    Boot {
+        boot_id: boot_id.to_owned(),
+        start: Stamp {
+            mono_ms,
+            wall_ms,
+            synced: known,
+        },
+    }
 }
 
 fn settings(config: &Config) -> Settings {
@@ -309,9 +373,22 @@ type PastEvents = Vec<(&'static str, SourceEvent)>;
 fn imagined(demo: &Demo, clock: &Clock, has_past: bool) -> (Scripted<VirtualRoom>, PastEvents) {
     let now_ms = clock.mono_ms();
     let script = VirtualRoom::new(demo.people, demo.seed);
-    let text = format!("A virtual room of {} people (seed {}).", demo.people, demo.seed);
-    let mut source = Scripted::new("virtual", script, now_ms - DEMO_PAST_MS, clock.source_clock(), text);
-    let mut past: PastEvents = source.past_events(now_ms).into_iter().map(|event| ("virtual", event)).collect();
+    let text = format!(
+        "A virtual room of {} people (seed {}).",
+        demo.people, demo.seed
+    );
+    let mut source = Scripted::new(
+        "virtual",
+        script,
+        now_ms - DEMO_PAST_MS,
+        clock.source_clock(),
+        text,
+    );
+    let mut past: PastEvents = source
+        .past_events(now_ms)
+        .into_iter()
+        .map(|event| ("virtual", event))
+        .collect();
     if has_past {
         past.clear();
     }
@@ -319,12 +396,19 @@ fn imagined(demo: &Demo, clock: &Clock, has_past: bool) -> (Scripted<VirtualRoom
 }
 
 /// Each recording as the script of one strap, named after its file.
-fn recordings(files: &[PathBuf]) -> Result<Vec<impl Iterator<Item = Cue> + Send + 'static>, AppError> {
+fn recordings(
+    files: &[PathBuf],
+) -> Result<Vec<impl Iterator<Item = Cue> + Send + 'static>, AppError> {
     let read = |path: &PathBuf| {
-        let fail = |why: String| AppError::Recording { path: path.clone(), why };
+        let fail = |why: String| AppError::Recording {
+            path: path.clone(),
+            why,
+        };
         let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
         let recording = Recording::parse(&text).map_err(|error| fail(error.to_string()))?;
-        let name = path.file_name().map_or_else(|| "recording".into(), |name| name.to_string_lossy());
+        let name = path
+            .file_name()
+            .map_or_else(|| "recording".into(), |name| name.to_string_lossy());
         let name = name.split('.').next().unwrap_or_default();
         Ok(replay::cues(recording, StrapId::new("replay", name)))
     };
@@ -334,7 +418,9 @@ fn recordings(files: &[PathBuf]) -> Result<Vec<impl Iterator<Item = Cue> + Send 
 /// Feeds systemd's watchdog for as long as the room and the store answer.
 async fn feed_watchdog(interval: Duration, room: RoomHandle, store: Store) {
     loop {
-        let room_answers = tokio::time::timeout(PULSE, room.ping()).await.unwrap_or(false);
+        let room_answers = tokio::time::timeout(PULSE, room.ping())
+            .await
+            .unwrap_or(false);
         let store_answers = matches!(tokio::time::timeout(PULSE, store.ping()).await, Ok(Ok(())));
         if room_answers && store_answers {
             systemd::feed_watchdog();
@@ -383,7 +469,10 @@ async fn keep_house(
 /// What a newcomer sees.
 fn greet(demo: &Demo, address: SocketAddr) {
     let people = demo.people;
-    println!("coherence-hub demo: a virtual room of {people} people, seed {}", demo.seed);
+    println!(
+        "coherence-hub demo: a virtual room of {people} people, seed {}",
+        demo.seed
+    );
     println!();
     println!("  Open   http://{address}/              the room, live");
     println!("         http://{address}/api/straps    every strap and why it gives no score");

@@ -71,8 +71,12 @@ pub async fn serve(listener: UnixListener, answers: Answers) {
 async fn converse(stream: tokio::net::UnixStream, answers: &Answers) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut request = String::new();
-    AsyncBufReader::new(reader.take(REQUEST_BYTES)).read_line(&mut request).await?;
-    writer.write_all(format!("{}\n", answers.to(&request)).as_bytes()).await
+    AsyncBufReader::new(reader.take(REQUEST_BYTES))
+        .read_line(&mut request)
+        .await?;
+    writer
+        .write_all(format!("{}\n", answers.to(&request)).as_bytes())
+        .await
 }
 
 /// Asks the hub that runs on this data directory; `None` when none runs.
@@ -83,10 +87,20 @@ pub fn ask(data_dir: &Path, request: &str) -> io::Result<Option<String>> {
     let path = socket_path(data_dir);
     let mut stream = match UnixStream::connect(&path) {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
             return Ok(None);
         }
-        Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+        Err(error) => {
+            return Err(io::Error::new(
+                error.kind(),
+                format!("{}: {error}", path.display()),
+            ));
+        }
     };
     stream.set_read_timeout(Some(PATIENCE))?;
     writeln!(stream, "{request}")?;
@@ -95,7 +109,10 @@ pub fn ask(data_dir: &Path, request: &str) -> io::Result<Option<String>> {
     match answer.trim_end().split_once(' ') {
         Some(("ok", answer)) => Ok(Some(answer.to_owned())),
         Some(("error", why)) => Err(io::Error::other(why.to_owned())),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the hub gave no answer")),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the hub gave no answer",
+        )),
     }
 }
 
@@ -108,12 +125,22 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory for the test");
         assert_eq!(ask(dir.path(), "pin").expect("no hub is no error"), None);
         let listener = listen(&socket_path(dir.path())).expect("the directory is ours");
-        let server = tokio::spawn(serve(listener, Answers { pin: "042137".into() }));
+        let server = tokio::spawn(serve(
+            listener,
+            Answers {
+                pin: "042137".into(),
+            },
+        ));
         let path = dir.path().to_owned();
-        let asked = tokio::task::spawn_blocking(move || (ask(&path, "pin"), ask(&path, "key"))).await;
+        let asked =
+            tokio::task::spawn_blocking(move || (ask(&path, "pin"), ask(&path, "key"))).await;
         let (pin, key) = asked.expect("the asker does not panic");
         assert_eq!(pin.expect("it is told"), Some("042137".to_owned()));
-        assert!(key.expect_err("nothing else is told").to_string().contains("does not know"));
+        assert!(
+            key.expect_err("nothing else is told")
+                .to_string()
+                .contains("does not know")
+        );
         server.abort();
     }
 }

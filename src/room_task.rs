@@ -74,13 +74,20 @@ pub struct PhoneLine {
 pub enum ToPhone {
     /// A text frame, JSON.
     Text(Bytes),
-    Close { code: u16, reason: &'static str },
+    Close {
+        code: u16,
+        reason: &'static str,
+    },
 }
 
 type Answer = Result<Reply, Refusal>;
 
 enum Ask {
-    Apply { command: Command, line: Option<PhoneLine>, answer: oneshot::Sender<Answer> },
+    Apply {
+        command: Command,
+        line: Option<PhoneLine>,
+        answer: oneshot::Sender<Answer>,
+    },
     Detach(u64),
     Ping(oneshot::Sender<()>),
 }
@@ -100,9 +107,20 @@ impl RoomHandle {
     /// The room's refusal; `busy` when it has too much to do; `not_stored` when what must be kept
     /// could not be.
     pub async fn apply(&self, command: Command, line: Option<PhoneLine>) -> Answer {
-        let busy = || Refusal::new(RefusalCode::Busy, "The hub has too much to do. Try again in a moment.");
+        let busy = || {
+            Refusal::new(
+                RefusalCode::Busy,
+                "The hub has too much to do. Try again in a moment.",
+            )
+        };
         let (answer, answered) = oneshot::channel();
-        self.asks.try_send(Ask::Apply { command, line, answer }).map_err(|_| busy())?;
+        self.asks
+            .try_send(Ask::Apply {
+                command,
+                line,
+                answer,
+            })
+            .map_err(|_| busy())?;
         match tokio::time::timeout(PATIENCE, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(busy()),
@@ -153,7 +171,12 @@ pub struct Parts {
 }
 
 /// Prepares the task. `past` are events from before now, oldest first: the demo's past beats.
-pub fn prepare(mut room: Room, clock: Clock, store: Store, past: Vec<(&'static str, SourceEvent)>) -> Parts {
+pub fn prepare(
+    mut room: Room,
+    clock: Clock,
+    store: Store,
+    past: Vec<(&'static str, SourceEvent)>,
+) -> Parts {
     let now_ms = clock.mono_ms();
     relive(&mut room, past, now_ms);
     let (events_in, events) = mpsc::channel(EVENTS);
@@ -176,7 +199,14 @@ pub fn prepare(mut room: Room, clock: Clock, store: Store, past: Vec<(&'static s
         publisher,
         lines: HashMap::new(),
     };
-    Parts { task, handle: RoomHandle { asks: asks_in, published }, events: events_in }
+    Parts {
+        task,
+        handle: RoomHandle {
+            asks: asks_in,
+            published,
+        },
+        events: events_in,
+    }
 }
 
 /// Feeds past events to the room and scores its last grid point, so that figures are there at once.
@@ -202,7 +232,10 @@ fn relive(room: &mut Room, past: Vec<(&'static str, SourceEvent)>, now_ms: i64) 
     }
     room.tick(now_ms);
     // That straps were met and beat is no news when it happened before the hub was there.
-    room.take_notes().into_iter().filter(|note| !matches!(note, Note::StrapNew { .. } | Note::StrapStreaming { .. })).for_each(log);
+    room.take_notes()
+        .into_iter()
+        .filter(|note| !matches!(note, Note::StrapNew { .. } | Note::StrapStreaming { .. }))
+        .for_each(log);
 }
 
 /// One thread scores all windows, so that neither phones nor straps wait for arithmetic.
@@ -234,7 +267,11 @@ impl RoomTask {
         self.act();
         loop {
             let now_ms = self.clock.mono_ms();
-            let mut due_ms = self.room.next_deadline(now_ms).min(self.next_grid_ms).min(self.next_look_ms);
+            let mut due_ms = self
+                .room
+                .next_deadline(now_ms)
+                .min(self.next_grid_ms)
+                .min(self.next_look_ms);
             if self.presence.is_some() {
                 due_ms = due_ms.min(self.presence_told_ms + PRESENCE_MS);
             }
@@ -260,7 +297,11 @@ impl RoomTask {
         let now_ms = self.clock.mono_ms();
         if now_ms >= self.next_look_ms {
             self.next_look_ms = now_ms + LOOK_MS;
-            let reading = ClockReading { mono_ms: now_ms, wall_ms: self.clock.wall_ms(), known: self.clock.known() };
+            let reading = ClockReading {
+                mono_ms: now_ms,
+                wall_ms: self.clock.wall_ms(),
+                known: self.clock.known(),
+            };
             self.room.observe_clock(reading);
             self.look(now_ms);
         }
@@ -293,9 +334,15 @@ impl RoomTask {
                 self.room.detach(socket, now_ms);
                 self.lines.retain(|_, line| line.socket != socket);
             }
-            Ask::Apply { command, line, answer } => {
+            Ask::Apply {
+                command,
+                line,
+                answer,
+            } => {
                 let left = match &command {
-                    Command::Leave { participant } | Command::Erase { participant } => Some(*participant),
+                    Command::Leave { participant } | Command::Erase { participant } => {
+                        Some(*participant)
+                    }
                     _ => None,
                 };
                 let outcome = match self.room.apply(command, now_ms) {
@@ -322,7 +369,10 @@ impl RoomTask {
                     outcome.durable,
                     Box::new(move |stored| {
                         let reply = stored.map(|()| outcome.reply).map_err(|error| {
-                            Refusal::new(RefusalCode::NotStored, format!("The hub could not keep this: {error}"))
+                            Refusal::new(
+                                RefusalCode::NotStored,
+                                format!("The hub could not keep this: {error}"),
+                            )
                         });
                         let _ = answer.send(reply);
                     }),
@@ -335,14 +385,22 @@ impl RoomTask {
         self.lines.retain(|_, other| other.socket != line.socket);
         self.room.attach(participant, line.socket);
         if let Some(older) = self.lines.insert(participant, line) {
-            tell(&older, ToPhone::Close { code: 4001, reason: "this participant is on another phone now" });
+            tell(
+                &older,
+                ToPhone::Close {
+                    code: 4001,
+                    reason: "this participant is on another phone now",
+                },
+            );
         }
     }
 
     fn publish(&mut self, now_ms: i64) {
         let changes = self.room.take_changes();
         self.presence = changes.people.or(self.presence);
-        let presence = self.presence.filter(|_| now_ms - self.presence_told_ms >= PRESENCE_MS);
+        let presence = self
+            .presence
+            .filter(|_| now_ms - self.presence_told_ms >= PRESENCE_MS);
         if !changes.session && !changes.group && presence.is_none() {
             return;
         }
@@ -355,10 +413,19 @@ impl RoomTask {
         next.clock_synced = self.room.clock_synced();
         if changes.session {
             let ended = self.room.ended_view();
-            if next.ended_frame.is_none() != ended.is_none() || next.session.id != self.publisher.borrow().session.id {
-                next.ended_frame = ended.map(|view| Frame::of(version, "session_state", &OfSession { session: &view }));
+            if next.ended_frame.is_none() != ended.is_none()
+                || next.session.id != self.publisher.borrow().session.id
+            {
+                next.ended_frame = ended
+                    .map(|view| Frame::of(version, "session_state", &OfSession { session: &view }));
             }
-            next.session_frame = Frame::of(version, "session_state", &OfSession { session: &next.session });
+            next.session_frame = Frame::of(
+                version,
+                "session_state",
+                &OfSession {
+                    session: &next.session,
+                },
+            );
         }
         if changes.group {
             next.group_frame = Frame::of(version, "group_metrics_update", &next.group);
@@ -366,7 +433,11 @@ impl RoomTask {
         if let Some(presence) = presence {
             self.presence = None;
             self.presence_told_ms = now_ms;
-            next.people_frame = Some(Frame::of(version, "participant_update", &OfPeople::new(&next.session, presence)));
+            next.people_frame = Some(Frame::of(
+                version,
+                "participant_update",
+                &OfPeople::new(&next.session, presence),
+            ));
         }
         self.publisher.send_replace(Arc::new(next));
         if changes.group {
@@ -382,7 +453,10 @@ impl RoomTask {
         }
         for (participant, view) in self.room.feedbacks(now_ms) {
             if let Some(line) = self.lines.get(&participant) {
-                tell(line, ToPhone::Text(frame("personal_feedback", &view).into()));
+                tell(
+                    line,
+                    ToPhone::Text(frame("personal_feedback", &view).into()),
+                );
             }
         }
     }
@@ -397,7 +471,9 @@ impl RoomTask {
         metrics::gauge!(metric::CLOCK_SYNCED).set(if self.room.clock_synced() { 1.0 } else { 0.0 });
         let mut by_state: HashMap<(String, String), u32> = HashMap::new();
         for strap in &straps {
-            *by_state.entry((strap.transport.clone(), strap.state.word().to_owned())).or_default() += 1;
+            *by_state
+                .entry((strap.transport.clone(), strap.state.word().to_owned()))
+                .or_default() += 1;
         }
         for strap in &straps {
             for state in crate::room::view::StrapState::ALL {
@@ -456,13 +532,20 @@ impl<'a> OfPeople<'a> {
             Presence::Joined => "joined",
             Presence::Left => "left",
         };
-        OfPeople { session_id: &session.id, participants: session.participants, change }
+        OfPeople {
+            session_id: &session.id,
+            participants: session.participants,
+            change,
+        }
     }
 }
 
 impl Frame {
     fn of(version: u64, kind: &'static str, body: &impl Serialize) -> Self {
-        Frame { version, json: frame(kind, body).into() }
+        Frame {
+            version,
+            json: frame(kind, body).into(),
+        }
     }
 }
 
@@ -492,11 +575,19 @@ fn tell(line: &PhoneLine, what: ToPhone) {
 fn log(note: Note) {
     match note {
         Note::SessionBegan { id } => tracing::info!(session_id = %id, "session began"),
-        Note::StrapNew { label } => tracing::info!(strap = %label, "a strap was heard for the first time"),
+        Note::StrapNew { label } => {
+            tracing::info!(strap = %label, "a strap was heard for the first time")
+        }
         Note::StrapStreaming { label } => tracing::info!(strap = %label, "beats arrive"),
         Note::StrapSilent { label, why } => tracing::warn!(strap = %label, why, "no beats"),
-        Note::StrapBatteryLow { label, percent } => tracing::warn!(strap = %label, percent, "battery low"),
-        Note::SourceChanged { name, state } if state.up => tracing::info!(source = name, state = state.code, "{}", state.text),
-        Note::SourceChanged { name, state } => tracing::warn!(source = name, state = state.code, "{}", state.text),
+        Note::StrapBatteryLow { label, percent } => {
+            tracing::warn!(strap = %label, percent, "battery low")
+        }
+        Note::SourceChanged { name, state } if state.up => {
+            tracing::info!(source = name, state = state.code, "{}", state.text)
+        }
+        Note::SourceChanged { name, state } => {
+            tracing::warn!(source = name, state = state.code, "{}", state.text)
+        }
     }
 }

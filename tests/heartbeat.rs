@@ -18,32 +18,62 @@ async fn the_demo_shows_scores_from_the_first_update_on_and_every_five_seconds()
     let mut wall = Phone::connect(&hub).await;
     let session = wall.wait_for("session_state").await["session"].clone();
     let begin = session["startsAt"].as_i64().expect("Unix ms");
-    assert_eq!(begin % 900_000, 0, "sessions begin on multiples of 15 minutes of UTC");
+    assert_eq!(
+        begin % 900_000,
+        0,
+        "sessions begin on multiples of 15 minutes of UTC"
+    );
     assert_eq!(session["endsAt"].as_i64(), Some(begin + 900_000));
 
     let mut last_at = 0;
     for n in 0..3 {
         let group = wall.wait_for("group_metrics_update").await;
         let at = group["at"].as_i64().expect("Unix ms");
-        assert_eq!((at - begin) % 5_000, 0, "on the grid of the session: {group}");
-        assert!(n == 0 || at == last_at + 5_000, "every grid point, none twice: {group}");
+        assert_eq!(
+            (at - begin) % 5_000,
+            0,
+            "on the grid of the session: {group}"
+        );
+        assert!(
+            n == 0 || at == last_at + 5_000,
+            "every grid point, none twice: {group}"
+        );
         last_at = at;
-        assert!(group["scored"].as_u64() >= Some(12), "update {n} has no scores: {group}");
-        assert!(group["average"].is_u64() && group["peak"].is_u64(), "{group}");
+        assert!(
+            group["scored"].as_u64() >= Some(12),
+            "update {n} has no scores: {group}"
+        );
+        assert!(
+            group["average"].is_u64() && group["peak"].is_u64(),
+            "{group}"
+        );
         assert!(group["peak"].as_u64() >= group["average"].as_u64());
         let levels = &group["distribution"];
-        let sum: u64 = ["low", "medium", "high"].iter().filter_map(|level| levels[level].as_u64()).sum();
-        assert_eq!(Some(sum), group["scored"].as_u64(), "every scored heart has one level: {group}");
+        let sum: u64 = ["low", "medium", "high"]
+            .iter()
+            .filter_map(|level| levels[level].as_u64())
+            .sum();
+        assert_eq!(
+            Some(sum),
+            group["scored"].as_u64(),
+            "every scored heart has one level: {group}"
+        );
     }
     let straps = hub.get("/api/straps").await;
-    assert!(straps["straps"].as_array().is_some_and(|straps| straps.len() >= 20), "{straps}");
+    assert!(
+        straps["straps"]
+            .as_array()
+            .is_some_and(|straps| straps.len() >= 20),
+        "{straps}"
+    );
     assert_eq!(straps["sources"][0]["name"], "virtual");
 }
 
 /// Every stored score of a hub, computed again from the stored R-R: number of scores, and of those
 /// that had one.
 fn recompute(database: &Path) -> (usize, usize) {
-    let db = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the hub's database");
+    let db = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .expect("the hub's database");
     let mut windows = db
         .prepare(
             "SELECT rr_ms, gap_ms FROM rr
@@ -59,22 +89,38 @@ fn recompute(database: &Path) -> (usize, usize) {
         let strap: i64 = row.get("strap_no").expect("a strap");
         let last: i64 = row.get("last_rr_id").expect("the proof");
         let window: Vec<Interval> = windows
-            .query_map([strap, last], |row| Ok(Interval { rr_ms: row.get(0)?, gap_ms: row.get(1)? }))
+            .query_map([strap, last], |row| {
+                Ok(Interval {
+                    rr_ms: row.get(0)?,
+                    gap_ms: row.get(1)?,
+                })
+            })
             .and_then(Iterator::collect)
             .expect("the R-R rows");
         let again = evaluate(&window);
         let status: String = row.get("status").expect("a status");
-        assert_eq!(status, again.status.word(), "strap {strap} up to R-R {last}");
+        assert_eq!(
+            status,
+            again.status.word(),
+            "strap {strap} up to R-R {last}"
+        );
         let bits = |value: Option<f64>| value.map(f64::to_bits);
         let kept = |column: &str| -> Option<f64> { row.get(column).expect("a column") };
         if matches!(status.as_str(), "good" | "fair") {
-            assert_eq!(bits(kept("score")), bits(again.score), "score of strap {strap} up to R-R {last}");
+            assert_eq!(
+                bits(kept("score")),
+                bits(again.score),
+                "score of strap {strap} up to R-R {last}"
+            );
             scored += 1;
         }
         assert_eq!(bits(kept("artefact_pct")), bits(again.artefact_pct));
         assert_eq!(bits(kept("coverage")), bits(Some(again.coverage)));
         let hrv = again.hrv.as_ref();
-        assert_eq!(bits(kept("rmssd_ms")), bits(hrv.and_then(|hrv| hrv.rmssd_ms)));
+        assert_eq!(
+            bits(kept("rmssd_ms")),
+            bits(hrv.and_then(|hrv| hrv.rmssd_ms))
+        );
         assert_eq!(bits(kept("lf_ms2")), bits(hrv.and_then(|hrv| hrv.lf_ms2)));
         all += 1;
     }
@@ -91,10 +137,18 @@ fn replaying(files: &[String], speed: f64) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn live_scores_equal_a_recomputation_from_the_stored_rr_bit_for_bit() {
     let real = support::shared("signal/real");
-    let folder = real.clone().unwrap_or_else(|| support::root().join("tests/data/signal/synthetic"));
+    let folder = real
+        .clone()
+        .unwrap_or_else(|| support::root().join("tests/data/signal/synthetic"));
     let mut files: Vec<String> = std::fs::read_dir(&folder)
         .expect("the recordings")
-        .map(|entry| entry.expect("an entry").path().to_string_lossy().into_owned())
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .path()
+                .to_string_lossy()
+                .into_owned()
+        })
         .filter(|path| path.ends_with(".rr.csv"))
         .collect();
     files.sort();
@@ -104,14 +158,26 @@ async fn live_scores_equal_a_recomputation_from_the_stored_rr_bit_for_bit() {
     let dir = tempfile::tempdir().expect("a directory for the test");
     let hub = Hub::run(dir.path(), &replaying(&files, 40.0), None).await;
     let finished = |answer: &Value| answer["sources"][0]["code"] == "finished";
-    hub.until("/api/straps", "the end of the recordings", finished).await;
+    hub.until("/api/straps", "the end of the recordings", finished)
+        .await;
     let (status, log) = hub.stop().await;
     assert!(status.success(), "{log}");
 
     let (all, scored) = recompute(&dir.path().join("hub.db"));
-    println!("{} of {}: {scored} scores and {all} evaluations equal, bit for bit", files.len(), folder.display());
-    let (least_all, least_scored) = if real.is_some() { (1_000, 500) } else { (200, 100) };
-    assert!(all >= least_all && scored >= least_scored, "too little was compared: {all}, {scored}");
+    println!(
+        "{} of {}: {scored} scores and {all} evaluations equal, bit for bit",
+        files.len(),
+        folder.display()
+    );
+    let (least_all, least_scored) = if real.is_some() {
+        (1_000, 500)
+    } else {
+        (200, 100)
+    };
+    assert!(
+        all >= least_all && scored >= least_scored,
+        "too little was compared: {all}, {scored}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,11 +186,15 @@ async fn without_bluetooth_and_bus_the_hub_starts_serves_and_says_what_is_missin
     let hub = Hub::run(dir.path(), "", None).await;
     let health = hub
         .until("/health", "the reason", |health| {
-            health["parts"]["straps"]["text"].as_str().is_some_and(|text| text.contains("D-Bus"))
+            health["parts"]["straps"]["text"]
+                .as_str()
+                .is_some_and(|text| text.contains("D-Bus"))
         })
         .await;
     assert_eq!(health["status"], "degraded");
-    let page = reqwest::get(hub.url("/")).await.expect("the page is served");
+    let page = reqwest::get(hub.url("/"))
+        .await
+        .expect("the page is served");
     assert!(page.status().is_success());
     let straps = hub.get("/api/straps").await;
     assert_eq!(straps["sources"][0]["code"], "no_bus", "{straps}");

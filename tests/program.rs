@@ -7,7 +7,10 @@ use std::process::{Command, Output};
 use support::hub::{Hub, PROGRAM, quiet};
 
 fn program(args: &[&str]) -> Output {
-    quiet(&mut Command::new(PROGRAM)).args(args).output().expect("the program was built for this test")
+    quiet(&mut Command::new(PROGRAM))
+        .args(args)
+        .output()
+        .expect("the program was built for this test")
 }
 
 fn said(output: &Output) -> String {
@@ -23,23 +26,38 @@ fn help_names_every_subcommand_and_no_arguments_show_help() {
     }
     assert_eq!(help.status.code(), Some(0));
     assert_eq!(program(&[]).status.code(), Some(2));
-    assert!(said(&program(&["dmeo"])).contains("demo"), "a slip of the finger is understood");
+    assert!(
+        said(&program(&["dmeo"])).contains("demo"),
+        "a slip of the finger is understood"
+    );
 }
 
 #[test]
 fn a_configuration_that_cant_be_used_ends_with_78_and_says_where() {
     let dir = tempfile::tempdir().expect("a directory for the test");
     let file = dir.path().join("hub.toml");
-    std::fs::write(&file, "[web]\n\nlisten = \"0.0.0.0:8080\"\n[sesion]\nlength_min = 15\n").expect("writes");
+    std::fs::write(
+        &file,
+        "[web]\n\nlisten = \"0.0.0.0:8080\"\n[sesion]\nlength_min = 15\n",
+    )
+    .expect("writes");
     let path = file.to_str().expect("plain text");
     for args in [["run", "--config", path], ["check-config", path, "--show"]] {
         let output = program(&args);
         assert_eq!(output.status.code(), Some(78), "{}", said(&output));
         let text = said(&output);
-        assert!(text.contains("sesion") && text.contains("session"), "the key and what was meant: {text}");
+        assert!(
+            text.contains("sesion") && text.contains("session"),
+            "the key and what was meant: {text}"
+        );
         assert!(text.contains("hub.toml:4"), "the line: {text}");
     }
-    assert_eq!(program(&["run", "--config", "/nonexistent/hub.toml"]).status.code(), Some(78));
+    assert_eq!(
+        program(&["run", "--config", "/nonexistent/hub.toml"])
+            .status
+            .code(),
+        Some(78)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,18 +67,32 @@ async fn one_data_directory_has_one_hub_and_one_port_one_listener() {
     let data_dir = dir.path().to_str().expect("plain text");
     let second = program(&["demo", "--listen", "127.0.0.1:0", "--data-dir", data_dir]);
     assert_eq!(second.status.code(), Some(70));
-    assert!(said(&second).contains("another hub is running"), "{}", said(&second));
+    assert!(
+        said(&second).contains("another hub is running"),
+        "{}",
+        said(&second)
+    );
     let third = program(&["demo", "--listen", &hub.address.to_string()]);
     assert_eq!(third.status.code(), Some(70));
-    assert!(said(&third).contains("--listen"), "says what to do: {}", said(&third));
+    assert!(
+        said(&third).contains("--listen"),
+        "says what to do: {}",
+        said(&third)
+    );
     let (status, log) = hub.stop().await;
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("stopping"));
-    assert!(!dir.path().join("hub.sock").exists(), "nothing is left behind but the data");
+    assert!(
+        !dir.path().join("hub.sock").exists(),
+        "nothing is left behind but the data"
+    );
     // The PIN can be read when no hub runs, and is the same.
     let pin = program(&["pin", "--data-dir", data_dir]);
     assert_eq!(pin.status.code(), Some(0), "{}", said(&pin));
-    assert!(log.contains(String::from_utf8_lossy(&pin.stdout).trim()), "as shown at the first start");
+    assert!(
+        log.contains(String::from_utf8_lossy(&pin.stdout).trim()),
+        "as shown at the first start"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,9 +100,16 @@ async fn a_newer_database_is_refused_with_78() {
     let dir = tempfile::tempdir().expect("a directory for the test");
     Hub::demo(dir.path(), &["--people", "3"]).await.stop().await;
     let db = rusqlite::Connection::open(dir.path().join("hub.db")).expect("the hub's database");
-    db.pragma_update(None, "user_version", 999).expect("it can be written");
+    db.pragma_update(None, "user_version", 999)
+        .expect("it can be written");
     drop(db);
-    let output = program(&["demo", "--listen", "127.0.0.1:0", "--data-dir", dir.path().to_str().expect("plain text")]);
+    let output = program(&[
+        "demo",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        dir.path().to_str().expect("plain text"),
+    ]);
     assert_eq!(output.status.code(), Some(78), "{}", said(&output));
     assert!(said(&output).contains("999"), "{}", said(&output));
 }
@@ -78,7 +117,11 @@ async fn a_newer_database_is_refused_with_78() {
 #[test]
 fn the_pin_of_no_hub_is_an_error_in_words() {
     let dir = tempfile::tempdir().expect("a directory for the test");
-    let output = program(&["pin", "--data-dir", dir.path().to_str().expect("plain text")]);
+    let output = program(&[
+        "pin",
+        "--data-dir",
+        dir.path().to_str().expect("plain text"),
+    ]);
     assert_ne!(output.status.code(), Some(0));
     assert!(said(&output).contains("PIN"), "{}", said(&output));
 }

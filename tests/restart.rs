@@ -13,7 +13,11 @@ const KILLS: usize = 20;
 
 /// What of a session must survive everything.
 fn identity(session: &Value) -> (Value, Value, Value) {
-    (session["id"].clone(), session["startsAt"].clone(), session["endsAt"].clone())
+    (
+        session["id"].clone(),
+        session["startsAt"].clone(),
+        session["endsAt"].clone(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,9 +26,14 @@ async fn killed_twenty_times_the_hub_comes_back_as_it_was() {
     let mut hub = Hub::demo(dir.path(), &["--people", "12", "--seed", "3"]).await;
     let mut phone = Phone::connect(&hub).await;
     let mut session = identity(&phone.wait_for("session_state").await["session"]);
-    phone.send(json!({"type": "join_session", "name": "Mira", "strap": "strap 2"})).await;
+    phone
+        .send(json!({"type": "join_session", "name": "Mira", "strap": "strap 2"}))
+        .await;
     let joined = phone.wait_for("session_joined").await;
-    let (participant, token) = (joined["participantId"].clone(), joined["resumeToken"].clone());
+    let (participant, token) = (
+        joined["participantId"].clone(),
+        joined["resumeToken"].clone(),
+    );
     // Some kills come in mid-interval, some right behind a commit.
     phone.wait_for("personal_feedback").await;
     let mut back_at_once = 0;
@@ -33,22 +42,43 @@ async fn killed_twenty_times_the_hub_comes_back_as_it_was() {
         if kill % 3 == 0 {
             phone.wait_for("group_metrics_update").await;
         }
-        kills_at_ms.push(hub.get("/api/time").await["serverTime"].as_i64().expect("Unix ms"));
+        kills_at_ms.push(
+            hub.get("/api/time").await["serverTime"]
+                .as_i64()
+                .expect("Unix ms"),
+        );
         hub.kill();
         check_database(&dir.path().join("hub.db"));
         hub = Hub::demo(dir.path(), &["--people", "12", "--seed", "3"]).await;
         phone = Phone::connect(&hub).await;
         let state = phone.wait_for("session_state").await["session"].clone();
-        let now = hub.get("/api/time").await["serverTime"].as_i64().expect("Unix ms");
-        assert!((state["startsAt"].as_i64()..state["endsAt"].as_i64()).contains(&Some(now)), "{state} at {now}");
+        let now = hub.get("/api/time").await["serverTime"]
+            .as_i64()
+            .expect("Unix ms");
+        assert!(
+            (state["startsAt"].as_i64()..state["endsAt"].as_i64()).contains(&Some(now)),
+            "{state} at {now}"
+        );
         if now < session.2.as_i64().expect("Unix ms") {
-            assert_eq!(identity(&state), session, "kill {kill}: the session goes on");
+            assert_eq!(
+                identity(&state),
+                session,
+                "kill {kill}: the session goes on"
+            );
         }
         session = identity(&state);
-        assert_eq!(state["participants"], 1, "kill {kill}: nobody was forgotten");
-        phone.send(json!({"type": "join_session", "resumeToken": token})).await;
+        assert_eq!(
+            state["participants"], 1,
+            "kill {kill}: nobody was forgotten"
+        );
+        phone
+            .send(json!({"type": "join_session", "resumeToken": token}))
+            .await;
         let joined = phone.wait_for("session_joined").await;
-        assert_eq!(joined["participantId"], participant, "kill {kill}: the same participant");
+        assert_eq!(
+            joined["participantId"], participant,
+            "kill {kill}: the same participant"
+        );
         assert_eq!(joined["strap"], "strap 2", "kill {kill}: the same strap");
         if kill % 3 == 0 {
             let feedback = phone.wait_for("personal_feedback").await;
@@ -56,13 +86,22 @@ async fn killed_twenty_times_the_hub_comes_back_as_it_was() {
                 None => back_at_once += 1,
                 Some("warming_up") => assert!(feedback["leftMs"].as_i64() > Some(0), "{feedback}"),
                 // The strap itself may be one that has its troubles.
-                Some(reason) => assert!(["silent", "poor_signal", "off_body"].contains(&reason), "{feedback}"),
+                Some(reason) => assert!(
+                    ["silent", "poor_signal", "off_body"].contains(&reason),
+                    "{feedback}"
+                ),
             }
         }
         let health = hub.get("/health").await;
-        assert_eq!(health["parts"]["store"]["status"], "ok", "kill {kill}: {health}");
+        assert_eq!(
+            health["parts"]["store"]["status"], "ok",
+            "kill {kill}: {health}"
+        );
     }
-    println!("{back_at_once} of {} restarts had the score back at the next grid point", KILLS.div_ceil(3));
+    println!(
+        "{back_at_once} of {} restarts had the score back at the next grid point",
+        KILLS.div_ceil(3)
+    );
     let (status, log) = hub.stop().await;
     assert!(status.success(), "{log}");
     check_holes(&dir.path().join("hub.db"), &kills_at_ms);
@@ -71,17 +110,24 @@ async fn killed_twenty_times_the_hub_comes_back_as_it_was() {
 /// The database opens clean after a kill.
 fn check_database(path: &Path) {
     let db = Connection::open(path).expect("it opens");
-    let verdict: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("it can be checked");
+    let verdict: String = db
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .expect("it can be checked");
     assert_eq!(verdict, "ok");
 }
 
 /// At most one grid interval of R-R is missing at each kill: what had arrived since the last commit.
 fn check_holes(path: &Path, kills_at_ms: &[i64]) {
-    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the hub's database");
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .expect("the hub's database");
     let mut longest = 0;
     for kill_ms in kills_at_ms {
         let newest: i64 = db
-            .query_row("SELECT max(wall_ms) FROM rr WHERE wall_ms <= ?1", [kill_ms], |row| row.get(0))
+            .query_row(
+                "SELECT max(wall_ms) FROM rr WHERE wall_ms <= ?1",
+                [kill_ms],
+                |row| row.get(0),
+            )
             .expect("there were beats before");
         longest = longest.max(kill_ms - newest);
     }

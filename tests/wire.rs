@@ -26,10 +26,17 @@ fn group() -> GroupView {
         at: 1_795_168_305_000,
         average: Some(52),
         peak: Some(61),
-        distribution: Some(Distribution { low: 4, medium: 7, high: 5 }),
+        distribution: Some(Distribution {
+            low: 4,
+            medium: 7,
+            high: 5,
+        }),
         participants: 18,
         scored: 16,
-        synchrony: Some(Synchrony { index: 34.5, chance_high: 17.0 }),
+        synchrony: Some(Synchrony {
+            index: 34.5,
+            chance_high: 17.0,
+        }),
         suppressed: None,
     }
 }
@@ -40,7 +47,11 @@ fn feedback() -> FeedbackView {
         score: Some(57.25),
         level: Some("medium"),
         contribution: Some(0.3),
-        quality: Quality { coverage: 0.98, artefact_pct: Some(1.5), age_ms: Some(640) },
+        quality: Quality {
+            coverage: 0.98,
+            artefact_pct: Some(1.5),
+            age_ms: Some(640),
+        },
         reason: None,
         left_ms: None,
         heart_rate: Some(64.0),
@@ -173,7 +184,11 @@ fn a_score_that_is_not_there_yet_is_written_with_its_reason() {
         score: None,
         level: None,
         contribution: None,
-        quality: Quality { coverage: 0.3, artefact_pct: None, age_ms: None },
+        quality: Quality {
+            coverage: 0.3,
+            artefact_pct: None,
+            age_ms: None,
+        },
         reason: Some("warming_up"),
         left_ms: Some(42_000),
         heart_rate: None,
@@ -181,24 +196,40 @@ fn a_score_that_is_not_there_yet_is_written_with_its_reason() {
         ..feedback()
     };
     let expected = r#"{"type":"personal_feedback","at":1795168305000,"score":null,"level":null,"contribution":null,"quality":{"coverage":0.3,"artefactPct":null,"ageMs":null},"reason":"warming_up","leftMs":42000,"heartRate":null,"strap":null}"#;
-    assert_eq!(written(&ServerFrame::PersonalFeedback(&warming), None), expected);
+    assert_eq!(
+        written(&ServerFrame::PersonalFeedback(&warming), None),
+        expected
+    );
 }
 
 #[test]
 fn frames_of_phones_are_read_so() {
     let read = |text: &str| wire::read(text).frame.expect(text);
 
-    assert_eq!(read(r#"{"type":"auth","pin":"042137"}"#), ClientFrame::AuthPin("042137".into()));
-    assert_eq!(read(r#"{"type":"auth","token":"a.b"}"#), ClientFrame::AuthToken("a.b".into()));
-    assert_eq!(read(r#"{"type":"leave_session"}"#), ClientFrame::LeaveSession);
+    assert_eq!(
+        read(r#"{"type":"auth","pin":"042137"}"#),
+        ClientFrame::AuthPin("042137".into())
+    );
+    assert_eq!(
+        read(r#"{"type":"auth","token":"a.b"}"#),
+        ClientFrame::AuthToken("a.b".into())
+    );
+    assert_eq!(
+        read(r#"{"type":"leave_session"}"#),
+        ClientFrame::LeaveSession
+    );
     assert_eq!(read(r#"{"type":"heartbeat"}"#), ClientFrame::Heartbeat);
     assert_eq!(
         read(r#"{"type":"sync_request","clientTime":1234.5}"#),
-        ClientFrame::SyncRequest { client_time: serde_json::from_str("1234.5").unwrap() }
+        ClientFrame::SyncRequest {
+            client_time: serde_json::from_str("1234.5").unwrap()
+        }
     );
 
     let full = r#"{"type":"join_session","sessionId":"20261120T0945Z","name":" Noor ","intention":"Calm","strap":7,"role":"follower","roomCode":"abc","consent":{"textVersion":"en-3","scopes":["store","research"]},"resumeToken":"a.b","id":"j1"}"#;
-    let ClientFrame::JoinSession(join) = read(full) else { panic!("a join") };
+    let ClientFrame::JoinSession(join) = read(full) else {
+        panic!("a join")
+    };
     assert_eq!(
         serde_json::to_value(&join).unwrap(),
         json!({
@@ -210,15 +241,23 @@ fn frames_of_phones_are_read_so() {
             "resumeToken": "a.b",
         })
     );
-    let ClientFrame::JoinSession(join) = read(r#"{"type":"join_session"}"#) else { panic!("a join") };
+    let ClientFrame::JoinSession(join) = read(r#"{"type":"join_session"}"#) else {
+        panic!("a join")
+    };
     assert_eq!(join, Default::default());
 
-    let ClientFrame::UpdateRr(rr) = read(r#"{"type":"update_coherence","rr":[812,809.5],"timestamp":1795168305999.7}"#)
+    let ClientFrame::UpdateRr(rr) =
+        read(r#"{"type":"update_coherence","rr":[812,809.5],"timestamp":1795168305999.7}"#)
     else {
         panic!("beats")
     };
-    assert_eq!((rr.rr, rr.timestamp), (vec![812.0, 809.5], Some(1_795_168_305_999)));
-    let ClientFrame::UpdateCoherence(score) = read(r#"{"type":"update_coherence","coherence":61.5}"#) else {
+    assert_eq!(
+        (rr.rr, rr.timestamp),
+        (vec![812.0, 809.5], Some(1_795_168_305_999))
+    );
+    let ClientFrame::UpdateCoherence(score) =
+        read(r#"{"type":"update_coherence","coherence":61.5}"#)
+    else {
         panic!("a score")
     };
     assert_eq!(score.coherence, 61.5);

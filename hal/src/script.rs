@@ -40,8 +40,13 @@ pub enum Act {
 pub fn together<I: Iterator<Item = Cue>>(scripts: Vec<I>) -> impl Iterator<Item = Cue> {
     let mut scripts: Vec<_> = scripts.into_iter().map(Iterator::peekable).collect();
     std::iter::from_fn(move || {
-        let due = scripts.iter_mut().map(|script| script.peek().map(|cue| cue.at_ms));
-        let (_, soonest) = due.enumerate().filter_map(|(k, at_ms)| Some((at_ms?, k))).min()?;
+        let due = scripts
+            .iter_mut()
+            .map(|script| script.peek().map(|cue| cue.at_ms));
+        let (_, soonest) = due
+            .enumerate()
+            .filter_map(|(k, at_ms)| Some((at_ms?, k)))
+            .min()?;
         scripts[soonest].next()
     })
 }
@@ -216,7 +221,11 @@ mod tests {
     fn scripts_played_together_keep_the_order_of_time() {
         let beats = |strap: &str, every_ms: i64| {
             let strap = StrapId::new("test", strap);
-            (0..4).map(move |k| Cue { at_ms: k * every_ms, strap: strap.clone(), act: Act::Battery(1) })
+            (0..4).map(move |k| Cue {
+                at_ms: k * every_ms,
+                strap: strap.clone(),
+                act: Act::Battery(1),
+            })
         };
         let all: Vec<_> = together(vec![beats("a", 300), beats("b", 200)])
             .map(|cue| (cue.at_ms, cue.strap.as_str().to_owned()))

@@ -24,7 +24,11 @@ fn ended(end: Result<(), AppError>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("coherence-hub: {error}");
-            ExitCode::from(if error.is_permanent() { EXIT_CONFIG } else { EXIT_INTERNAL })
+            ExitCode::from(if error.is_permanent() {
+                EXIT_CONFIG
+            } else {
+                EXIT_INTERNAL
+            })
         }
     }
 }

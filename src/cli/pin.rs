@@ -20,7 +20,11 @@ pub struct PinArgs {
 
 /// Asks the running hub, or reads the database when none runs.
 pub fn run(args: PinArgs) -> ExitCode {
-    let overrides = Overrides { file: args.config, data_dir: args.data_dir, listen: None };
+    let overrides = Overrides {
+        file: args.config,
+        data_dir: args.data_dir,
+        listen: None,
+    };
     let data_dir = match config::load(&overrides) {
         Ok(loaded) => loaded.config.store.data_dir,
         Err(error) => {
@@ -30,7 +34,9 @@ pub fn run(args: PinArgs) -> ExitCode {
     };
     let pin = match control::ask(&data_dir, "pin") {
         Ok(Some(pin)) => Ok(pin),
-        Ok(None) => store::stored_pin(&data_dir.join(store::FILE_NAME)).map_err(|error| error.to_string()),
+        Ok(None) => {
+            store::stored_pin(&data_dir.join(store::FILE_NAME)).map_err(|error| error.to_string())
+        }
         Err(error) => Err(error.to_string()),
     };
     match pin {

@@ -24,7 +24,11 @@ pub struct RunArgs {
 
 /// Runs until it is told to stop (SIGTERM, SIGINT).
 pub fn run(args: RunArgs) -> ExitCode {
-    let overrides = Overrides { file: args.config, data_dir: args.data_dir, listen: args.listen };
+    let overrides = Overrides {
+        file: args.config,
+        data_dir: args.data_dir,
+        listen: args.listen,
+    };
     match config::load(&overrides) {
         Ok(loaded) => ended(app::run(loaded.config)),
         Err(error) => {

@@ -72,15 +72,23 @@ impl Arrivals {
         self.arrive(at_ms, marked, out);
     }
 
-    fn arrive(&mut self, at_ms: i64, values: impl Iterator<Item = (f64, RrMark)>, out: &mut Vec<Placed>) {
+    fn arrive(
+        &mut self,
+        at_ms: i64,
+        values: impl Iterator<Item = (f64, RrMark)>,
+        out: &mut Vec<Placed>,
+    ) {
         self.settle(at_ms, out);
         let mut values = values.peekable();
         if values.peek().is_none() {
             return;
         }
-        let hole = self.last_arrival_ms.is_some_and(|last| at_ms - last > HOLE_MS);
+        let hole = self
+            .last_arrival_ms
+            .is_some_and(|last| at_ms - last > HOLE_MS);
         if !self.held.is_empty() || hole || (self.broken && self.chain_end_ms.is_some()) {
-            self.held.extend(values.map(|(rr_ms, mark)| (rr_ms, mark, at_ms)));
+            self.held
+                .extend(values.map(|(rr_ms, mark)| (rr_ms, mark, at_ms)));
             return;
         }
         let values: Vec<_> = values.map(|(rr_ms, mark)| (rr_ms, mark, at_ms)).collect();
@@ -98,11 +106,19 @@ impl Arrivals {
             return;
         }
         let held = std::mem::take(&mut self.held);
-        let total: f64 = held.iter().filter(|(_, mark, _)| mark.on_tachogram()).map(|(rr_ms, _, _)| rr_ms).sum();
+        let total: f64 = held
+            .iter()
+            .filter(|(_, mark, _)| mark.on_tachogram())
+            .map(|(rr_ms, _, _)| rr_ms)
+            .sum();
         let gap_ms = match (self.chain_end_ms, held.last()) {
             (Some(chain_end), Some(&(_, _, arrived))) if total > 0.0 => {
                 let missing = arrived as f64 - (chain_end + total) - self.normal_lag_ms();
-                let gap = if missing > self.spread_ms() { missing } else { 0.0 };
+                let gap = if missing > self.spread_ms() {
+                    missing
+                } else {
+                    0.0
+                };
                 if self.broken { gap.max(BREAK_MS) } else { gap }
             }
             _ => 0.0,
@@ -130,9 +146,17 @@ impl Arrivals {
     }
 
     fn place(&mut self, values: &[(f64, RrMark, i64)], mut gap_ms: f64, out: &mut Vec<Placed>) {
-        let on: f64 = values.iter().filter(|(_, mark, _)| mark.on_tachogram()).map(|(rr_ms, _, _)| rr_ms).sum();
-        let Some(&(_, _, newest)) = values.last() else { return };
-        if self.chain_end_ms.is_some_and(|end| newest as f64 - (end + gap_ms + on) < self.normal_lag_ms() - AHEAD_MS) {
+        let on: f64 = values
+            .iter()
+            .filter(|(_, mark, _)| mark.on_tachogram())
+            .map(|(rr_ms, _, _)| rr_ms)
+            .sum();
+        let Some(&(_, _, newest)) = values.last() else {
+            return;
+        };
+        if self.chain_end_ms.is_some_and(|end| {
+            newest as f64 - (end + gap_ms + on) < self.normal_lag_ms() - AHEAD_MS
+        }) {
             // Longer intervals than time has passed: a new run begins, anchored afresh.
             self.chain_end_ms = Some(newest as f64 - on - BREAK_MS);
             self.lags_ms.clear();
@@ -142,10 +166,22 @@ impl Arrivals {
         for &(rr_ms, mark, arrived_mono_ms) in values {
             if mark.on_tachogram() {
                 end += gap_ms + rr_ms;
-                out.push(Placed { rr_ms, gap_ms, mark, beat_mono_ms: end, arrived_mono_ms });
+                out.push(Placed {
+                    rr_ms,
+                    gap_ms,
+                    mark,
+                    beat_mono_ms: end,
+                    arrived_mono_ms,
+                });
                 gap_ms = 0.0;
             } else {
-                out.push(Placed { rr_ms, gap_ms: 0.0, mark, beat_mono_ms: end, arrived_mono_ms });
+                out.push(Placed {
+                    rr_ms,
+                    gap_ms: 0.0,
+                    mark,
+                    beat_mono_ms: end,
+                    arrived_mono_ms,
+                });
             }
         }
         if on > 0.0 {
@@ -203,7 +239,9 @@ fn marks(measurement: &Measurement) -> Vec<RrMark> {
         && measurement.hr_bpm > 0
     {
         let mean_ms = 60_000.0 / f64::from(measurement.hr_bpm);
-        let agree = others.iter().all(|ms| (0.6..=1.6).contains(&(ms / mean_ms)));
+        let agree = others
+            .iter()
+            .all(|ms| (0.6..=1.6).contains(&(ms / mean_ms)));
         if agree && *last < (0.6 * mean_ms).max(*coherence_hal::PLAUSIBLE_RR_MS.start()) {
             marks[rr_ms.len() - 1] = RrMark::Suspect;
         }
@@ -312,7 +350,10 @@ mod tests {
         arrivals.link_down();
         arrivals.posted(20_000, &[1000.0], &mut out);
         arrivals.posted(21_000, &[1000.0], &mut out);
-        assert_eq!(out[20].gap_ms, BREAK_MS, "nothing is missing, but nobody can know");
+        assert_eq!(
+            out[20].gap_ms, BREAK_MS,
+            "nothing is missing, but nobody can know"
+        );
         assert_eq!(out[21].gap_ms, 0.0);
         arrivals.link_down();
         arrivals.posted(31_000, &[1000.0], &mut out);
@@ -327,24 +368,50 @@ mod tests {
         for k in 20..30 {
             arrivals.measurement(k * 1000, &notification(60, Some(false), &[1024]), &mut out);
         }
-        assert!(out[20..].iter().all(|p| p.mark == RrMark::OffBody && !p.mark.on_tachogram()));
+        assert!(
+            out[20..]
+                .iter()
+                .all(|p| p.mark == RrMark::OffBody && !p.mark.on_tachogram())
+        );
         let before = out.len();
         for k in 30..33 {
             arrivals.measurement(k * 1000, &notification(60, Some(true), &[1024]), &mut out);
         }
-        let first = out[before..].iter().find(|p| p.mark.on_tachogram()).expect("contact is back");
+        let first = out[before..]
+            .iter()
+            .find(|p| p.mark.on_tachogram())
+            .expect("contact is back");
         assert_eq!(first.gap_ms, 10_000.0);
     }
 
     #[test]
     fn the_extra_short_value_that_some_straps_append_is_suspect() {
         // Garmin HRM-Dual: 10 38 2d 04 35 00, where 53 ticks is no beat.
-        assert_eq!(marks(&notification(56, None, &[1069, 53])), [RrMark::Accepted, RrMark::Suspect]);
-        assert_eq!(marks(&notification(60, None, &[1024, 500])), [RrMark::Accepted, RrMark::Suspect]);
-        assert_eq!(marks(&notification(60, None, &[500])), [RrMark::Accepted], "alone it may be an early beat");
-        assert_eq!(marks(&notification(119, None, &[520, 520])), [RrMark::Accepted, RrMark::Accepted]);
-        assert_eq!(marks(&notification(0, None, &[1024, 300])), [RrMark::Accepted, RrMark::Accepted]);
-        assert_eq!(marks(&notification(60, None, &[0, 5000])), [RrMark::Zero, RrMark::Implausible]);
+        assert_eq!(
+            marks(&notification(56, None, &[1069, 53])),
+            [RrMark::Accepted, RrMark::Suspect]
+        );
+        assert_eq!(
+            marks(&notification(60, None, &[1024, 500])),
+            [RrMark::Accepted, RrMark::Suspect]
+        );
+        assert_eq!(
+            marks(&notification(60, None, &[500])),
+            [RrMark::Accepted],
+            "alone it may be an early beat"
+        );
+        assert_eq!(
+            marks(&notification(119, None, &[520, 520])),
+            [RrMark::Accepted, RrMark::Accepted]
+        );
+        assert_eq!(
+            marks(&notification(0, None, &[1024, 300])),
+            [RrMark::Accepted, RrMark::Accepted]
+        );
+        assert_eq!(
+            marks(&notification(60, None, &[0, 5000])),
+            [RrMark::Zero, RrMark::Implausible]
+        );
     }
 
     #[test]

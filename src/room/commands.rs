@@ -24,7 +24,11 @@ pub struct Outcome {
 
 impl Outcome {
     fn of(reply: Reply) -> Self {
-        Outcome { reply, durable: Vec::new(), joined: None }
+        Outcome {
+            reply,
+            durable: Vec::new(),
+            joined: None,
+        }
     }
 }
 
@@ -33,22 +37,42 @@ impl Room {
     pub fn apply(&mut self, command: Command, now_ms: i64) -> Result<Outcome, Refusal> {
         match command {
             Command::Join(join) => self.join(join, now_ms),
-            Command::PostRr { participant, rr_ms, ended_at_ms } => {
+            Command::PostRr {
+                participant,
+                rr_ms,
+                ended_at_ms,
+            } => {
                 self.take_part(participant, now_ms)?;
                 let ended = ended_at_ms.map_or(now_ms, |at| at - self.offset_ms());
                 let at_ms = ended.clamp(now_ms - LATEST_BEAT_MS, now_ms);
                 let key = HeartKey::Phone(participant);
                 let mut placed = std::mem::take(&mut self.placed);
-                self.hearts.entry(key).or_default().posted_rr(at_ms, &rr_ms, &mut placed);
+                self.hearts
+                    .entry(key)
+                    .or_default()
+                    .posted_rr(at_ms, &rr_ms, &mut placed);
                 self.keep(key, placed);
-                Ok(Outcome::of(Reply::Feedback(self.feedback(participant, now_ms))))
+                Ok(Outcome::of(Reply::Feedback(
+                    self.feedback(participant, now_ms),
+                )))
             }
-            Command::PostCoherence { participant, coherence } => {
+            Command::PostCoherence {
+                participant,
+                coherence,
+            } => {
                 self.take_part(participant, now_ms)?;
-                self.hearts.entry(HeartKey::Phone(participant)).or_default().posted_score(now_ms, coherence);
-                Ok(Outcome::of(Reply::Feedback(self.feedback(participant, now_ms))))
+                self.hearts
+                    .entry(HeartKey::Phone(participant))
+                    .or_default()
+                    .posted_score(now_ms, coherence);
+                Ok(Outcome::of(Reply::Feedback(
+                    self.feedback(participant, now_ms),
+                )))
             }
-            Command::Consent { participant, consent } => {
+            Command::Consent {
+                participant,
+                consent,
+            } => {
                 self.known(participant)?;
                 check_scopes(&consent)?;
                 let mut outcome = Outcome::of(Reply::Done);
@@ -83,16 +107,28 @@ impl Room {
         {
             return Err(Refusal::new(
                 RefusalCode::UnknownSession,
-                format!("Session {session_id:?} is not running here. Leave sessionId out to join the room's own."),
+                format!(
+                    "Session {session_id:?} is not running here. Leave sessionId out to join the room's own."
+                ),
             ));
         }
-        let strap = join.strap.as_deref().map(|label| self.free_strap(label, id)).transpose()?;
+        let strap = join
+            .strap
+            .as_deref()
+            .map(|label| self.free_strap(label, id))
+            .transpose()?;
         if let Some(consent) = &join.consent {
             check_scopes(consent)?;
         }
-        let takes_part = self.people.get(id).is_some_and(|person| person.takes_part());
+        let takes_part = self
+            .people
+            .get(id)
+            .is_some_and(|person| person.takes_part());
         if !takes_part && self.people.present() >= self.settings.max_participants {
-            return Err(Refusal::new(RefusalCode::RoomFull, "The room is full. Try again when somebody has left."));
+            return Err(Refusal::new(
+                RefusalCode::RoomFull,
+                "The room is full. Try again when somebody has left.",
+            ));
         }
         // Nothing below can refuse.
         let now = self.clock.stamp(now_ms);
@@ -110,9 +146,15 @@ impl Room {
             participant: id,
             session: self.session_view(now_ms),
             group: self.group_view(now_ms),
-            strap: self.people.get(id).and_then(|person| person.claim.as_ref()).and_then(|claim| {
-                self.straps.get(claim.strap).map(|strap| strap.row.label.clone())
-            }),
+            strap: self
+                .people
+                .get(id)
+                .and_then(|person| person.claim.as_ref())
+                .and_then(|claim| {
+                    self.straps
+                        .get(claim.strap)
+                        .map(|strap| strap.row.label.clone())
+                }),
         });
         if let Some(consent) = join.consent {
             outcome.durable = self.consent_rows(id, &consent, now_ms);
@@ -127,7 +169,9 @@ impl Room {
         if person.claim.is_some() {
             return None;
         }
-        person.last_strap.filter(|no| self.people.wearer(*no).is_none())
+        person
+            .last_strap
+            .filter(|no| self.people.wearer(*no).is_none())
     }
 
     fn free_strap(&self, label: &str, id: ParticipantId) -> Result<StrapNo, Refusal> {
@@ -140,7 +184,9 @@ impl Room {
         match self.people.wearer(no) {
             Some(wearer) if wearer != id => Err(Refusal::new(
                 RefusalCode::StrapTaken,
-                format!("Somebody else wears {label:?}. Choose the strap whose number is on your chest."),
+                format!(
+                    "Somebody else wears {label:?}. Choose the strap whose number is on your chest."
+                ),
             )),
             _ => Ok(no),
         }
@@ -152,27 +198,38 @@ impl Room {
         let person = self.people.erase(id);
         self.hearts.remove(&HeartKey::Phone(id));
         let claim = person.and_then(|person| person.claim);
-        if let Some(heart) = claim.as_ref().and_then(|claim| self.hearts.get_mut(&HeartKey::Strap(claim.strap))) {
+        if let Some(heart) = claim
+            .as_ref()
+            .and_then(|claim| self.hearts.get_mut(&HeartKey::Strap(claim.strap)))
+        {
             heart.forget();
         }
         // What waits for its grid point goes as well.
         self.beats.retain(|row| match row {
             Row::Rr(row) => match row.heart {
                 HeartKey::Phone(owner) => owner != id,
-                HeartKey::Strap(no) => !claim
-                    .as_ref()
-                    .is_some_and(|claim| claim.strap == no && row.arrived.mono_ms >= claim.from.mono_ms),
+                HeartKey::Strap(no) => !claim.as_ref().is_some_and(|claim| {
+                    claim.strap == no && row.arrived.mono_ms >= claim.from.mono_ms
+                }),
             },
             Row::Score(row) => row.participant != Some(id),
             _ => true,
         });
         let mut outcome = Outcome::of(Reply::Done);
-        outcome.durable = vec![Row::Erase { participant: id, at: self.clock.stamp(now_ms) }];
+        outcome.durable = vec![Row::Erase {
+            participant: id,
+            at: self.clock.stamp(now_ms),
+        }];
         self.note_presence(before);
         Ok(outcome)
     }
 
-    fn consent_rows(&self, participant: ParticipantId, consent: &ConsentGiven, now_ms: i64) -> Vec<Row> {
+    fn consent_rows(
+        &self,
+        participant: ParticipantId,
+        consent: &ConsentGiven,
+        now_ms: i64,
+    ) -> Vec<Row> {
         let at = self.clock.stamp(now_ms);
         let row = |scope: &str| {
             Row::Consent(ConsentRow {
@@ -188,7 +245,10 @@ impl Room {
 
     fn known(&self, id: ParticipantId) -> Result<(), Refusal> {
         self.people.get(id).map(|_| ()).ok_or_else(|| {
-            Refusal::new(RefusalCode::UnknownParticipant, "The hub does not know this participant (any more). Join again.")
+            Refusal::new(
+                RefusalCode::UnknownParticipant,
+                "The hub does not know this participant (any more). Join again.",
+            )
         })
     }
 
@@ -196,17 +256,26 @@ impl Room {
     fn take_part(&mut self, id: ParticipantId, now_ms: i64) -> Result<(), Refusal> {
         self.known(id)?;
         self.sign_of_life(id, false, now_ms);
-        if self.people.get(id).is_some_and(|person| person.takes_part()) {
+        if self
+            .people
+            .get(id)
+            .is_some_and(|person| person.takes_part())
+        {
             Ok(())
         } else {
-            Err(Refusal::new(RefusalCode::NotJoined, "You have left this session. Join again to take part."))
+            Err(Refusal::new(
+                RefusalCode::NotJoined,
+                "You have left this session. Join again to take part.",
+            ))
         }
     }
 
     fn sign_of_life(&mut self, id: ParticipantId, join: bool, now_ms: i64) {
         let now = self.clock.stamp(now_ms);
         let before = self.people.present();
-        let row = self.people.sign_of_life(id, &self.clock.session().id, join, now);
+        let row = self
+            .people
+            .sign_of_life(id, &self.clock.session().id, join, now);
         self.facts.extend(row);
         self.note_presence(before);
     }
@@ -222,7 +291,10 @@ impl Room {
     /// Makes a socket the participant's own; returns the socket that it replaces.
     pub fn attach(&mut self, id: ParticipantId, socket: u64) -> Option<u64> {
         let person = self.people.get_mut(id)?;
-        person.socket.replace(socket).filter(|before| *before != socket)
+        person
+            .socket
+            .replace(socket)
+            .filter(|before| *before != socket)
     }
 
     /// A socket is gone; its participant stays for two minutes.
@@ -238,10 +310,17 @@ impl Room {
 }
 
 fn check_scopes(consent: &ConsentGiven) -> Result<(), Refusal> {
-    match consent.scopes.iter().find(|scope| !CONSENT_SCOPES.contains(&scope.as_str())) {
+    match consent
+        .scopes
+        .iter()
+        .find(|scope| !CONSENT_SCOPES.contains(&scope.as_str()))
+    {
         Some(scope) => Err(Refusal::new(
             RefusalCode::BadValue,
-            format!("scopes: {scope:?} is none of {}.", CONSENT_SCOPES.join(", ")),
+            format!(
+                "scopes: {scope:?} is none of {}.",
+                CONSENT_SCOPES.join(", ")
+            ),
         )),
         None => Ok(()),
     }

@@ -27,8 +27,16 @@ pub struct GridResult {
 impl GridJob {
     /// The work of the compute thread: scores every window.
     pub fn compute(self) -> GridResult {
-        let scores = self.hearts.into_iter().map(|(job, wearer)| (job.compute(), wearer)).collect();
-        GridResult { session_id: self.session_id, at: self.at, scores }
+        let scores = self
+            .hearts
+            .into_iter()
+            .map(|(job, wearer)| (job.compute(), wearer))
+            .collect();
+        GridResult {
+            session_id: self.session_id,
+            at: self.at,
+            scores,
+        }
     }
 }
 
@@ -46,36 +54,52 @@ impl Room {
             .filter(|(key, _)| match key {
                 HeartKey::Strap(_) => true,
                 // A phone's own beats count while its person wears no strap.
-                HeartKey::Phone(id) => {
-                    self.people.get(*id).is_some_and(|person| person.takes_part() && person.heart() == **key)
-                }
+                HeartKey::Phone(id) => self
+                    .people
+                    .get(*id)
+                    .is_some_and(|person| person.takes_part() && person.heart() == **key),
             })
             .map(|(key, heart)| (heart.job(*key, at_ms), wearer(*key)))
             .collect();
-        GridJob { session_id: self.clock.session().id.clone(), at: self.clock.stamp(at_ms), hearts }
+        GridJob {
+            session_id: self.clock.session().id.clone(),
+            at: self.clock.stamp(at_ms),
+            hearts,
+        }
     }
 
     /// Takes the scores in: group, rows to keep, and what each heart's next feedback says.
     pub fn finish_grid(&mut self, result: GridResult) {
-        let GridResult { session_id, at, scores } = result;
+        let GridResult {
+            session_id,
+            at,
+            scores,
+        } = result;
         if session_id != self.clock.session().id {
             // The session ended while this was computed: its last point belongs to what was.
             return;
         }
         // Who asked to be forgotten meanwhile is forgotten.
-        let (scores, wearers): (Vec<Scored>, Vec<Option<ParticipantId>>) =
-            scores.into_iter().filter(|(_, wearer)| wearer.is_none_or(|id| self.people.get(id).is_some())).unzip();
+        let (scores, wearers): (Vec<Scored>, Vec<Option<ParticipantId>>) = scores
+            .into_iter()
+            .filter(|(_, wearer)| wearer.is_none_or(|id| self.people.get(id).is_some()))
+            .unzip();
         let peer = |id| self.people.get(id).and_then(|person| person.peer);
         let group = Group::of(&scores, peer, self.settings.suppression);
         let row = group.row(&session_id, at, self.people.present());
         if !group.suppressed {
-            self.peak = self.peak.into_iter().chain(group.average()).reduce(f64::max);
+            self.peak = self
+                .peak
+                .into_iter()
+                .chain(group.average())
+                .reduce(f64::max);
         }
         self.beats.push(Row::Group(row.clone()));
         for (scored, wearer) in scores.into_iter().zip(wearers) {
             // A heart that is simply not there needs no row every five seconds.
             if scored.last_rr.is_some() || scored.verdict.is_ok() {
-                self.beats.push(Row::Score(score_row(&session_id, at, &scored, wearer)));
+                self.beats
+                    .push(Row::Score(score_row(&session_id, at, &scored, wearer)));
             }
             if let Some(heart) = self.hearts.get_mut(&scored.key) {
                 heart.latest = Some(scored);
@@ -87,7 +111,10 @@ impl Room {
 
     /// Everybody's own feedback after a grid point.
     pub fn feedbacks(&self, now_ms: i64) -> Vec<(ParticipantId, FeedbackView)> {
-        self.people.taking_part().map(|person| (person.row.id, self.feedback(person.row.id, now_ms))).collect()
+        self.people
+            .taking_part()
+            .map(|person| (person.row.id, self.feedback(person.row.id, now_ms)))
+            .collect()
     }
 
     /// One person's latest evaluation.
@@ -101,20 +128,31 @@ impl Room {
         let at = grid.map_or_else(|| self.clock.hub_time_ms(now_ms), |(_, row)| row.at.wall_ms);
         let heart = key.and_then(|key| self.hearts.get(&key).map(|heart| (key, heart)));
         let Some((key, heart)) = heart else {
-            let reason = if strap.is_some() { Reason::Silent } else { Reason::NoStrap };
+            let reason = if strap.is_some() {
+                Reason::Silent
+            } else {
+                Reason::NoStrap
+            };
             return FeedbackView {
                 at,
                 score: None,
                 level: None,
                 contribution: None,
-                quality: Quality { coverage: 0.0, artefact_pct: None, age_ms: None },
+                quality: Quality {
+                    coverage: 0.0,
+                    artefact_pct: None,
+                    age_ms: None,
+                },
                 reason: Some(reason.word()),
                 left_ms: None,
                 heart_rate: None,
                 strap,
             };
         };
-        let scored = heart.latest.clone().unwrap_or_else(|| heart.job(key, now_ms).compute());
+        let scored = heart
+            .latest
+            .clone()
+            .unwrap_or_else(|| heart.job(key, now_ms).compute());
         let counted = heart.latest.is_some();
         FeedbackView {
             at,
@@ -129,7 +167,11 @@ impl Room {
             quality: scored.quality(),
             reason: scored.verdict.err().map(Reason::word),
             left_ms: scored.verdict.err().and_then(Reason::left_ms),
-            heart_rate: scored.evaluation.as_ref().and_then(|e| e.hrv.as_ref()).and_then(|hrv| hrv.mean_hr_bpm),
+            heart_rate: scored
+                .evaluation
+                .as_ref()
+                .and_then(|e| e.hrv.as_ref())
+                .and_then(|hrv| hrv.mean_hr_bpm),
             strap,
         }
     }
@@ -140,7 +182,12 @@ impl Room {
     }
 }
 
-fn score_row(session_id: &str, at: Stamp, scored: &Scored, participant: Option<ParticipantId>) -> ScoreRow {
+fn score_row(
+    session_id: &str,
+    at: Stamp,
+    scored: &Scored,
+    participant: Option<ParticipantId>,
+) -> ScoreRow {
     let evaluation = scored.evaluation.as_ref();
     let hrv = evaluation.and_then(|evaluation| evaluation.hrv.as_ref());
     ScoreRow {

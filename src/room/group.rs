@@ -34,7 +34,11 @@ pub struct Group {
 
 impl Group {
     /// `peer` tells the network address of a person who has no strap.
-    pub fn of(scores: &[Scored], peer: impl Fn(ParticipantId) -> Option<IpAddr>, rule: Suppression) -> Self {
+    pub fn of(
+        scores: &[Scored],
+        peer: impl Fn(ParticipantId) -> Option<IpAddr>,
+        rule: Suppression,
+    ) -> Self {
         let mut group = Group::default();
         let mut phones = BTreeSet::new();
         for scored in scores {
@@ -67,7 +71,8 @@ impl Group {
     /// Group average minus the group average without this score.
     pub fn contribution(&self, score: f64) -> Option<f64> {
         let average = self.average()?;
-        (!self.suppressed && self.scored > 1).then(|| average - (self.sum - score) / f64::from(self.scored - 1))
+        (!self.suppressed && self.scored > 1)
+            .then(|| average - (self.sum - score) / f64::from(self.scored - 1))
     }
 
     pub fn row(&self, session_id: &str, at: Stamp, participants: u32) -> GroupRow {
@@ -92,7 +97,10 @@ pub fn view(row: &GroupRow, peak: Option<f64>, rule: Suppression) -> GroupView {
     GroupView {
         session_id: row.session_id.clone(),
         at: row.at.wall_ms,
-        average: row.average.filter(|_| shown).map(|average| average.round() as i64),
+        average: row
+            .average
+            .filter(|_| shown)
+            .map(|average| average.round() as i64),
         peak: peak.filter(|_| shown).map(|peak| peak.round() as i64),
         distribution: (shown && row.hearts >= rule.min_distribution).then_some(Distribution {
             low: row.low,
@@ -113,57 +121,118 @@ mod tests {
     use crate::room::heart::Reason;
     use uuid::Uuid;
 
-    const RULE: Suppression = Suppression { min_group: 3, min_distribution: 5 };
+    const RULE: Suppression = Suppression {
+        min_group: 3,
+        min_distribution: 5,
+    };
 
     fn strap(no: u32, verdict: Result<f64, Reason>) -> Scored {
-        Scored { key: HeartKey::Strap(StrapNo(no)), last_rr: None, age_ms: None, verdict, evaluation: None }
+        Scored {
+            key: HeartKey::Strap(StrapNo(no)),
+            last_rr: None,
+            age_ms: None,
+            verdict,
+            evaluation: None,
+        }
     }
 
     fn phone(n: u128, score: f64) -> Scored {
         let key = HeartKey::Phone(ParticipantId(Uuid::from_u128(n)));
-        Scored { key, last_rr: None, age_ms: None, verdict: Ok(score), evaluation: None }
+        Scored {
+            key,
+            last_rr: None,
+            age_ms: None,
+            verdict: Ok(score),
+            evaluation: None,
+        }
     }
 
     fn shown(group: &Group) -> GroupView {
-        let at = Stamp { mono_ms: 0, wall_ms: 0, synced: true };
+        let at = Stamp {
+            mono_ms: 0,
+            wall_ms: 0,
+            synced: true,
+        };
         view(&group.row("s", at, 9), group.average(), RULE)
     }
 
     #[test]
     fn hearts_without_a_score_are_in_no_figure() {
-        let scores = [strap(1, Ok(30.0)), strap(2, Err(Reason::Silent)), strap(3, Ok(50.0)), strap(4, Ok(71.0))];
+        let scores = [
+            strap(1, Ok(30.0)),
+            strap(2, Err(Reason::Silent)),
+            strap(3, Ok(50.0)),
+            strap(4, Ok(71.0)),
+        ];
         let group = Group::of(&scores, |_| None, RULE);
-        assert_eq!((group.scored, group.low, group.medium, group.high), (3, 1, 1, 1));
+        assert_eq!(
+            (group.scored, group.low, group.medium, group.high),
+            (3, 1, 1, 1)
+        );
         let view = shown(&group);
-        assert_eq!((view.average, view.suppressed, view.distribution), (Some(50), None, None));
+        assert_eq!(
+            (view.average, view.suppressed, view.distribution),
+            (Some(50), None, None)
+        );
     }
 
     #[test]
     fn two_hearts_show_no_figure_because_the_mean_would_tell_the_other() {
         let group = Group::of(&[strap(1, Ok(30.0)), strap(2, Ok(50.0))], |_| None, RULE);
         let view = shown(&group);
-        assert_eq!((view.average, view.peak, view.distribution, view.scored), (None, None, None, 2));
+        assert_eq!(
+            (view.average, view.peak, view.distribution, view.scored),
+            (None, None, None, 2)
+        );
         assert_eq!(view.suppressed, Some("too_few"));
         assert_eq!(group.contribution(30.0), None);
-        assert_eq!(group.row("s", Stamp { mono_ms: 0, wall_ms: 0, synced: true }, 2).average, Some(40.0));
+        assert_eq!(
+            group
+                .row(
+                    "s",
+                    Stamp {
+                        mono_ms: 0,
+                        wall_ms: 0,
+                        synced: true
+                    },
+                    2
+                )
+                .average,
+            Some(40.0)
+        );
     }
 
     #[test]
     fn phones_behind_one_address_count_once() {
-        let scores = [phone(1, 40.0), phone(2, 50.0), phone(3, 60.0), strap(1, Ok(70.0))];
+        let scores = [
+            phone(1, 40.0),
+            phone(2, 50.0),
+            phone(3, 60.0),
+            strap(1, Ok(70.0)),
+        ];
         let one: IpAddr = [10, 0, 0, 1].into();
         assert!(Group::of(&scores, |_| Some(one), RULE).suppressed);
         let own = |id: ParticipantId| Some(IpAddr::from([10, 0, 0, id.0.as_u128() as u8]));
         let group = Group::of(&scores, own, RULE);
-        assert_eq!((group.suppressed, group.hearts, group.average()), (false, 4, Some(55.0)));
+        assert_eq!(
+            (group.suppressed, group.hearts, group.average()),
+            (false, 4, Some(55.0))
+        );
     }
 
     #[test]
     fn contribution_is_the_difference_one_heart_makes() {
-        let scores: Vec<_> = [30.0, 40.0, 80.0].iter().zip(1..).map(|(&score, no)| strap(no, Ok(score))).collect();
+        let scores: Vec<_> = [30.0, 40.0, 80.0]
+            .iter()
+            .zip(1..)
+            .map(|(&score, no)| strap(no, Ok(score)))
+            .collect();
         let group = Group::of(&scores, |_| None, RULE);
         assert_eq!(group.contribution(80.0), Some(15.0));
-        let sum: f64 = [30.0, 40.0, 80.0].iter().filter_map(|&s| group.contribution(s)).sum();
+        let sum: f64 = [30.0, 40.0, 80.0]
+            .iter()
+            .filter_map(|&s| group.contribution(s))
+            .sum();
         assert!(sum.abs() < 1e-9, "contributions balance");
     }
 }

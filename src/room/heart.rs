@@ -17,7 +17,9 @@ const POSTED_SCORE_MS: i64 = 10_000;
 /// Why a heart has no score.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Reason {
-    WarmingUp { left_ms: i64 },
+    WarmingUp {
+        left_ms: i64,
+    },
     PoorSignal,
     Flat,
     Silent,
@@ -89,13 +91,21 @@ impl HeartJob {
                 let verdict = match (evaluation.status, evaluation.score) {
                     (Status::Good | Status::Fair, Some(score)) => Ok(score),
                     (Status::Flat, _) => Err(Reason::Flat),
-                    (Status::Warmup, _) => Err(Reason::WarmingUp { left_ms: evaluation.warmup_left_ms.ceil() as i64 }),
+                    (Status::Warmup, _) => Err(Reason::WarmingUp {
+                        left_ms: evaluation.warmup_left_ms.ceil() as i64,
+                    }),
                     (Status::Poor | Status::Good | Status::Fair, _) => Err(Reason::PoorSignal),
                 };
                 (verdict, Some(evaluation))
             }
         };
-        Scored { key: self.key, last_rr: self.last_rr, age_ms: self.age_ms, verdict, evaluation }
+        Scored {
+            key: self.key,
+            last_rr: self.last_rr,
+            age_ms: self.age_ms,
+            verdict,
+            evaluation,
+        }
     }
 }
 
@@ -159,7 +169,10 @@ impl Heart {
     /// Takes a placed interval onto the tachogram and returns the row to keep.
     pub fn keep(&mut self, id: i64, key: HeartKey, placed: Placed, arrived: Stamp) -> RrRow {
         if placed.mark.on_tachogram() {
-            self.tachogram.push(Interval { rr_ms: placed.rr_ms, gap_ms: placed.gap_ms });
+            self.tachogram.push(Interval {
+                rr_ms: placed.rr_ms,
+                gap_ms: placed.gap_ms,
+            });
             self.last_beat_ms = Some(placed.arrived_mono_ms);
             self.last_rr = Some(id);
             self.beats_accepted += 1;
@@ -190,7 +203,10 @@ impl Heart {
             })
             .collect();
         for row in rows.iter().filter(|row| row.mark.on_tachogram()) {
-            self.tachogram.push(Interval { rr_ms: row.rr_ms, gap_ms: row.gap_ms });
+            self.tachogram.push(Interval {
+                rr_ms: row.rr_ms,
+                gap_ms: row.gap_ms,
+            });
             self.last_beat_ms = Some(row.arrived.mono_ms);
             self.last_rr = Some(row.id);
         }
@@ -213,7 +229,9 @@ impl Heart {
 
     /// What to compute for this heart at a grid point.
     pub fn job(&self, key: HeartKey, grid_ms: i64) -> HeartJob {
-        let fresh_post = self.posted.filter(|(_, at)| grid_ms - at <= POSTED_SCORE_MS);
+        let fresh_post = self
+            .posted
+            .filter(|(_, at)| grid_ms - at <= POSTED_SCORE_MS);
         let ask = match fresh_post {
             Some((score, _)) if self.silent(grid_ms) => Ask::Posted(score),
             _ if self.off_body() => Ask::Absent(Reason::OffBody),
@@ -224,7 +242,12 @@ impl Heart {
             (Ask::Posted(_), Some((_, at))) => Some(grid_ms - at),
             _ => self.age_ms(grid_ms),
         };
-        HeartJob { key, last_rr: self.last_rr, age_ms, ask }
+        HeartJob {
+            key,
+            last_rr: self.last_rr,
+            age_ms,
+            ask,
+        }
     }
 
     /// Forgets every beat: they were somebody's who asked to be forgotten.

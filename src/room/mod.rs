@@ -37,7 +37,9 @@ use arrival::Placed;
 use group::Group;
 use heart::Heart;
 use people::People;
-use rows::{ClaimRow, GroupRow, ParticipantRow, ParticipationRow, Row, RrMark, RrRow, SessionRow, StrapRow};
+use rows::{
+    ClaimRow, GroupRow, ParticipantRow, ParticipationRow, Row, RrMark, RrRow, SessionRow, StrapRow,
+};
 use session::SessionClock;
 use straps::Straps;
 use view::{GroupView, Phase, SessionView, SourceView, StrapView};
@@ -113,12 +115,27 @@ pub enum Presence {
 /// Something worth a line in the log: a change, never a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    SessionBegan { id: String },
-    StrapNew { label: String },
-    StrapStreaming { label: String },
-    StrapSilent { label: String, why: String },
-    StrapBatteryLow { label: String, percent: u8 },
-    SourceChanged { name: &'static str, state: SourceState },
+    SessionBegan {
+        id: String,
+    },
+    StrapNew {
+        label: String,
+    },
+    StrapStreaming {
+        label: String,
+    },
+    StrapSilent {
+        label: String,
+        why: String,
+    },
+    StrapBatteryLow {
+        label: String,
+        percent: u8,
+    },
+    SourceChanged {
+        name: &'static str,
+        state: SourceState,
+    },
 }
 
 /// What came in since the counts were last taken.
@@ -167,7 +184,12 @@ impl Room {
         let now = clock.stamp(reading.mono_ms);
         let session_id = &clock.session().id;
         let same = |row: &&GroupRow| row.session_id == *session_id && !row.suppressed;
-        let peak = past.group.iter().filter(same).filter_map(|row| row.average).reduce(f64::max);
+        let peak = past
+            .group
+            .iter()
+            .filter(same)
+            .filter_map(|row| row.average)
+            .reduce(f64::max);
         let mut hearts: BTreeMap<HeartKey, Vec<RrRow>> = BTreeMap::new();
         for row in past.recent_rr {
             hearts.entry(row.heart).or_default().push(row);
@@ -222,14 +244,24 @@ impl Room {
     /// Names a source of straps, so that it is shown before it has spoken.
     pub fn expect_source(&mut self, name: &'static str) {
         let text = "Starting.".to_owned();
-        self.sources.push(SourceView { name, up: false, code: "starting", text });
+        self.sources.push(SourceView {
+            name,
+            up: false,
+            code: "starting",
+            text,
+        });
     }
 
     /// What a source of straps says.
     pub fn source_event(&mut self, name: &'static str, event: SourceEvent) {
         match event {
             SourceEvent::State(state) => {
-                let view = SourceView { name, up: state.up, code: state.code, text: state.text.clone() };
+                let view = SourceView {
+                    name,
+                    up: state.up,
+                    code: state.code,
+                    text: state.text.clone(),
+                };
                 let seat = self.sources.iter_mut().find(|source| source.name == name);
                 match seat {
                     Some(seat) if *seat == view => return,
@@ -248,7 +280,9 @@ impl Room {
         let no = strap.row.no;
         if new {
             self.facts.push(Row::Strap(strap.row.clone()));
-            self.notes.push(Note::StrapNew { label: strap.row.label.clone() });
+            self.notes.push(Note::StrapNew {
+                label: strap.row.label.clone(),
+            });
         }
         let key = HeartKey::Strap(no);
         match event.news {
@@ -269,7 +303,10 @@ impl Room {
             }
             StrapNews::Battery(percent) => {
                 if percent < 15 && strap.battery_pct.is_none_or(|before| before >= 15) {
-                    self.notes.push(Note::StrapBatteryLow { label: strap.row.label.clone(), percent });
+                    self.notes.push(Note::StrapBatteryLow {
+                        label: strap.row.label.clone(),
+                        percent,
+                    });
                 }
                 strap.battery_pct = Some(percent);
             }
@@ -279,7 +316,10 @@ impl Room {
                 strap.link = Some(Link::Up);
                 self.counts.trailing_bytes += measurement.trailing_bytes as u64;
                 let mut placed = std::mem::take(&mut self.placed);
-                self.hearts.entry(key).or_default().measurement(at_ms, &measurement, &mut placed);
+                self.hearts
+                    .entry(key)
+                    .or_default()
+                    .measurement(at_ms, &measurement, &mut placed);
                 self.keep(key, placed);
             }
         }
@@ -287,7 +327,14 @@ impl Room {
 
     /// Keeps what has found its place, and hands the scratch back.
     fn keep(&mut self, key: HeartKey, mut placed: Vec<Placed>) {
-        let Room { hearts, clock, counts, beats, next_rr_id, .. } = self;
+        let Room {
+            hearts,
+            clock,
+            counts,
+            beats,
+            next_rr_id,
+            ..
+        } = self;
         if let Some(heart) = hearts.get_mut(&key) {
             for placed in placed.drain(..) {
                 *counts.rr.entry(placed.mark).or_default() += 1;
@@ -317,7 +364,11 @@ impl Room {
         }
         let ending = self.session_view(now_ms);
         if self.clock.roll(now_ms).is_some() {
-            self.ended = Some(SessionView { phase: Phase::Complete, phase_ends_at: ending.ends_at, ..ending });
+            self.ended = Some(SessionView {
+                phase: Phase::Complete,
+                phase_ends_at: ending.ends_at,
+                ..ending
+            });
             self.group = None;
             self.peak = None;
             self.session_begins(now_ms);
@@ -336,9 +387,12 @@ impl Room {
 
     fn session_begins(&mut self, now_ms: i64) {
         let session = self.clock.session().clone();
-        self.notes.push(Note::SessionBegan { id: session.id.clone() });
+        self.notes.push(Note::SessionBegan {
+            id: session.id.clone(),
+        });
         self.facts.push(Row::Session(session.clone()));
-        self.people.carry_over(&session.id, self.clock.stamp(now_ms), &mut self.facts);
+        self.people
+            .carry_over(&session.id, self.clock.stamp(now_ms), &mut self.facts);
     }
 
     /// Notes the straps whose beats began or stopped flowing.
@@ -346,7 +400,9 @@ impl Room {
         for no in self.straps.numbers() {
             let heart = self.hearts.get(&HeartKey::Strap(no));
             let streaming = heart.is_some_and(|heart| !heart.silent(now_ms));
-            let Some(strap) = self.straps.get_mut(no) else { continue };
+            let Some(strap) = self.straps.get_mut(no) else {
+                continue;
+            };
             if streaming == strap.streaming {
                 continue;
             }
@@ -368,7 +424,12 @@ impl Room {
     /// When [`Room::tick`] has something to do that can be told in advance, if nothing happens before.
     pub fn next_deadline(&self, now_ms: i64) -> i64 {
         let phase_end = self.clock.phase(now_ms).1;
-        let settle = self.hearts.values().filter_map(Heart::settles_at).min().unwrap_or(i64::MAX);
+        let settle = self
+            .hearts
+            .values()
+            .filter_map(Heart::settles_at)
+            .min()
+            .unwrap_or(i64::MAX);
         phase_end.min(settle).min(now_ms + 1_000)
     }
 
@@ -416,7 +477,10 @@ impl Room {
             Some((_, row)) => group::view(row, self.peak, self.settings.suppression),
             None => {
                 let at = self.clock.stamp(self.clock.last_grid(now_ms));
-                let none = Group { suppressed: true, ..Group::default() };
+                let none = Group {
+                    suppressed: true,
+                    ..Group::default()
+                };
                 let row = none.row(&self.clock.session().id, at, self.people.present());
                 group::view(&row, None, self.settings.suppression)
             }

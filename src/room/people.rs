@@ -46,7 +46,9 @@ impl Person {
 
     /// Takes part in the session that runs.
     pub fn takes_part(&self) -> bool {
-        self.participation.as_ref().is_some_and(|participation| participation.left.is_none())
+        self.participation
+            .as_ref()
+            .is_some_and(|participation| participation.left.is_none())
     }
 
     /// The heart that is this person's.
@@ -79,7 +81,10 @@ impl People {
         next_claim_no: i64,
         now: Stamp,
     ) -> Self {
-        let mut people = People { next_claim_no, ..People::default() };
+        let mut people = People {
+            next_claim_no,
+            ..People::default()
+        };
         for row in participants {
             people.known.insert(row.id, Person::new(row, now));
         }
@@ -110,7 +115,13 @@ impl People {
     }
 
     pub fn present(&self) -> u32 {
-        u32::try_from(self.known.values().filter(|person| person.takes_part()).count()).unwrap_or(u32::MAX)
+        u32::try_from(
+            self.known
+                .values()
+                .filter(|person| person.takes_part())
+                .count(),
+        )
+        .unwrap_or(u32::MAX)
     }
 
     pub fn taking_part(&self) -> impl Iterator<Item = &Person> {
@@ -118,14 +129,33 @@ impl People {
     }
 
     pub fn wearer(&self, strap: StrapNo) -> Option<ParticipantId> {
-        let wears = |person: &&Person| person.claim.as_ref().is_some_and(|claim| claim.strap == strap);
+        let wears = |person: &&Person| {
+            person
+                .claim
+                .as_ref()
+                .is_some_and(|claim| claim.strap == strap)
+        };
         self.known.values().find(wears).map(|person| person.row.id)
     }
 
     /// A newcomer, or somebody known whose name or intention may have changed.
-    pub fn meet(&mut self, id: ParticipantId, name: Option<String>, intention: Option<String>, now: Stamp) -> Row {
+    pub fn meet(
+        &mut self,
+        id: ParticipantId,
+        name: Option<String>,
+        intention: Option<String>,
+        now: Stamp,
+    ) -> Row {
         let person = self.known.entry(id).or_insert_with(|| {
-            Person::new(ParticipantRow { id, name: None, intention: None, since: now }, now)
+            Person::new(
+                ParticipantRow {
+                    id,
+                    name: None,
+                    intention: None,
+                    since: now,
+                },
+                now,
+            )
         });
         person.row.name = name.or(person.row.name.take());
         person.row.intention = intention.or(person.row.intention.take());
@@ -134,18 +164,35 @@ impl People {
 
     /// A sign of life. Who was absent takes part again; who has left does so only with `join`.
     /// Returns the row of a participation that began or was resumed.
-    pub fn sign_of_life(&mut self, id: ParticipantId, session_id: &str, join: bool, now: Stamp) -> Option<Row> {
+    pub fn sign_of_life(
+        &mut self,
+        id: ParticipantId,
+        session_id: &str,
+        join: bool,
+        now: Stamp,
+    ) -> Option<Row> {
         let person = self.known.get_mut(&id)?;
         person.last_sign = now;
         if person.has_left && !join {
             return None;
         }
         person.has_left = false;
-        let here = person.participation.as_ref().filter(|row| row.session_id == session_id);
+        let here = person
+            .participation
+            .as_ref()
+            .filter(|row| row.session_id == session_id);
         let row = match here {
             Some(row) if row.left.is_none() => return None,
-            Some(row) => ParticipationRow { left: None, ..row.clone() },
-            None => ParticipationRow { session_id: session_id.to_owned(), participant: id, joined: now, left: None },
+            Some(row) => ParticipationRow {
+                left: None,
+                ..row.clone()
+            },
+            None => ParticipationRow {
+                session_id: session_id.to_owned(),
+                participant: id,
+                joined: now,
+                left: None,
+            },
         };
         person.participation = Some(row.clone());
         Some(Row::Participation(row))
@@ -154,10 +201,16 @@ impl People {
     /// Ends the participation of one person.
     pub fn leave(&mut self, id: ParticipantId, at: Stamp, rows: &mut Vec<Row>) {
         self.release(id, at, rows);
-        let Some(person) = self.known.get_mut(&id) else { return };
+        let Some(person) = self.known.get_mut(&id) else {
+            return;
+        };
         person.has_left = true;
         person.socket = None;
-        if let Some(row) = person.participation.as_mut().filter(|row| row.left.is_none()) {
+        if let Some(row) = person
+            .participation
+            .as_mut()
+            .filter(|row| row.left.is_none())
+        {
             row.left = Some(at);
             rows.push(Row::Participation(row.clone()));
         }
@@ -171,7 +224,13 @@ impl People {
         }
         self.release(id, at, rows);
         if let Some(person) = self.known.get_mut(&id) {
-            let row = ClaimRow { no: self.next_claim_no, participant: id, strap, from: at, until: None };
+            let row = ClaimRow {
+                no: self.next_claim_no,
+                participant: id,
+                strap,
+                from: at,
+                until: None,
+            };
             self.next_claim_no += 1;
             person.claim = Some(row.clone());
             person.last_strap = Some(strap);
@@ -180,8 +239,15 @@ impl People {
     }
 
     fn release(&mut self, id: ParticipantId, at: Stamp, rows: &mut Vec<Row>) {
-        if let Some(row) = self.known.get_mut(&id).and_then(|person| person.claim.take()) {
-            rows.push(Row::Claim(ClaimRow { until: Some(at), ..row }));
+        if let Some(row) = self
+            .known
+            .get_mut(&id)
+            .and_then(|person| person.claim.take())
+        {
+            rows.push(Row::Claim(ClaimRow {
+                until: Some(at),
+                ..row
+            }));
         }
     }
 
@@ -193,7 +259,11 @@ impl People {
                 continue;
             }
             let last_sign = person.last_sign;
-            if let Some(row) = person.participation.as_mut().filter(|row| row.left.is_none()) {
+            if let Some(row) = person
+                .participation
+                .as_mut()
+                .filter(|row| row.left.is_none())
+            {
                 row.left = Some(last_sign);
                 rows.push(Row::Participation(row.clone()));
                 changed = true;
@@ -206,8 +276,12 @@ impl People {
     pub fn carry_over(&mut self, session_id: &str, at: Stamp, rows: &mut Vec<Row>) {
         let ids: Vec<_> = self.known.keys().copied().collect();
         for id in ids {
-            let Some(person) = self.known.get_mut(&id) else { continue };
-            let Some(ended) = person.participation.take() else { continue };
+            let Some(person) = self.known.get_mut(&id) else {
+                continue;
+            };
+            let Some(ended) = person.participation.take() else {
+                continue;
+            };
             if ended.session_id == session_id {
                 person.participation = Some(ended);
             } else if ended.left.is_none() {
@@ -217,7 +291,10 @@ impl People {
                     joined: at,
                     left: None,
                 };
-                rows.push(Row::Participation(ParticipationRow { left: Some(at), ..ended }));
+                rows.push(Row::Participation(ParticipationRow {
+                    left: Some(at),
+                    ..ended
+                }));
                 rows.push(Row::Participation(row.clone()));
                 person.participation = Some(row);
             } else {
@@ -233,7 +310,9 @@ impl People {
 
     /// The person whose socket this is.
     pub fn by_socket(&mut self, socket: u64) -> Option<&mut Person> {
-        self.known.values_mut().find(|person| person.socket == Some(socket))
+        self.known
+            .values_mut()
+            .find(|person| person.socket == Some(socket))
     }
 
     /// The socket is gone: from now on absence counts.

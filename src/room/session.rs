@@ -33,7 +33,11 @@ pub struct SessionPlan {
 
 impl Default for SessionPlan {
     fn default() -> Self {
-        SessionPlan { length_ms: 900_000, preparation_ms: 30_000, integration_ms: 120_000 }
+        SessionPlan {
+            length_ms: 900_000,
+            preparation_ms: 30_000,
+            integration_ms: 120_000,
+        }
     }
 }
 
@@ -65,8 +69,17 @@ pub struct SessionClock {
 impl SessionClock {
     /// The clock at `reading`. `resume` is the newest session that was stored in this boot: where
     /// it still runs, it goes on with its own offset, so that a restart shows nothing.
-    pub fn new(plan: SessionPlan, boot_id: &str, reading: ClockReading, resume: Option<SessionRow>) -> Self {
-        let boot_tag: String = boot_id.chars().filter(char::is_ascii_hexdigit).take(8).collect();
+    pub fn new(
+        plan: SessionPlan,
+        boot_id: &str,
+        reading: ClockReading,
+        resume: Option<SessionRow>,
+    ) -> Self {
+        let boot_tag: String = boot_id
+            .chars()
+            .filter(char::is_ascii_hexdigit)
+            .take(8)
+            .collect();
         let now = reading.mono_ms;
         let running = resume.filter(|row| row.start_mono_ms <= now && now < row.end_mono_ms);
         let now_playing = match running {
@@ -98,7 +111,11 @@ impl SessionClock {
     }
 
     pub fn stamp(&self, mono_ms: i64) -> Stamp {
-        Stamp { mono_ms, wall_ms: self.hub_time_ms(mono_ms), synced: self.now_playing.synced }
+        Stamp {
+            mono_ms,
+            wall_ms: self.hub_time_ms(mono_ms),
+            synced: self.now_playing.synced,
+        }
     }
 
     /// The phase at a moment of this session, and its end on the monotonic clock.
@@ -151,11 +168,19 @@ impl SessionClock {
         }
         let end = self.now_playing.end_mono_ms;
         // After a pause longer than a session (a suspended machine) there is nothing to continue.
-        let begin = if mono_ms - end < self.plan.length_ms { end } else { mono_ms };
+        let begin = if mono_ms - end < self.plan.length_ms {
+            end
+        } else {
+            mono_ms
+        };
         let next = match self.target_offset_ms {
-            Some(offset_ms) if self.near_boundary(begin + offset_ms) || begin != end => {
-                slot_at(self.plan, &self.boot_tag, begin + self.early(begin + offset_ms), offset_ms, true)
-            }
+            Some(offset_ms) if self.near_boundary(begin + offset_ms) || begin != end => slot_at(
+                self.plan,
+                &self.boot_tag,
+                begin + self.early(begin + offset_ms),
+                offset_ms,
+                true,
+            ),
             _ => {
                 let row = &self.now_playing;
                 slot_at(self.plan, &self.boot_tag, begin, row.offset_ms, row.synced)
@@ -190,7 +215,13 @@ impl SessionClock {
 }
 
 /// The slot that contains a moment: on the UTC grid where the time is known, else on the boot's own.
-fn slot_at(plan: SessionPlan, boot_tag: &str, mono_ms: i64, offset_ms: i64, known: bool) -> SessionRow {
+fn slot_at(
+    plan: SessionPlan,
+    boot_tag: &str,
+    mono_ms: i64,
+    offset_ms: i64,
+    known: bool,
+) -> SessionRow {
     let (id, start_mono_ms) = if known {
         let start_ms = (mono_ms + offset_ms).div_euclid(plan.length_ms) * plan.length_ms;
         (slot_id(start_ms), start_ms - offset_ms)
@@ -212,7 +243,10 @@ fn slot_at(plan: SessionPlan, boot_tag: &str, mono_ms: i64, offset_ms: i64, know
 /// `20261120T0945Z` for the slot that begins at a Unix time in ms.
 fn slot_id(start_ms: i64) -> String {
     let start = Timestamp::from_millisecond(start_ms).unwrap_or(Timestamp::UNIX_EPOCH);
-    start.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%MZ").to_string()
+    start
+        .to_zoned(TimeZone::UTC)
+        .strftime("%Y%m%dT%H%MZ")
+        .to_string()
 }
 
 #[cfg(test)]
@@ -224,11 +258,20 @@ mod tests {
     const AT_0945: i64 = 1_795_167_900_000;
 
     fn reading(mono_ms: i64, wall_ms: i64, known: bool) -> ClockReading {
-        ClockReading { mono_ms, wall_ms, known }
+        ClockReading {
+            mono_ms,
+            wall_ms,
+            known,
+        }
     }
 
     fn clock(mono_ms: i64, wall_ms: i64, known: bool) -> SessionClock {
-        SessionClock::new(SessionPlan::default(), "0fe1-22aa-33", reading(mono_ms, wall_ms, known), None)
+        SessionClock::new(
+            SessionPlan::default(),
+            "0fe1-22aa-33",
+            reading(mono_ms, wall_ms, known),
+            None,
+        )
     }
 
     #[test]
@@ -236,7 +279,10 @@ mod tests {
         let clock = clock(5_000, AT_0945 + 61_000, true);
         let row = clock.session();
         assert_eq!(row.id, "20261120T0945Z");
-        assert_eq!((row.starts_at_ms, row.ends_at_ms), (AT_0945, AT_0945 + SLOT));
+        assert_eq!(
+            (row.starts_at_ms, row.ends_at_ms),
+            (AT_0945, AT_0945 + SLOT)
+        );
         assert_eq!(clock.hub_time_ms(5_000), AT_0945 + 61_000);
     }
 
@@ -269,13 +315,25 @@ mod tests {
     fn a_hub_that_does_not_know_the_time_runs_on_its_own_grid_and_joins_utc_at_a_boundary() {
         let mut clock = clock(100_000, 7_000_000, false);
         assert_eq!(clock.session().id, "b0fe122aa-0");
-        assert_eq!(clock.session().starts_at_ms, 6_900_000, "hub time does not jump back to the grid's begin");
+        assert_eq!(
+            clock.session().starts_at_ms,
+            6_900_000,
+            "hub time does not jump back to the grid's begin"
+        );
         // The time becomes known ten minutes into the slot of 09:45.
         let wall = AT_0945 + 600_000;
         assert!(clock.observe(reading(200_000, wall, true)));
         assert_eq!(clock.session().end_mono_ms, 500_000);
-        assert_eq!(clock.hub_time_ms(200_000), 7_100_000, "the offset waits for the boundary");
-        assert_eq!(clock.phase(400_000).0, Phase::Integration, "a session that is cut short still rests");
+        assert_eq!(
+            clock.hub_time_ms(200_000),
+            7_100_000,
+            "the offset waits for the boundary"
+        );
+        assert_eq!(
+            clock.phase(400_000).0,
+            Phase::Integration,
+            "a session that is cut short still rests"
+        );
         assert!(clock.roll(499_999).is_none());
         let ended = clock.roll(500_000).expect("the boundary was reached");
         assert_eq!(ended.id, "b0fe122aa-0");
@@ -301,12 +359,20 @@ mod tests {
 
     #[test]
     fn a_step_of_years_waits_for_the_new_grids_boundary() {
-        for step in [56 * 365 * 86_400_000_i64, -14 * 86_400_000, 3_600_000 + 300_000] {
+        for step in [
+            56 * 365 * 86_400_000_i64,
+            -14 * 86_400_000,
+            3_600_000 + 300_000,
+        ] {
             let mut clock = clock(0, AT_0945, true);
             clock.observe(reading(100_000, AT_0945 + 100_000 + step, true));
             let end = clock.session().end_mono_ms;
             assert!(end <= SLOT);
-            assert_eq!(clock.hub_time_ms(end), AT_0945 + end, "hub time does not jump in mid-session");
+            assert_eq!(
+                clock.hub_time_ms(end),
+                AT_0945 + end,
+                "hub time does not jump in mid-session"
+            );
             clock.roll(end).expect("ended");
             if (end + AT_0945 + step).rem_euclid(SLOT) == 0 {
                 assert_eq!(clock.session().starts_at_ms, AT_0945 + end + step);

@@ -64,7 +64,11 @@ impl Straps {
     pub fn meet(&mut self, id: &StrapId, at: Stamp) -> (&mut Strap, bool) {
         let known = self.by_identity.get(id.as_str()).copied();
         let no = known.unwrap_or_else(|| {
-            let no = StrapNo(self.by_no.last_key_value().map_or(1, |(last, _)| last.0 + 1));
+            let no = StrapNo(
+                self.by_no
+                    .last_key_value()
+                    .map_or(1, |(last, _)| last.0 + 1),
+            );
             self.insert(StrapRow {
                 no,
                 identity: id.as_str().to_owned(),
@@ -73,7 +77,10 @@ impl Straps {
                 first_seen: at,
             })
         });
-        let strap = self.by_no.get_mut(&no).expect("both maps hold the same straps");
+        let strap = self
+            .by_no
+            .get_mut(&no)
+            .expect("both maps hold the same straps");
         strap.last_sign_ms = Some(at.mono_ms);
         (strap, known.is_none())
     }
@@ -97,8 +104,17 @@ impl Straps {
     /// `strap 7`, `Strap 7` or `7`.
     pub fn by_label(&self, label: &str) -> Option<StrapNo> {
         let label = label.trim();
-        let named = self.by_no.values().find(|strap| strap.row.label.eq_ignore_ascii_case(label));
-        let numbered = || label.parse().ok().map(StrapNo).filter(|no| self.by_no.contains_key(no));
+        let named = self
+            .by_no
+            .values()
+            .find(|strap| strap.row.label.eq_ignore_ascii_case(label));
+        let numbered = || {
+            label
+                .parse()
+                .ok()
+                .map(StrapNo)
+                .filter(|no| self.by_no.contains_key(no))
+        };
         named.map(|strap| strap.row.no).or_else(numbered)
     }
 }
@@ -107,7 +123,9 @@ impl Strap {
     pub fn state(&self, heart: Option<&Heart>, now_ms: i64) -> StrapState {
         let beating = heart.is_some_and(|heart| !heart.silent(now_ms));
         let heard = heart.is_some_and(|heart| heart.beats_accepted + heart.beats_rejected > 0);
-        let near = self.last_sign_ms.is_some_and(|last| now_ms - last <= AWAY_MS);
+        let near = self
+            .last_sign_ms
+            .is_some_and(|last| now_ms - last <= AWAY_MS);
         match &self.link {
             Some(Link::Down { .. }) if heard && near => StrapState::Silent,
             _ if heart.is_some_and(Heart::off_body) && near => StrapState::OffBody,
@@ -122,7 +140,9 @@ impl Strap {
     /// What anybody may see of it.
     pub fn view(&self, heart: Option<&Heart>, claimed: bool, now_ms: i64) -> StrapView {
         let state = self.state(heart, now_ms);
-        let verdict = heart.and_then(|heart| heart.latest.as_ref()).map(|scored| scored.verdict);
+        let verdict = heart
+            .and_then(|heart| heart.latest.as_ref())
+            .map(|scored| scored.verdict);
         let reason = match state {
             StrapState::OffBody => Some("off_body"),
             StrapState::Streaming => match verdict {
@@ -130,7 +150,9 @@ impl Strap {
                 Some(Err(reason)) => Some(reason.word()),
                 None => Some("warming_up"),
             },
-            StrapState::Silent | StrapState::Connecting | StrapState::Seen | StrapState::Away => Some("silent"),
+            StrapState::Silent | StrapState::Connecting | StrapState::Seen | StrapState::Away => {
+                Some("silent")
+            }
         };
         StrapView {
             label: self.row.label.clone(),

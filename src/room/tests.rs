@@ -33,7 +33,15 @@ struct Beating {
 
 impl Rig {
     fn new(straps: usize) -> Self {
-        Rig::at(straps, 0, Remembered { next_rr_id: 1, next_claim_no: 1, ..Remembered::default() })
+        Rig::at(
+            straps,
+            0,
+            Remembered {
+                next_rr_id: 1,
+                next_claim_no: 1,
+                ..Remembered::default()
+            },
+        )
     }
 
     fn at(straps: usize, now_ms: i64, past: Remembered) -> Self {
@@ -46,7 +54,13 @@ impl Rig {
             silent: false,
         };
         let grid_ms = room.next_grid(now_ms);
-        let mut rig = Rig { room, now_ms, grid_ms, straps: (1..=straps).map(beating).collect(), rows: Vec::new() };
+        let mut rig = Rig {
+            room,
+            now_ms,
+            grid_ms,
+            straps: (1..=straps).map(beating).collect(),
+            rows: Vec::new(),
+        };
         rig.rows.append(&mut rig.room.take_rows());
         rig
     }
@@ -73,7 +87,8 @@ impl Rig {
         let strap = &mut self.straps[k];
         let mut rr = Vec::new();
         loop {
-            let swing = (std::f64::consts::TAU * 0.1 * strap.next_beat_ms / 1000.0 + k as f64).sin();
+            let swing =
+                (std::f64::consts::TAU * 0.1 * strap.next_beat_ms / 1000.0 + k as f64).sin();
             let ticks = ((900.0 + strap.swing_ms * swing) * 1.024).round() as u16;
             let end = strap.next_beat_ms + Rr::Ticks(ticks).ms();
             if end > self.now_ms as f64 {
@@ -94,12 +109,18 @@ impl Rig {
             reserved_flags: 0,
             trailing_bytes: 0,
         };
-        let event = StrapEvent { strap: strap.id.clone(), at_ms: self.now_ms, news: StrapNews::Measurement(measurement) };
+        let event = StrapEvent {
+            strap: strap.id.clone(),
+            at_ms: self.now_ms,
+            news: StrapNews::Measurement(measurement),
+        };
         self.room.source_event("test", SourceEvent::Strap(event));
     }
 
     fn join(&mut self, n: u128, strap: Option<&str>) -> Result<Reply, command::Refusal> {
-        let outcome = self.room.apply(Command::Join(join(n, strap, false)), self.now_ms);
+        let outcome = self
+            .room
+            .apply(Command::Join(join(n, strap, false)), self.now_ms);
         self.rows.append(&mut self.room.take_facts());
         outcome.map(|outcome| outcome.reply)
     }
@@ -116,21 +137,27 @@ impl Rig {
 
     /// What a restart finds: everything that was committed, as the store would hand it back.
     fn remembered(&self) -> Remembered {
-        let mut past = Remembered { next_rr_id: 1, next_claim_no: 1, ..Remembered::default() };
+        let mut past = Remembered {
+            next_rr_id: 1,
+            next_claim_no: 1,
+            ..Remembered::default()
+        };
         for row in &self.rows {
             match row.clone() {
                 Row::Session(row) => past.session = Some(row),
                 Row::Strap(row) => past.straps.push(row),
                 Row::Participant(row) => past.participants.push(row),
                 Row::Participation(row) => {
-                    past.participations.retain(|old| old.participant != row.participant);
+                    past.participations
+                        .retain(|old| old.participant != row.participant);
                     past.participations.push(row);
                 }
                 Row::Claim(row) => {
                     past.next_claim_no = past.next_claim_no.max(row.no + 1);
                     past.claims.retain(|old| old.no != row.no);
                     past.last_claims.push((row.participant, row.strap));
-                    past.claims.extend(Some(row).filter(|row| row.until.is_none()));
+                    past.claims
+                        .extend(Some(row).filter(|row| row.until.is_none()));
                 }
                 Row::Rr(row) => {
                     past.next_rr_id = row.id + 1;
@@ -147,13 +174,20 @@ impl Rig {
 fn settings() -> Settings {
     Settings {
         plan: SessionPlan::default(),
-        suppression: Suppression { min_group: 3, min_distribution: 5 },
+        suppression: Suppression {
+            min_group: 3,
+            min_distribution: 5,
+        },
         max_participants: 10,
     }
 }
 
 fn reading(mono_ms: i64) -> ClockReading {
-    ClockReading { mono_ms, wall_ms: BEGIN + mono_ms, known: true }
+    ClockReading {
+        mono_ms,
+        wall_ms: BEGIN + mono_ms,
+        known: true,
+    }
 }
 
 fn person(n: u128) -> ParticipantId {
@@ -182,13 +216,25 @@ fn scores_begin_when_the_window_is_full_and_the_public_sees_whole_numbers() {
     let mut rig = Rig::new(6);
     rig.until(60_000);
     let early = rig.room.group_view(rig.now_ms);
-    assert_eq!((early.average, early.scored, early.suppressed), (None, 0, Some("too_few")));
-    assert!(rig.room.strap_views(rig.now_ms).iter().all(|strap| strap.reason == Some("warming_up")));
+    assert_eq!(
+        (early.average, early.scored, early.suppressed),
+        (None, 0, Some("too_few"))
+    );
+    assert!(
+        rig.room
+            .strap_views(rig.now_ms)
+            .iter()
+            .all(|strap| strap.reason == Some("warming_up"))
+    );
     rig.until(100_000);
     let group = rig.room.group_view(rig.now_ms);
     assert_eq!(group.scored, 6);
     assert_eq!(group.at, BEGIN + 100_000);
-    let exact = rig.room.exact_group().and_then(Group::average).expect("six hearts have scores");
+    let exact = rig
+        .room
+        .exact_group()
+        .and_then(Group::average)
+        .expect("six hearts have scores");
     assert!(exact > 80.0, "one steady rhythm: {exact}");
     assert_eq!(group.average, Some(exact.round() as i64));
     assert_eq!(group.distribution.map(|levels| levels.high), Some(6));
@@ -209,7 +255,9 @@ fn an_unclaimed_strap_takes_part_in_the_group_figure_only() {
 fn a_person_with_a_strap_gets_score_level_and_contribution() {
     let mut rig = Rig::new(4);
     rig.until(90_000);
-    let Ok(Reply::Joined { strap, session, .. }) = rig.join(1, Some("2")) else { panic!("joins") };
+    let Ok(Reply::Joined { strap, session, .. }) = rig.join(1, Some("2")) else {
+        panic!("joins")
+    };
     assert_eq!(strap.as_deref(), Some("strap 2"));
     assert_eq!(session.participants, 1);
     rig.until(100_000);
@@ -233,7 +281,10 @@ fn every_absent_score_has_its_reason() {
     let warming = rig.feedback(1);
     assert_eq!(warming.reason, Some("warming_up"));
     let left = warming.left_ms.expect("says how long");
-    assert!((33_000..=36_000).contains(&left), "64 s less the 30 s that passed: {left}");
+    assert!(
+        (33_000..=36_000).contains(&left),
+        "64 s less the 30 s that passed: {left}"
+    );
     assert_eq!(rig.feedback(9).reason, Some("no_strap"));
 
     rig.until(90_000);
@@ -244,8 +295,20 @@ fn every_absent_score_has_its_reason() {
     assert_eq!(rig.feedback(2).reason, Some("silent"));
     assert_eq!(rig.feedback(2).score, None, "never a stale number");
     assert_eq!(rig.feedback(3).reason, Some("off_body"));
-    let states: Vec<_> = rig.room.strap_views(rig.now_ms).iter().map(|strap| strap.state).collect();
-    assert_eq!(states[..3], [StrapState::Streaming, StrapState::Silent, StrapState::OffBody]);
+    let states: Vec<_> = rig
+        .room
+        .strap_views(rig.now_ms)
+        .iter()
+        .map(|strap| strap.state)
+        .collect();
+    assert_eq!(
+        states[..3],
+        [
+            StrapState::Streaming,
+            StrapState::Silent,
+            StrapState::OffBody
+        ]
+    );
     // Two of four hearts are left: no figure for the group, and no contribution.
     assert_eq!(rig.room.group_view(rig.now_ms).suppressed, Some("too_few"));
     assert_eq!(rig.feedback(1).contribution, None);
@@ -270,11 +333,27 @@ fn beats_without_contact_are_kept_and_never_scored() {
     rig.until(120_000);
     rig.straps[0].contact = Some(true);
     rig.until(130_000);
-    let rr: Vec<_> = rig.rows.iter().filter_map(|row| if let Row::Rr(row) = row { Some(row) } else { None }).collect();
+    let rr: Vec<_> = rig
+        .rows
+        .iter()
+        .filter_map(|row| {
+            if let Row::Rr(row) = row {
+                Some(row)
+            } else {
+                None
+            }
+        })
+        .collect();
     assert!(rr.iter().any(|row| row.mark == RrMark::OffBody));
-    assert!(rr.windows(2).all(|pair| pair[0].id + 1 == pair[1].id), "kept in order, none twice");
+    assert!(
+        rr.windows(2).all(|pair| pair[0].id + 1 == pair[1].id),
+        "kept in order, none twice"
+    );
     let views = rig.room.strap_views(rig.now_ms);
-    assert_eq!((views[0].state, views[0].reason), (StrapState::Streaming, Some("warming_up")));
+    assert_eq!(
+        (views[0].state, views[0].reason),
+        (StrapState::Streaming, Some("warming_up"))
+    );
     assert!(views[0].beats_rejected > 20);
 }
 
@@ -283,13 +362,28 @@ fn the_first_claim_holds_until_released() {
     let mut rig = Rig::new(2);
     rig.until(10_000);
     rig.join(1, Some("strap 1")).expect("joins");
-    assert_eq!(refused(rig.join(2, Some("Strap 1"))), RefusalCode::StrapTaken);
-    assert_eq!(refused(rig.join(2, Some("strap 77"))), RefusalCode::UnknownStrap);
-    assert_eq!(rig.room.session_view(rig.now_ms).participants, 1, "a refused join changes nothing");
-    rig.apply(Command::Leave { participant: person(1) }).expect("leaves");
+    assert_eq!(
+        refused(rig.join(2, Some("Strap 1"))),
+        RefusalCode::StrapTaken
+    );
+    assert_eq!(
+        refused(rig.join(2, Some("strap 77"))),
+        RefusalCode::UnknownStrap
+    );
+    assert_eq!(
+        rig.room.session_view(rig.now_ms).participants,
+        1,
+        "a refused join changes nothing"
+    );
+    rig.apply(Command::Leave {
+        participant: person(1),
+    })
+    .expect("leaves");
     rig.join(2, Some("strap 1")).expect("the strap is free now");
     // Coming back, the first finds the strap taken and stays without.
-    let outcome = rig.apply(Command::Join(join(1, None, true))).expect("comes back");
+    let outcome = rig
+        .apply(Command::Join(join(1, None, true)))
+        .expect("comes back");
     assert!(matches!(outcome.reply, Reply::Joined { strap: None, .. }));
 }
 
@@ -300,12 +394,24 @@ fn a_claim_is_an_interval_in_time() {
     rig.join(1, Some("1")).expect("joins");
     rig.until(20_000);
     rig.join(1, Some("2")).expect("swaps");
-    let claims: Vec<_> =
-        rig.rows.iter().filter_map(|row| if let Row::Claim(row) = row { Some(row.clone()) } else { None }).collect();
+    let claims: Vec<_> = rig
+        .rows
+        .iter()
+        .filter_map(|row| {
+            if let Row::Claim(row) = row {
+                Some(row.clone())
+            } else {
+                None
+            }
+        })
+        .collect();
     assert_eq!(claims.len(), 3, "begun, ended, begun");
     assert_eq!(claims[1].no, claims[0].no);
     assert_eq!(claims[1].until.map(|at| at.mono_ms), Some(20_000));
-    assert_eq!((claims[2].strap, claims[2].from.mono_ms, claims[2].until), (StrapNo(2), 20_000, None));
+    assert_eq!(
+        (claims[2].strap, claims[2].from.mono_ms, claims[2].until),
+        (StrapNo(2), 20_000, None)
+    );
 }
 
 #[test]
@@ -316,21 +422,48 @@ fn people_stay_across_the_boundary_and_strangers_to_the_room_do_not() {
     rig.join(2, Some("2")).expect("joins");
     assert_eq!(rig.room.attach(person(1), 11), None);
     rig.until(400_000);
-    assert_eq!(rig.room.session_view(rig.now_ms).participants, 1, "two minutes without a sign: absent");
+    assert_eq!(
+        rig.room.session_view(rig.now_ms).participants,
+        1,
+        "two minutes without a sign: absent"
+    );
     assert_eq!(rig.room.take_changes().people, Some(Presence::Left));
     let peak = rig.room.group_view(rig.now_ms).peak;
     assert!(peak.is_some());
     rig.until(905_000);
     let session = rig.room.session_view(rig.now_ms);
-    assert_eq!((session.id.as_str(), session.participants, session.phase), ("20261120T1000Z", 1, Phase::Preparation));
+    assert_eq!(
+        (session.id.as_str(), session.participants, session.phase),
+        ("20261120T1000Z", 1, Phase::Preparation)
+    );
     let ended = rig.room.ended_view().expect("a session has ended");
-    assert_eq!((ended.id.as_str(), ended.phase), ("20261120T0945Z", Phase::Complete));
-    assert_eq!(rig.feedback(1).level, Some("high"), "the score goes on over the boundary");
-    let wearers: Vec<_> = rig.room.strap_views(rig.now_ms).iter().map(|strap| strap.claimed).collect();
-    assert_eq!(wearers, [true, false, false, false], "who is absent gives the strap back");
+    assert_eq!(
+        (ended.id.as_str(), ended.phase),
+        ("20261120T0945Z", Phase::Complete)
+    );
+    assert_eq!(
+        rig.feedback(1).level,
+        Some("high"),
+        "the score goes on over the boundary"
+    );
+    let wearers: Vec<_> = rig
+        .room
+        .strap_views(rig.now_ms)
+        .iter()
+        .map(|strap| strap.claimed)
+        .collect();
+    assert_eq!(
+        wearers,
+        [true, false, false, false],
+        "who is absent gives the strap back"
+    );
     // The second comes back with the token, in the new session, and finds the strap again.
-    let outcome = rig.apply(Command::Join(join(2, None, true))).expect("is still known");
-    assert!(matches!(outcome.reply, Reply::Joined { strap: Some(label), .. } if label == "strap 2"));
+    let outcome = rig
+        .apply(Command::Join(join(2, None, true)))
+        .expect("is still known");
+    assert!(
+        matches!(outcome.reply, Reply::Joined { strap: Some(label), .. } if label == "strap 2")
+    );
 }
 
 #[test]
@@ -339,13 +472,28 @@ fn absence_ends_with_a_sign_of_life_and_leaving_with_a_join() {
     rig.join(1, None).expect("joins");
     rig.until(130_000);
     assert_eq!(rig.room.session_view(rig.now_ms).participants, 0);
-    rig.apply(Command::Seen { participant: person(1) }).expect("is known");
+    rig.apply(Command::Seen {
+        participant: person(1),
+    })
+    .expect("is known");
     assert_eq!(rig.room.session_view(rig.now_ms).participants, 1);
-    rig.apply(Command::Leave { participant: person(1) }).expect("leaves");
-    rig.apply(Command::Seen { participant: person(1) }).expect("is known");
+    rig.apply(Command::Leave {
+        participant: person(1),
+    })
+    .expect("leaves");
+    rig.apply(Command::Seen {
+        participant: person(1),
+    })
+    .expect("is known");
     assert_eq!(rig.room.session_view(rig.now_ms).participants, 0);
-    let post = Command::PostCoherence { participant: person(1), coherence: 50.0 };
-    assert_eq!(rig.apply(post).expect_err("has left").code, RefusalCode::NotJoined);
+    let post = Command::PostCoherence {
+        participant: person(1),
+        coherence: 50.0,
+    };
+    assert_eq!(
+        rig.apply(post).expect_err("has left").code,
+        RefusalCode::NotJoined
+    );
     rig.join(1, None).expect("joins again");
     assert_eq!(rig.room.session_view(rig.now_ms).participants, 1);
 }
@@ -356,24 +504,44 @@ fn a_phone_is_a_source_of_its_own() {
     rig.until(90_000);
     for n in [1, 2] {
         rig.join(n, None).expect("joins");
-        rig.apply(Command::PostCoherence { participant: person(n), coherence: 40.0 + n as f64 }).expect("posts");
+        rig.apply(Command::PostCoherence {
+            participant: person(n),
+            coherence: 40.0 + n as f64,
+        })
+        .expect("posts");
     }
     let feedback = rig.feedback(1);
-    assert_eq!((feedback.score, feedback.level), (Some(41.0), Some("medium")), "the latest at once");
+    assert_eq!(
+        (feedback.score, feedback.level),
+        (Some(41.0), Some("medium")),
+        "the latest at once"
+    );
     rig.until(95_000);
     assert_eq!(rig.room.group_view(rig.now_ms).scored, 4);
     assert!(rig.feedback(2).contribution.is_some());
     rig.until(110_000);
-    assert_eq!(rig.feedback(1).reason, Some("silent"), "a score that nobody repeats is not kept up");
+    assert_eq!(
+        rig.feedback(1).reason,
+        Some("silent"),
+        "a score that nobody repeats is not kept up"
+    );
     let mut rr = Vec::new();
     for k in 0..80 {
         rr.push(900.0 + 60.0 * f64::from(k % 10 - 5) / 5.0);
     }
-    let post = Command::PostRr { participant: person(1), rr_ms: rr, ended_at_ms: None };
+    let post = Command::PostRr {
+        participant: person(1),
+        rr_ms: rr,
+        ended_at_ms: None,
+    };
     rig.apply(post).expect("posts");
     rig.until(115_000);
     assert!(rig.feedback(1).score.is_some());
-    assert!(rig.room.heart(HeartKey::Phone(person(1))).is_some_and(|heart| heart.beats_accepted == 80));
+    assert!(
+        rig.room
+            .heart(HeartKey::Phone(person(1)))
+            .is_some_and(|heart| heart.beats_accepted == 80)
+    );
 }
 
 #[test]
@@ -385,13 +553,37 @@ fn who_is_erased_is_unknown_and_what_waited_for_its_commit_is_gone() {
     rig.now_ms = 94_000;
     rig.send(0);
     rig.send(1);
-    let outcome = rig.apply(Command::Erase { participant: person(1) }).expect("is known");
-    assert!(matches!(outcome.durable[..], [Row::Erase { participant, .. }] if participant == person(1)));
+    let outcome = rig
+        .apply(Command::Erase {
+            participant: person(1),
+        })
+        .expect("is known");
+    assert!(
+        matches!(outcome.durable[..], [Row::Erase { participant, .. }] if participant == person(1))
+    );
     let waiting = rig.room.take_rows();
-    assert!(waiting.iter().all(|row| !matches!(row, Row::Rr(row) if row.heart == HeartKey::Strap(StrapNo(1)))));
-    assert!(waiting.iter().any(|row| matches!(row, Row::Rr(row) if row.heart == HeartKey::Strap(StrapNo(2)))));
-    assert_eq!(refused(rig.apply(Command::Join(join(1, None, true))).map(|o| o.reply)), RefusalCode::UnknownParticipant);
-    assert!(rig.room.heart(HeartKey::Strap(StrapNo(1))).is_some_and(|heart| heart.last_beat_ms.is_none()));
+    assert!(
+        waiting
+            .iter()
+            .all(|row| !matches!(row, Row::Rr(row) if row.heart == HeartKey::Strap(StrapNo(1))))
+    );
+    assert!(
+        waiting
+            .iter()
+            .any(|row| matches!(row, Row::Rr(row) if row.heart == HeartKey::Strap(StrapNo(2))))
+    );
+    assert_eq!(
+        refused(
+            rig.apply(Command::Join(join(1, None, true)))
+                .map(|o| o.reply)
+        ),
+        RefusalCode::UnknownParticipant
+    );
+    assert!(
+        rig.room
+            .heart(HeartKey::Strap(StrapNo(1)))
+            .is_some_and(|heart| heart.last_beat_ms.is_none())
+    );
 }
 
 #[test]
@@ -400,10 +592,17 @@ fn an_erasure_while_scores_are_computed_leaves_no_score() {
     rig.until(99_000);
     rig.join(1, Some("1")).expect("joins");
     let job = rig.room.grid_job(100_000);
-    rig.apply(Command::Erase { participant: person(1) }).expect("is known");
+    rig.apply(Command::Erase {
+        participant: person(1),
+    })
+    .expect("is known");
     rig.room.finish_grid(job.compute());
     let scores = rig.room.take_rows();
-    assert!(scores.iter().all(|row| !matches!(row, Row::Score(row) if row.participant.is_some())));
+    assert!(
+        scores
+            .iter()
+            .all(|row| !matches!(row, Row::Score(row) if row.participant.is_some()))
+    );
     assert_eq!(rig.room.exact_group().map(|group| group.scored), Some(3));
 }
 
@@ -413,19 +612,36 @@ fn consent_is_durable_and_names_every_scope() {
     rig.join(1, None).expect("joins");
     let consent = |scopes: &[&str]| Command::Consent {
         participant: person(1),
-        consent: ConsentGiven { text_version: "en-1".into(), scopes: scopes.iter().map(|s| s.to_string()).collect() },
+        consent: ConsentGiven {
+            text_version: "en-1".into(),
+            scopes: scopes.iter().map(|s| s.to_string()).collect(),
+        },
     };
     let outcome = rig.apply(consent(&["research", "sync"])).expect("is known");
     let granted: Vec<_> = outcome
         .durable
         .iter()
-        .filter_map(|row| if let Row::Consent(row) = row { Some((row.scope.as_str(), row.granted)) } else { None })
+        .filter_map(|row| {
+            if let Row::Consent(row) = row {
+                Some((row.scope.as_str(), row.granted))
+            } else {
+                None
+            }
+        })
         .collect();
     assert_eq!(
         granted,
-        [("display", false), ("store", false), ("sync", true), ("research", true), ("publish", false)]
+        [
+            ("display", false),
+            ("store", false),
+            ("sync", true),
+            ("research", true),
+            ("publish", false)
+        ]
     );
-    let refusal = rig.apply(consent(&["everything"])).expect_err("no such scope");
+    let refusal = rig
+        .apply(consent(&["everything"]))
+        .expect_err("no such scope");
     assert_eq!(refusal.code, RefusalCode::BadValue);
     assert!(refusal.message.contains("everything"));
 }
@@ -452,17 +668,36 @@ fn a_restart_within_five_seconds_is_seen_by_nobody() {
         strap.next_beat_ms = old.next_beat_ms + 1_800.0;
     }
     let session = after.room.session_view(after.now_ms);
-    assert_eq!((session.id.as_str(), session.participants), ("20261120T0945Z", 1));
-    assert_eq!(after.room.group_view(after.now_ms).peak, None, "no figures before the first grid point");
+    assert_eq!(
+        (session.id.as_str(), session.participants),
+        ("20261120T0945Z", 1)
+    );
+    assert_eq!(
+        after.room.group_view(after.now_ms).peak,
+        None,
+        "no figures before the first grid point"
+    );
     after.until(125_000);
     let group = after.room.group_view(after.now_ms);
     assert_eq!(group.scored, 4, "scores are back at the next grid point");
     assert!(group.peak >= before.room.group_view(120_000).peak);
     let feedback = after.feedback(1);
     assert_eq!(feedback.strap.as_deref(), Some("strap 1"));
-    assert!(feedback.score.is_some() && feedback.quality.coverage < 1.0, "{feedback:?}");
-    let gap = after.rows.iter().find_map(|row| if let Row::Rr(row) = row { Some(row.gap_ms) } else { None });
-    assert!(gap.is_some_and(|gap| (1_000.0..3_500.0).contains(&gap)), "the hole is a gap: {gap:?}");
+    assert!(
+        feedback.score.is_some() && feedback.quality.coverage < 1.0,
+        "{feedback:?}"
+    );
+    let gap = after.rows.iter().find_map(|row| {
+        if let Row::Rr(row) = row {
+            Some(row.gap_ms)
+        } else {
+            None
+        }
+    });
+    assert!(
+        gap.is_some_and(|gap| (1_000.0..3_500.0).contains(&gap)),
+        "the hole is a gap: {gap:?}"
+    );
 }
 
 #[test]

@@ -141,7 +141,10 @@ impl From<ConsentFields> for ConsentGiven {
 impl RrFields {
     pub fn read(fields: &Fields) -> Result<Self, Problem> {
         let Some(Value::Array(values)) = present(fields, "rr") else {
-            return Err(Problem::bad_value("rr", "must be a list of intervals in ms"));
+            return Err(Problem::bad_value(
+                "rr",
+                "must be a list of intervals in ms",
+            ));
         };
         if values.is_empty() || values.len() > RR_VALUES {
             return Err(Problem::bad_value("rr", "must hold 1 to 256 intervals"));
@@ -171,7 +174,10 @@ impl CoherenceFields {
             Some(coherence) if (0.0..=100.0).contains(&coherence) => {
                 Ok(CoherenceFields { coherence })
             }
-            _ => Err(Problem::bad_value("coherence", "must be a number from 0 to 100")),
+            _ => Err(Problem::bad_value(
+                "coherence",
+                "must be a number from 0 to 100",
+            )),
         }
     }
 }
@@ -218,7 +224,10 @@ fn time(fields: &Fields, name: &str) -> Result<Option<i64>, Problem> {
         None => Ok(None),
         Some(value) => match value.as_f64() {
             Some(at_ms) if (0.0..=TIME_MAX_MS).contains(&at_ms) => Ok(Some(at_ms as i64)),
-            _ => Err(Problem::bad_value(name, "must be a time in Unix milliseconds")),
+            _ => Err(Problem::bad_value(
+                name,
+                "must be a time in Unix milliseconds",
+            )),
         },
     }
 }

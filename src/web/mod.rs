@@ -113,7 +113,11 @@ impl WebState {
     fn facilitator(&self, peer: IpAddr, pin: &str) -> Result<(String, i64), Problem> {
         let right = || access::pin_is_right(&self.hub_key, &self.pin, pin);
         let tried = {
-            let mut pins = self.live.pins.lock().expect("nobody panics while trying a PIN");
+            let mut pins = self
+                .live
+                .pins
+                .lock()
+                .expect("nobody panics while trying a PIN");
             pins.try_pin(peer, right, self.clock.mono_ms())
         };
         match tried {
@@ -124,7 +128,8 @@ impl WebState {
             }
             Err(PinRefusal::Wrong { tries_left }) => {
                 tracing::warn!(%peer, tries_left, "a wrong PIN");
-                let detail = format!("That PIN is not right. Tries left before a pause: {tries_left}.");
+                let detail =
+                    format!("That PIN is not right. Tries left before a pause: {tries_left}.");
                 Err(Problem::new(Code::WrongPin, detail))
             }
             Err(PinRefusal::Locked { retry_after_ms }) => {

@@ -108,7 +108,12 @@ pub struct MyRr {
 impl From<ParticipantData> for MyData {
     fn from(kept: ParticipantData) -> Self {
         let labels: HashMap<StrapNo, String> = kept.straps.into_iter().collect();
-        let label = |no: StrapNo| labels.get(&no).cloned().unwrap_or_else(|| format!("strap {}", no.0));
+        let label = |no: StrapNo| {
+            labels
+                .get(&no)
+                .cloned()
+                .unwrap_or_else(|| format!("strap {}", no.0))
+        };
         let strap = |heart: HeartKey| match heart {
             HeartKey::Strap(no) => Some(label(no)),
             HeartKey::Phone(_) => None,
@@ -147,8 +152,16 @@ impl From<ParticipantData> for MyData {
                     at: row.at.wall_ms,
                 })
                 .collect(),
-            scores: kept.scores.into_iter().map(|row| score(strap(row.heart), row)).collect(),
-            rr: kept.rr.into_iter().map(|row| rr(strap(row.heart), &row)).collect(),
+            scores: kept
+                .scores
+                .into_iter()
+                .map(|row| score(strap(row.heart), row))
+                .collect(),
+            rr: kept
+                .rr
+                .into_iter()
+                .map(|row| rr(strap(row.heart), &row))
+                .collect(),
         }
     }
 }
@@ -199,7 +212,11 @@ mod tests {
     use uuid::Uuid;
 
     fn at(mono_ms: i64) -> Stamp {
-        Stamp { mono_ms, wall_ms: mono_ms + 1_000_000, synced: true }
+        Stamp {
+            mono_ms,
+            wall_ms: mono_ms + 1_000_000,
+            synced: true,
+        }
     }
 
     #[test]
@@ -215,9 +232,20 @@ mod tests {
             arrived: at(2000),
         };
         let data = MyData::from(ParticipantData {
-            participant: ParticipantRow { id, name: Some("Noor".into()), intention: None, since: at(0) },
+            participant: ParticipantRow {
+                id,
+                name: Some("Noor".into()),
+                intention: None,
+                since: at(0),
+            },
             participations: vec![],
-            claims: vec![ClaimRow { no: 1, participant: id, strap: StrapNo(7), from: at(10), until: None }],
+            claims: vec![ClaimRow {
+                no: 1,
+                participant: id,
+                strap: StrapNo(7),
+                from: at(10),
+                until: None,
+            }],
             straps: vec![(StrapNo(7), "strap 7".into())],
             consents: vec![],
             scores: vec![],

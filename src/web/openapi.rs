@@ -77,7 +77,9 @@ pub struct Document(Bytes);
 
 impl Document {
     pub fn of(document: &utoipa::openapi::OpenApi) -> Self {
-        let json = document.to_json().expect("the document is made of plain values");
+        let json = document
+            .to_json()
+            .expect("the document is made of plain values");
         Document(Bytes::from(json))
     }
 }
@@ -106,8 +108,14 @@ mod tests {
         let paths = document["paths"].as_object().unwrap();
         let of_path = |(path, item): (&String, &'_ Value)| {
             let path = path.clone();
-            let methods = item.as_object().unwrap().iter().map(|(method, _)| method.clone());
-            methods.map(|method| (method, path.clone())).collect::<Vec<_>>()
+            let methods = item
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(method, _)| method.clone());
+            methods
+                .map(|method| (method, path.clone()))
+                .collect::<Vec<_>>()
         };
         let names: Vec<_> = paths.iter().flat_map(of_path).collect();
         names
@@ -122,7 +130,10 @@ mod tests {
     #[test]
     fn the_document_lists_exactly_what_is_served() {
         let document = document();
-        let mut listed: Vec<_> = operations(&document).into_iter().map(|(name, _)| name).collect();
+        let mut listed: Vec<_> = operations(&document)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         listed.sort();
         let served = [
             "DELETE /api/participants/{id}",
@@ -170,7 +181,10 @@ mod tests {
             assert_eq!(closed, name.contains("/api/participants/{id}"), "{name}");
         }
         let scheme = &document["components"]["securitySchemes"]["bearer"];
-        assert_eq!((&scheme["type"], &scheme["scheme"]), (&"http".into(), &"bearer".into()));
+        assert_eq!(
+            (&scheme["type"], &scheme["scheme"]),
+            (&"http".into(), &"bearer".into())
+        );
     }
 
     #[test]

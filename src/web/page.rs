@@ -23,7 +23,8 @@ pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
         path => path.trim_start_matches('/'),
     };
     let Some(file) = Files::get(path) else {
-        let detail = "There is no such page here. The room is at /, the interface at /api/openapi.json.";
+        let detail =
+            "There is no such page here. The room is at /, the interface at /api/openapi.json.";
         return Problem::new(Code::NotFound, detail).into_response();
     };
     if method != Method::GET && method != Method::HEAD {
@@ -61,7 +62,10 @@ fn answer(path: &str, file: EmbeddedFile, asked: &HeaderMap) -> Response {
 
 fn etag(file: &EmbeddedFile) -> String {
     let hash = file.metadata.sha256_hash();
-    let hex: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = hash[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("\"{hex}\"")
 }
 
@@ -79,9 +83,10 @@ fn content_type(path: &str) -> &'static str {
 /// Nothing from elsewhere. `'self'` covers a WebSocket to the same host only since Safari 15.4, so
 /// the host by which we were called is named too, if it looks like one.
 fn policy(host: Option<&HeaderValue>) -> String {
-    let host = host
-        .and_then(|host| host.to_str().ok())
-        .filter(|host| host.bytes().all(|c| c.is_ascii_alphanumeric() || b".-:[]".contains(&c)));
+    let host = host.and_then(|host| host.to_str().ok()).filter(|host| {
+        host.bytes()
+            .all(|c| c.is_ascii_alphanumeric() || b".-:[]".contains(&c))
+    });
     let sockets = match host {
         Some(host) if !host.is_empty() => format!(" ws://{host} wss://{host}"),
         _ => String::new(),
@@ -117,8 +122,12 @@ mod tests {
             let response = get(path, &[(HOST, "hub.local:8080")]).await;
             assert_eq!(response.status(), 200, "{path}");
             assert_eq!(response.headers()[CONTENT_TYPE], kind, "{path}");
-            let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
-            assert!(policy.starts_with("default-src 'self'; connect-src 'self' ws://hub.local:8080 "));
+            let policy = response.headers()[CONTENT_SECURITY_POLICY]
+                .to_str()
+                .unwrap();
+            assert!(
+                policy.starts_with("default-src 'self'; connect-src 'self' ws://hub.local:8080 ")
+            );
         }
     }
 
@@ -126,7 +135,12 @@ mod tests {
     async fn a_page_that_is_known_already_is_not_sent_again() {
         let first = get("/app.js", &[]).await;
         let etag = first.headers()[ETAG].to_str().unwrap().to_owned();
-        for known in [etag.clone(), format!("\"other\", {etag}"), format!("W/{etag}"), "*".into()] {
+        for known in [
+            etag.clone(),
+            format!("\"other\", {etag}"),
+            format!("W/{etag}"),
+            "*".into(),
+        ] {
             let again = get("/app.js", &[(IF_NONE_MATCH, &known)]).await;
             assert_eq!(again.status(), 304, "{known}");
             assert_eq!(again.headers()[ETAG], *etag);
@@ -139,7 +153,9 @@ mod tests {
     async fn a_host_that_is_none_does_not_get_into_the_policy() {
         for host in ["a b", "x;script-src *", "", "*"] {
             let response = get("/", &[(HOST, host)]).await;
-            let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
+            let policy = response.headers()[CONTENT_SECURITY_POLICY]
+                .to_str()
+                .unwrap();
             assert!(policy.contains("connect-src 'self';"), "{policy}");
         }
     }
@@ -161,9 +177,14 @@ mod tests {
             let foreign = text.match_indices("//").filter(|(at, _)| {
                 text[..*at].ends_with("http:") || text[..*at].ends_with("https:")
             });
-            let foreign: Vec<_> = foreign.map(|(at, _)| &text[at..(at + 30).min(text.len())]).collect();
+            let foreign: Vec<_> = foreign
+                .map(|(at, _)| &text[at..(at + 30).min(text.len())])
+                .collect();
             // The name of SVG's namespace is no address.
-            let foreign: Vec<_> = foreign.iter().filter(|f| !f.starts_with("//www.w3.org/")).collect();
+            let foreign: Vec<_> = foreign
+                .iter()
+                .filter(|f| !f.starts_with("//www.w3.org/"))
+                .collect();
             assert!(foreign.is_empty(), "{name}: {foreign:?}");
         }
     }

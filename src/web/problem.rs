@@ -3,7 +3,9 @@
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
+use axum::http::header::{
+    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -191,7 +193,10 @@ pub async fn rewrite(response: Response) -> Response {
     if problem.detail.is_empty() {
         problem.detail = match code {
             Code::MethodNotAllowed => "The header `Allow` names what can be done here.".into(),
-            _ => format!("{}. GET /api/openapi.json lists what is served.", code.title()),
+            _ => format!(
+                "{}. GET /api/openapi.json lists what is served.",
+                code.title()
+            ),
         };
     }
     let json = serde_json::to_vec(&problem).expect("strings and numbers always serialise");
@@ -259,7 +264,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_problem_is_told_as_rfc_9457_says() {
-        let response = Problem::bad_value("rr[3]", "must be above 0 and at most 65535").into_response();
+        let response =
+            Problem::bad_value("rr[3]", "must be above 0 and at most 65535").into_response();
         assert_eq!(response.status(), 422);
         assert_eq!(response.headers()[CONTENT_TYPE], CONTENT_TYPE_PROBLEM);
         let expected = serde_json::json!({
@@ -279,7 +285,10 @@ mod tests {
         let response = locked.into_response();
         assert_eq!(response.headers()[RETRY_AFTER], "31");
         let response = Problem::new(Code::Unauthorized, "Join first.").into_response();
-        assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer realm=\"coherence-hub\"");
+        assert_eq!(
+            response.headers()[WWW_AUTHENTICATE],
+            "Bearer realm=\"coherence-hub\""
+        );
     }
 
     #[tokio::test]
@@ -295,7 +304,10 @@ mod tests {
         assert!(!response.headers().contains_key(CONTENT_LENGTH));
         let body = body(response).await;
         assert_eq!(body["code"], "method_not_allowed");
-        assert_eq!(body["detail"], "The header `Allow` names what can be done here.");
+        assert_eq!(
+            body["detail"],
+            "The header `Allow` names what can be done here."
+        );
     }
 
     #[tokio::test]
@@ -304,7 +316,10 @@ mod tests {
         let response = rewrite(foreign.into_response()).await;
         assert_eq!(response.status(), 418);
         let body = body(response).await;
-        assert_eq!((&body["status"], &body["code"]), (&418.into(), &"bad_request".into()));
+        assert_eq!(
+            (&body["status"], &body["code"]),
+            (&418.into(), &"bad_request".into())
+        );
         assert_eq!(body["detail"], "Short and stout.");
     }
 

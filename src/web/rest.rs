@@ -132,13 +132,20 @@ pub async fn health(State(web): State<Arc<WebState>>) -> Result<impl IntoRespons
     let parts = Parts {
         straps: straps_part(&published.sources),
         store: store_part(&web.store.health()),
-        uplink: Part::new(Condition::Off, "No broker is configured: nothing leaves this hub."),
+        uplink: Part::new(
+            Condition::Off,
+            "No broker is configured: nothing leaves this hub.",
+        ),
         clock: clock_part(published.clock_synced),
     };
     let all = [&parts.straps, &parts.store, &parts.uplink, &parts.clock];
     let degraded = all.iter().any(|part| part.status == Condition::Degraded);
     let health = Health {
-        status: if degraded { Condition::Degraded } else { Condition::Ok },
+        status: if degraded {
+            Condition::Degraded
+        } else {
+            Condition::Ok
+        },
         uptime_ms: web.clock.mono_ms() - web.started_mono_ms,
         version: web.version,
         hub_id: web.hub_id.to_string(),
@@ -165,7 +172,10 @@ pub async fn metrics(State(web): State<Arc<WebState>>) -> impl IntoResponse {
 pub async fn time(State(web): State<Arc<WebState>>) -> impl IntoResponse {
     let clock_synced = web.room.published().borrow().clock_synced;
     let server_time = web.hub_now_ms();
-    fresh(Time { server_time, clock_synced })
+    fresh(Time {
+        server_time,
+        clock_synced,
+    })
 }
 
 /// The running session and past ones.
@@ -188,7 +198,10 @@ pub async fn sessions(
     }
     let kept = web.store.sessions(limit).await.map_err(not_read)?;
     let live = web.room.published().borrow().session.clone();
-    let past = kept.into_iter().filter(|kept| kept.session.id != live.id).map(past_session);
+    let past = kept
+        .into_iter()
+        .filter(|kept| kept.session.id != live.id)
+        .map(past_session);
     let mut sessions: Vec<_> = past.collect();
     sessions.insert(0, live);
     sessions.truncate(limit as usize);
@@ -203,9 +216,15 @@ pub async fn sessions(
         (status = 503, description = "busy: the store did not answer", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub async fn current_session(State(web): State<Arc<WebState>>) -> Result<impl IntoResponse, Problem> {
+pub async fn current_session(
+    State(web): State<Arc<WebState>>,
+) -> Result<impl IntoResponse, Problem> {
     let live = Arc::clone(&web.room.published().borrow());
-    let kept = web.store.session(live.session.id.clone()).await.map_err(not_read)?;
+    let kept = web
+        .store
+        .session(live.session.id.clone())
+        .await
+        .map_err(not_read)?;
     let rows = kept.map(|(_, rows)| rows).unwrap_or_default();
     Ok(fresh(running(&live, &rows, web.suppression)))
 }
@@ -227,7 +246,9 @@ pub async fn session(
     let live = Arc::clone(&web.room.published().borrow());
     let kept = web.store.session(id.clone()).await.map_err(not_read)?;
     match kept {
-        Some((_, rows)) if id == live.session.id => Ok(fresh(running(&live, &rows, web.suppression))),
+        Some((_, rows)) if id == live.session.id => {
+            Ok(fresh(running(&live, &rows, web.suppression)))
+        }
         None if id == live.session.id => Ok(fresh(running(&live, &[], web.suppression))),
         Some((kept, rows)) => Ok(fresh(SessionWithGroup {
             session: past_session(kept),
@@ -259,7 +280,11 @@ fn fresh<T: Serialize>(body: T) -> impl IntoResponse {
 /// The store's "no" to a reader.
 pub fn not_read(error: StoreError) -> Problem {
     tracing::warn!(%error, "the store did not answer a reader");
-    Problem::new(Code::Busy, "The hub could not read this just now. Try again in a moment.").retry_after(1000)
+    Problem::new(
+        Code::Busy,
+        "The hub could not read this just now. Try again in a moment.",
+    )
+    .retry_after(1000)
 }
 
 fn running(live: &Published, rows: &[GroupRow], rule: Suppression) -> SessionWithGroup {
@@ -295,7 +320,10 @@ fn series(rows: &[GroupRow], rule: Suppression) -> Vec<GroupView> {
 
 impl Part {
     fn new(status: Condition, text: impl Into<String>) -> Self {
-        Part { status, text: text.into() }
+        Part {
+            status,
+            text: text.into(),
+        }
     }
 }
 
@@ -315,10 +343,16 @@ fn straps_part(sources: &[SourceView]) -> Part {
 fn store_part(health: &StoreHealth) -> Part {
     let why = health.last_error.as_deref().unwrap_or("unknown");
     if health.failing {
-        let text = format!("Nothing can be written at present ({why}). {} rows wait.", health.waiting_rows);
+        let text = format!(
+            "Nothing can be written at present ({why}). {} rows wait.",
+            health.waiting_rows
+        );
         Part::new(Condition::Degraded, text)
     } else if health.dropped > 0 {
-        let text = format!("Writing again; {} rows were lost since the start ({why}).", health.dropped);
+        let text = format!(
+            "Writing again; {} rows were lost since the start ({why}).",
+            health.dropped
+        );
         Part::new(Condition::Degraded, text)
     } else {
         Part::new(Condition::Ok, "Everything is written.")
@@ -329,7 +363,8 @@ fn clock_part(synced: bool) -> Part {
     if synced {
         Part::new(Condition::Ok, "The clock is right.")
     } else {
-        let text = "The clock is not known to be right. Sessions run on the hub's own time until it is.";
+        let text =
+            "The clock is not known to be right. Sessions run on the hub's own time until it is.";
         Part::new(Condition::Degraded, text)
     }
 }
@@ -339,12 +374,19 @@ mod tests {
     use super::*;
     use crate::room::rows::{SessionRow, Stamp};
 
-    const RULE: Suppression = Suppression { min_group: 3, min_distribution: 5 };
+    const RULE: Suppression = Suppression {
+        min_group: 3,
+        min_distribution: 5,
+    };
 
     fn row(at_ms: i64, average: f64, hearts: u32) -> GroupRow {
         GroupRow {
             session_id: "20261120T0945Z".into(),
-            at: Stamp { mono_ms: at_ms, wall_ms: at_ms, synced: true },
+            at: Stamp {
+                mono_ms: at_ms,
+                wall_ms: at_ms,
+                synced: true,
+            },
             average: Some(average),
             low: 1,
             medium: 1,
@@ -360,8 +402,15 @@ mod tests {
     fn history_shows_no_more_than_the_room_showed_and_its_peak_grows() {
         let rows = [row(0, 90.0, 2), row(5000, 51.2, 4), row(10_000, 48.0, 5)];
         let shown = series(&rows, RULE);
-        let figures: Vec<_> = shown.iter().map(|g| (g.average, g.peak, g.distribution.is_some())).collect();
-        let expected = [(None, None, false), (Some(51), Some(51), false), (Some(48), Some(51), true)];
+        let figures: Vec<_> = shown
+            .iter()
+            .map(|g| (g.average, g.peak, g.distribution.is_some()))
+            .collect();
+        let expected = [
+            (None, None, false),
+            (Some(51), Some(51), false),
+            (Some(48), Some(51), true),
+        ];
         assert_eq!(figures, expected);
         assert_eq!(shown[0].suppressed, Some("too_few"));
     }
@@ -377,7 +426,12 @@ mod tests {
             offset_ms: 1000,
             synced: true,
         };
-        let kept = SessionKept { session, participants: 7, scored: 5, grid_points: 180 };
+        let kept = SessionKept {
+            session,
+            participants: 7,
+            scored: 5,
+            grid_points: 180,
+        };
         let view = past_session(kept);
         assert_eq!((view.phase, view.phase_ends_at), (Phase::Complete, 901_000));
         assert_eq!((view.participants, view.scored), (7, 5));
@@ -385,10 +439,24 @@ mod tests {
 
     #[test]
     fn a_hub_without_bluetooth_is_degraded_and_says_why() {
-        let source = |up, text: &str| SourceView { name: "ble", up, code: "x", text: text.into() };
-        let part = straps_part(&[source(true, "Listening."), source(false, "No Bluetooth adapter.")]);
-        assert_eq!((part.status, part.text.as_str()), (Condition::Degraded, "No Bluetooth adapter."));
-        assert_eq!(straps_part(&[source(true, "Listening.")]).status, Condition::Ok);
+        let source = |up, text: &str| SourceView {
+            name: "ble",
+            up,
+            code: "x",
+            text: text.into(),
+        };
+        let part = straps_part(&[
+            source(true, "Listening."),
+            source(false, "No Bluetooth adapter."),
+        ]);
+        assert_eq!(
+            (part.status, part.text.as_str()),
+            (Condition::Degraded, "No Bluetooth adapter.")
+        );
+        assert_eq!(
+            straps_part(&[source(true, "Listening.")]).status,
+            Condition::Ok
+        );
         assert_eq!(straps_part(&[]).status, Condition::Off);
     }
 
@@ -403,7 +471,10 @@ mod tests {
             ..fine.clone()
         };
         let part = store_part(&failing);
-        assert_eq!(part.text, "Nothing can be written at present (disk full). 12 rows wait.");
+        assert_eq!(
+            part.text,
+            "Nothing can be written at present (disk full). 12 rows wait."
+        );
         let lost = StoreHealth { dropped: 3, ..fine };
         assert_eq!(store_part(&lost).status, Condition::Degraded);
     }

@@ -70,7 +70,11 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
         Problem::new(Code::Unauthorized, detail)
     };
     let value = headers.get(AUTHORIZATION).ok_or_else(missing)?;
-    let (scheme, token) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(missing)?;
+    let (scheme, token) = value
+        .to_str()
+        .ok()
+        .and_then(|value| value.split_once(' '))
+        .ok_or_else(missing)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(missing());
     }
@@ -90,7 +94,8 @@ pub fn join_of(
         Some(token) => match web.who(token)? {
             Who::Participant(id) => Some(id),
             Who::Facilitator { .. } => {
-                let detail = "This is a facilitator's token; a participant's is needed to come back.";
+                let detail =
+                    "This is a facilitator's token; a participant's is needed to come back.";
                 return Err(Problem::new(Code::BadToken, detail));
             }
         },
@@ -129,7 +134,13 @@ pub async fn join(
 ) -> Result<impl IntoResponse, Problem> {
     let fields = JoinFields::read(&fields)?;
     let join = join_of(&web, fields, None, peer.ip().to_canonical())?;
-    let Reply::Joined { participant, session, group, strap } = web.room.apply(Command::Join(join), None).await? else {
+    let Reply::Joined {
+        participant,
+        session,
+        group,
+        strap,
+    } = web.room.apply(Command::Join(join), None).await?
+    else {
         return Err(unexpected());
     };
     let joined = Joined {
@@ -140,7 +151,11 @@ pub async fn join(
         strap,
         server_time: web.hub_now_ms(),
     };
-    Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(joined)))
+    Ok((
+        StatusCode::CREATED,
+        [(CACHE_CONTROL, "no-store")],
+        Json(joined),
+    ))
 }
 
 /// Hand in R-R intervals that the phone heard itself; the answer is the latest own evaluation.
@@ -167,7 +182,15 @@ pub async fn post_rr(
     Json(fields): Fields,
 ) -> Result<Json<FeedbackView>, Problem> {
     let RrFields { rr, timestamp } = RrFields::read(&fields)?;
-    feedback(&web, Command::PostRr { participant, rr_ms: rr, ended_at_ms: timestamp }).await
+    feedback(
+        &web,
+        Command::PostRr {
+            participant,
+            rr_ms: rr,
+            ended_at_ms: timestamp,
+        },
+    )
+    .await
 }
 
 /// Hand in a score that the phone computed itself; the answer is the latest own evaluation.
@@ -194,7 +217,14 @@ pub async fn post_coherence(
     Json(fields): Fields,
 ) -> Result<Json<FeedbackView>, Problem> {
     let CoherenceFields { coherence } = CoherenceFields::read(&fields)?;
-    feedback(&web, Command::PostCoherence { participant, coherence }).await
+    feedback(
+        &web,
+        Command::PostCoherence {
+            participant,
+            coherence,
+        },
+    )
+    .await
 }
 
 /// Say anew what is agreed to: scopes that are not named are withdrawn. Answered when it is stored.
@@ -220,7 +250,14 @@ pub async fn put_consent(
     Json(fields): Fields,
 ) -> Result<StatusCode, Problem> {
     let consent = ConsentFields::read(&fields, "")?.into();
-    done(&web, Command::Consent { participant, consent }).await
+    done(
+        &web,
+        Command::Consent {
+            participant,
+            consent,
+        },
+    )
+    .await
 }
 
 /// Everything that this hub keeps of this person.
@@ -240,7 +277,11 @@ pub async fn data(
     State(web): State<Arc<WebState>>,
     Me(participant): Me,
 ) -> Result<impl IntoResponse, Problem> {
-    let kept = web.store.participant_data(participant).await.map_err(not_read)?;
+    let kept = web
+        .store
+        .participant_data(participant)
+        .await
+        .map_err(not_read)?;
     let kept = kept.ok_or_else(|| {
         let detail = "This hub keeps nothing of this participant.";
         Problem::new(Code::UnknownParticipant, detail)
@@ -261,7 +302,10 @@ pub async fn data(
         (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub async fn leave(State(web): State<Arc<WebState>>, Me(participant): Me) -> Result<StatusCode, Problem> {
+pub async fn leave(
+    State(web): State<Arc<WebState>>,
+    Me(participant): Me,
+) -> Result<StatusCode, Problem> {
     done(&web, Command::Leave { participant }).await
 }
 
@@ -278,7 +322,10 @@ pub async fn leave(State(web): State<Arc<WebState>>, Me(participant): Me) -> Res
         (status = 503, description = "busy, not_stored", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub async fn erase(State(web): State<Arc<WebState>>, Me(participant): Me) -> Result<StatusCode, Problem> {
+pub async fn erase(
+    State(web): State<Arc<WebState>>,
+    Me(participant): Me,
+) -> Result<StatusCode, Problem> {
     done(&web, Command::Erase { participant }).await
 }
 

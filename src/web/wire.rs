@@ -36,7 +36,9 @@ pub enum ClientFrame {
     LeaveSession,
     Heartbeat,
     /// The phone's own time, handed back as it came.
-    SyncRequest { client_time: Number },
+    SyncRequest {
+        client_time: Number,
+    },
 }
 
 /// Reads a text frame. Whatever it holds, there is an answer to it.
@@ -76,7 +78,10 @@ pub fn read(frame: &str) -> Asked {
 
 fn read_fields(fields: &Map<String, Value>) -> Result<ClientFrame, Problem> {
     let Some(Value::String(kind)) = present(fields, "type") else {
-        return Err(Problem::bad_value("type", "must name the type of the frame"));
+        return Err(Problem::bad_value(
+            "type",
+            "must name the type of the frame",
+        ));
     };
     match kind.as_str() {
         "auth" => match (text(fields, "token", 128)?, text(fields, "pin", 64)?) {
@@ -85,13 +90,19 @@ fn read_fields(fields: &Map<String, Value>) -> Result<ClientFrame, Problem> {
                 Ok(ClientFrame::AuthPin(pin))
             }
             (None, Some(_)) => Err(Problem::bad_value("pin", "must be six digits, as text")),
-            _ => Err(Problem::bad_value("token", "or `pin` must be given, not both")),
+            _ => Err(Problem::bad_value(
+                "token",
+                "or `pin` must be given, not both",
+            )),
         },
         "join_session" => JoinFields::read(fields).map(ClientFrame::JoinSession),
         "update_coherence" => {
             let has = |name| present(fields, name).is_some();
             match (has("rr"), has("coherence")) {
-                (true, true) => Err(Problem::bad_value("rr", "and `coherence` exclude each other")),
+                (true, true) => Err(Problem::bad_value(
+                    "rr",
+                    "and `coherence` exclude each other",
+                )),
                 (true, false) => RrFields::read(fields).map(ClientFrame::UpdateRr),
                 (false, true) => CoherenceFields::read(fields).map(ClientFrame::UpdateCoherence),
                 (false, false) => Err(Problem::bad_value("rr", "or `coherence` must be given")),
@@ -103,7 +114,10 @@ fn read_fields(fields: &Map<String, Value>) -> Result<ClientFrame, Problem> {
             Some(Value::Number(time)) => Ok(ClientFrame::SyncRequest {
                 client_time: time.clone(),
             }),
-            _ => Err(Problem::bad_value("clientTime", "must be a number of milliseconds")),
+            _ => Err(Problem::bad_value(
+                "clientTime",
+                "must be a number of milliseconds",
+            )),
         },
         other => {
             let other: String = other.chars().take(40).collect();
@@ -123,7 +137,11 @@ pub enum Role {
 
 /// One frame for one phone.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "type",
+    rename_all = "snake_case",
+    rename_all_fields = "camelCase"
+)]
 pub enum ServerFrame<'a> {
     AuthOk {
         role: Role,
@@ -205,7 +223,14 @@ mod tests {
 
     #[test]
     fn what_is_no_frame_is_told_so() {
-        for frame in ["", "{", "hello", "\u{0}", "{\"type\":\"heartbeat\"} x", "[[[["] {
+        for frame in [
+            "",
+            "{",
+            "hello",
+            "\u{0}",
+            "{\"type\":\"heartbeat\"} x",
+            "[[[[",
+        ] {
             assert_eq!(code(frame), ("bad_json", None), "{frame}");
         }
         for frame in ["[]", "1", "\"heartbeat\"", "null"] {
@@ -219,9 +244,14 @@ mod tests {
     #[test]
     fn a_wrong_value_is_refused_with_the_name_of_its_field() {
         let long_name = format!(r#"{{"type":"join_session","name":"{}"}}"#, "ä".repeat(65));
-        let long_word =
-            format!(r#"{{"type":"join_session","intention":"{}"}}"#, "x".repeat(201));
-        let many = format!(r#"{{"type":"update_coherence","rr":[{}800]}}"#, "800,".repeat(256));
+        let long_word = format!(
+            r#"{{"type":"join_session","intention":"{}"}}"#,
+            "x".repeat(201)
+        );
+        let many = format!(
+            r#"{{"type":"update_coherence","rr":[{}800]}}"#,
+            "800,".repeat(256)
+        );
         let cases = [
             (r#"{}"#, "type"),
             (r#"{"type":7}"#, "type"),
@@ -237,14 +267,32 @@ mod tests {
             (&long_name, "name"),
             (&long_word, "intention"),
             (r#"{"type":"join_session","strap":-1}"#, "strap"),
-            (r#"{"type":"join_session","sessionId":"../etc"}"#, "sessionId"),
+            (
+                r#"{"type":"join_session","sessionId":"../etc"}"#,
+                "sessionId",
+            ),
             (r#"{"type":"join_session","consent":true}"#, "consent"),
-            (r#"{"type":"join_session","consent":{}}"#, "consent.textVersion"),
-            (r#"{"type":"join_session","consent":{"textVersion":" ","scopes":[]}}"#, "consent.textVersion"),
-            (r#"{"type":"join_session","consent":{"textVersion":"1","scopes":"store"}}"#, "consent.scopes"),
-            (r#"{"type":"join_session","consent":{"textVersion":"1","scopes":[1]}}"#, "consent.scopes"),
+            (
+                r#"{"type":"join_session","consent":{}}"#,
+                "consent.textVersion",
+            ),
+            (
+                r#"{"type":"join_session","consent":{"textVersion":" ","scopes":[]}}"#,
+                "consent.textVersion",
+            ),
+            (
+                r#"{"type":"join_session","consent":{"textVersion":"1","scopes":"store"}}"#,
+                "consent.scopes",
+            ),
+            (
+                r#"{"type":"join_session","consent":{"textVersion":"1","scopes":[1]}}"#,
+                "consent.scopes",
+            ),
             (r#"{"type":"update_coherence"}"#, "rr"),
-            (r#"{"type":"update_coherence","rr":[800],"coherence":50}"#, "rr"),
+            (
+                r#"{"type":"update_coherence","rr":[800],"coherence":50}"#,
+                "rr",
+            ),
             (r#"{"type":"update_coherence","rr":800}"#, "rr"),
             (r#"{"type":"update_coherence","rr":[]}"#, "rr"),
             (&many, "rr"),
@@ -252,17 +300,39 @@ mod tests {
             (r#"{"type":"update_coherence","rr":[-5]}"#, "rr[0]"),
             (r#"{"type":"update_coherence","rr":[65535.5]}"#, "rr[0]"),
             (r#"{"type":"update_coherence","rr":["800"]}"#, "rr[0]"),
-            (r#"{"type":"update_coherence","rr":[800],"timestamp":"now"}"#, "timestamp"),
-            (r#"{"type":"update_coherence","rr":[800],"timestamp":-1}"#, "timestamp"),
-            (r#"{"type":"update_coherence","rr":[800],"timestamp":1e300}"#, "timestamp"),
-            (r#"{"type":"update_coherence","coherence":100.1}"#, "coherence"),
-            (r#"{"type":"update_coherence","coherence":-0.1}"#, "coherence"),
-            (r#"{"type":"update_coherence","coherence":"50"}"#, "coherence"),
+            (
+                r#"{"type":"update_coherence","rr":[800],"timestamp":"now"}"#,
+                "timestamp",
+            ),
+            (
+                r#"{"type":"update_coherence","rr":[800],"timestamp":-1}"#,
+                "timestamp",
+            ),
+            (
+                r#"{"type":"update_coherence","rr":[800],"timestamp":1e300}"#,
+                "timestamp",
+            ),
+            (
+                r#"{"type":"update_coherence","coherence":100.1}"#,
+                "coherence",
+            ),
+            (
+                r#"{"type":"update_coherence","coherence":-0.1}"#,
+                "coherence",
+            ),
+            (
+                r#"{"type":"update_coherence","coherence":"50"}"#,
+                "coherence",
+            ),
             (r#"{"type":"sync_request"}"#, "clientTime"),
             (r#"{"type":"sync_request","clientTime":"1"}"#, "clientTime"),
         ];
         for (frame, field) in cases {
-            assert_eq!(code(frame), ("bad_value", Some(field.to_owned())), "{frame}");
+            assert_eq!(
+                code(frame),
+                ("bad_value", Some(field.to_owned())),
+                "{frame}"
+            );
         }
     }
 
@@ -279,12 +349,18 @@ mod tests {
     #[test]
     fn empty_text_and_null_are_as_if_left_out() {
         let asked = read(r#"{"type":"join_session","name":"  ","strap":null,"intention":""}"#);
-        assert_eq!(asked.frame, Ok(ClientFrame::JoinSession(JoinFields::default())));
+        assert_eq!(
+            asked.frame,
+            Ok(ClientFrame::JoinSession(JoinFields::default()))
+        );
     }
 
     #[test]
     fn the_borders_of_what_is_allowed_are_allowed() {
-        let many = format!(r#"{{"type":"update_coherence","rr":[{}65535]}}"#, "0.001,".repeat(255));
+        let many = format!(
+            r#"{{"type":"update_coherence","rr":[{}65535]}}"#,
+            "0.001,".repeat(255)
+        );
         for frame in [
             r#"{"type":"update_coherence","coherence":0}"#,
             r#"{"type":"update_coherence","coherence":100}"#,

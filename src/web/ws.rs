@@ -72,7 +72,8 @@ pub async fn upgrade(
             | Rejection::InvalidUpgradeHeader(_)
             | Rejection::ConnectionNotUpgradable(_),
         ) => {
-            let detail = "This is a WebSocket: open it as ws://…/ws. For plain requests there is /api.";
+            let detail =
+                "This is a WebSocket: open it as ws://…/ws. For plain requests there is /api.";
             return Problem::new(Code::UpgradeRequired, detail).into_response();
         }
         Err(other) => return Problem::new(Code::BadRequest, other.body_text()).into_response(),
@@ -135,7 +136,10 @@ impl Phone {
             participant: None,
             joined: false,
             sent: Sent::default(),
-            pace: Pace { began: Instant::now(), frames: 0 },
+            pace: Pace {
+                began: Instant::now(),
+                frames: 0,
+            },
             pending: Vec::new(),
         }
     }
@@ -146,7 +150,9 @@ impl Phone {
         let goodbye = async {
             if let Some((code, reason)) = end {
                 let reason = Utf8Bytes::from_static(reason);
-                let _ = socket.send(Message::Close(Some(CloseFrame { code, reason }))).await;
+                let _ = socket
+                    .send(Message::Close(Some(CloseFrame { code, reason })))
+                    .await;
             }
             // Until the phone has answered; what it still says is not heard any more.
             while let Some(Ok(_)) = socket.recv().await {}
@@ -272,7 +278,8 @@ impl Phone {
         match message {
             Message::Text(frame) => self.answer(&frame).await,
             Message::Binary(_) => {
-                let problem = Problem::new(Code::NotText, "Frames are JSON text; this one was binary.");
+                let problem =
+                    Problem::new(Code::NotText, "Frames are JSON text; this one was binary.");
                 self.tell(&ServerFrame::from(&problem), None);
             }
             Message::Ping(_) | Message::Pong(_) => {}
@@ -286,7 +293,10 @@ impl Phone {
         let error = error.to_string();
         if error.contains("too long") {
             let detail = format!("A frame has at most {FRAME_BYTES_MAX} bytes.");
-            self.tell(&ServerFrame::from(&Problem::new(Code::TooLarge, detail)), None);
+            self.tell(
+                &ServerFrame::from(&Problem::new(Code::TooLarge, detail)),
+                None,
+            );
             if let Err(end) = self.write(socket).await {
                 return end;
             }
@@ -333,18 +343,42 @@ impl Phone {
                         (Role::Participant, None)
                     }
                 };
-                self.tell(&ServerFrame::AuthOk { role, token: None, expires_at }, re);
+                self.tell(
+                    &ServerFrame::AuthOk {
+                        role,
+                        token: None,
+                        expires_at,
+                    },
+                    re,
+                );
             }
             ClientFrame::AuthPin(pin) => {
                 let (token, expires_at_ms) = self.web.facilitator(self.peer, &pin)?;
                 let (token, expires_at) = (Some(token), Some(expires_at_ms));
-                self.tell(&ServerFrame::AuthOk { role: Role::Facilitator, token, expires_at }, re);
+                self.tell(
+                    &ServerFrame::AuthOk {
+                        role: Role::Facilitator,
+                        token,
+                        expires_at,
+                    },
+                    re,
+                );
             }
             ClientFrame::JoinSession(fields) => {
                 let join = join_of(&self.web, fields, self.participant, self.peer)?;
                 self.is(join.participant)?;
-                let reply = self.web.room.apply(Command::Join(join), Some(self.line.clone())).await?;
-                let Reply::Joined { participant, session, group, strap } = reply else {
+                let reply = self
+                    .web
+                    .room
+                    .apply(Command::Join(join), Some(self.line.clone()))
+                    .await?;
+                let Reply::Joined {
+                    participant,
+                    session,
+                    group,
+                    strap,
+                } = reply
+                else {
                     return Err(unexpected());
                 };
                 (self.participant, self.joined) = (Some(participant), true);
@@ -361,30 +395,56 @@ impl Phone {
             ClientFrame::UpdateRr(fields) => {
                 let participant = self.present()?;
                 let (rr_ms, ended_at_ms) = (fields.rr, fields.timestamp);
-                self.feedback(Command::PostRr { participant, rr_ms, ended_at_ms }, re).await?;
+                self.feedback(
+                    Command::PostRr {
+                        participant,
+                        rr_ms,
+                        ended_at_ms,
+                    },
+                    re,
+                )
+                .await?;
             }
             ClientFrame::UpdateCoherence(fields) => {
                 let participant = self.present()?;
                 let coherence = fields.coherence;
-                self.feedback(Command::PostCoherence { participant, coherence }, re).await?;
+                self.feedback(
+                    Command::PostCoherence {
+                        participant,
+                        coherence,
+                    },
+                    re,
+                )
+                .await?;
             }
             ClientFrame::LeaveSession => {
                 let participant = self.present()?;
-                self.web.room.apply(Command::Leave { participant }, None).await?;
+                self.web
+                    .room
+                    .apply(Command::Leave { participant }, None)
+                    .await?;
                 self.joined = false;
                 self.tell(&ServerFrame::SessionLeft {}, re);
             }
             ClientFrame::Heartbeat => {
                 if self.joined {
                     let participant = self.present()?;
-                    self.web.room.apply(Command::Seen { participant }, None).await?;
+                    self.web
+                        .room
+                        .apply(Command::Seen { participant }, None)
+                        .await?;
                 }
                 let server_time = self.web.hub_now_ms();
                 self.tell(&ServerFrame::HeartbeatResponse { server_time }, re);
             }
             ClientFrame::SyncRequest { client_time } => {
                 let sent_at = self.web.hub_now_ms();
-                let frame = ServerFrame::SyncResponse { client_time, received_at, sent_at, anchor: None };
+                let frame = ServerFrame::SyncResponse {
+                    client_time,
+                    received_at,
+                    sent_at,
+                    anchor: None,
+                };
                 self.tell(&frame, re);
             }
         }
@@ -400,15 +460,16 @@ impl Phone {
     }
 
     fn present(&self) -> Result<ParticipantId, Problem> {
-        self.participant.filter(|_| self.joined).ok_or_else(|| {
-            Problem::new(Code::NotJoined, "Join the session first: `join_session`.")
-        })
+        self.participant
+            .filter(|_| self.joined)
+            .ok_or_else(|| Problem::new(Code::NotJoined, "Join the session first: `join_session`."))
     }
 
     /// While it is joined, a socket speaks for one participant.
     fn is(&self, id: ParticipantId) -> Result<(), Problem> {
         if self.joined && self.participant != Some(id) {
-            let detail = "This connection has joined as somebody else. Leave first: `leave_session`.";
+            let detail =
+                "This connection has joined as somebody else. Leave first: `leave_session`.";
             return Err(Problem::new(Code::AlreadyJoined, detail));
         }
         Ok(())
@@ -429,7 +490,10 @@ impl Drop for Phone {
 impl Pace {
     fn renew(&mut self, now: Instant) {
         if now >= self.began + SECOND {
-            *self = Pace { began: now, frames: 0 };
+            *self = Pace {
+                began: now,
+                frames: 0,
+            };
         }
     }
 }

@@ -35,7 +35,10 @@ impl Hub {
     /// `coherence-hub demo` on this data directory.
     pub async fn demo(data_dir: &Path, more: &[&str]) -> Hub {
         let mut command = Command::new(PROGRAM);
-        quiet(&mut command).args(["demo", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir).args(more);
+        quiet(&mut command)
+            .args(["demo", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data_dir)
+            .args(more);
         Hub::start(&mut command).await
     }
 
@@ -45,7 +48,9 @@ impl Hub {
         std::fs::create_dir_all(data_dir).expect("the test's own directory");
         std::fs::write(&file, config).expect("the test's own directory");
         let mut command = Command::new(PROGRAM);
-        quiet(&mut command).args(["run", "--listen", "127.0.0.1:0", "--config"]).arg(file);
+        quiet(&mut command)
+            .args(["run", "--listen", "127.0.0.1:0", "--config"])
+            .arg(file);
         command.arg("--data-dir").arg(data_dir);
         if let Some(bus) = bus {
             command.env("DBUS_SYSTEM_BUS_ADDRESS", bus);
@@ -66,20 +71,33 @@ impl Hub {
         let lines = Arc::clone(&log);
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                lines.lock().expect("no test panics while holding it").push(line);
+                lines
+                    .lock()
+                    .expect("no test panics while holding it")
+                    .push(line);
             }
         });
         let begin = Instant::now();
         loop {
-            let address = log.lock().expect("no test panics while holding it").iter().find_map(|line| serving(line));
+            let address = log
+                .lock()
+                .expect("no test panics while holding it")
+                .iter()
+                .find_map(|line| serving(line));
             if let Some(address) = address {
-                return Hub { child, address, log };
+                return Hub {
+                    child,
+                    address,
+                    log,
+                };
             }
             let ended = child.try_wait().expect("it is our child");
             assert!(
                 ended.is_none() && begin.elapsed() < DEADLINE,
                 "the hub does not serve ({ended:?}); it said:\n{}",
-                log.lock().expect("no test panics while holding it").join("\n")
+                log.lock()
+                    .expect("no test panics while holding it")
+                    .join("\n")
             );
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
@@ -95,7 +113,10 @@ impl Hub {
 
     /// Everything the hub has logged so far.
     pub fn log(&self) -> String {
-        self.log.lock().expect("no test panics while holding it").join("\n")
+        self.log
+            .lock()
+            .expect("no test panics while holding it")
+            .join("\n")
     }
 
     /// `GET`, as JSON, whatever the status.
@@ -112,7 +133,11 @@ impl Hub {
             if wanted(&answer) {
                 return answer;
             }
-            assert!(begin.elapsed() < DEADLINE, "{what} did not come; last answer: {answer:#}\nlog:\n{}", self.log());
+            assert!(
+                begin.elapsed() < DEADLINE,
+                "{what} did not come; last answer: {answer:#}\nlog:\n{}",
+                self.log()
+            );
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     }
@@ -126,7 +151,10 @@ impl Hub {
     /// SIGTERM, and how it ended.
     pub async fn stop(mut self) -> (ExitStatus, String) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill is everywhere");
+        let sent = Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill is everywhere");
         assert!(sent.success());
         let mut status = None;
         wait_until("the hub ends after SIGTERM", || {

@@ -3,8 +3,10 @@
 
 #![allow(dead_code)] // each test binary uses its own part
 
+pub mod fake_bluez;
 pub mod hub;
 pub mod phone;
+pub mod private_bus;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -23,7 +25,9 @@ pub fn shared(folder: &str) -> Option<PathBuf> {
     if path.is_dir() {
         return Some(path);
     }
-    eprintln!("ABSENT: ../shared/{folder} is not beside the project, so what needs it was NOT tested");
+    eprintln!(
+        "ABSENT: ../shared/{folder} is not beside the project, so what needs it was NOT tested"
+    );
     None
 }
 

@@ -27,7 +27,9 @@ pub enum End {
 
 impl Phone {
     pub async fn connect(hub: &Hub) -> Phone {
-        let (socket, _) = connect_async(format!("ws://{}/ws", hub.address)).await.expect("the hub takes phones");
+        let (socket, _) = connect_async(format!("ws://{}/ws", hub.address))
+            .await
+            .expect("the hub takes phones");
         Phone { socket }
     }
 
@@ -36,16 +38,25 @@ impl Phone {
     }
 
     pub async fn send_text(&mut self, text: impl Into<String>) {
-        self.socket.send(Message::text(text.into())).await.expect("the socket is open");
+        self.socket
+            .send(Message::text(text.into()))
+            .await
+            .expect("the socket is open");
     }
 
     /// The next frame, or how the socket ended.
     pub async fn next(&mut self) -> Result<Value, End> {
         loop {
-            let message = tokio::time::timeout(DEADLINE, self.socket.next()).await.expect("a frame in time");
+            let message = tokio::time::timeout(DEADLINE, self.socket.next())
+                .await
+                .expect("a frame in time");
             match message {
-                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).expect("frames are JSON")),
-                Some(Ok(Message::Close(frame))) => return Err(End::Closed(frame.map_or(1005, |frame| frame.code.into()))),
+                Some(Ok(Message::Text(text))) => {
+                    return Ok(serde_json::from_str(&text).expect("frames are JSON"));
+                }
+                Some(Ok(Message::Close(frame))) => {
+                    return Err(End::Closed(frame.map_or(1005, |frame| frame.code.into())));
+                }
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Err(End::Broken),
             }
@@ -67,7 +78,9 @@ impl Phone {
                 }
             }
         };
-        tokio::time::timeout(DEADLINE, read).await.unwrap_or_else(|_| panic!("no such {kind} in time"))
+        tokio::time::timeout(DEADLINE, read)
+            .await
+            .unwrap_or_else(|_| panic!("no such {kind} in time"))
     }
 
     /// Reads on until the hub closes, and returns the code.

@@ -1,1 +1,0 @@
-//! Bluetooth Low Energy straps through BlueZ.

@@ -1,0 +1,127 @@
+//! Bluetooth Low Energy straps through BlueZ: scan, connect, subscribe, and the ladder back up
+//! after every kind of loss.
+//!
+//! Here: what the hub sees of it ([`BleSource`]) and the constants of the Heart Rate Service.
+//! `radio` finds the bus, the daemon and the adapter and scans; `air` knows who is heard; `strap`
+//! follows one strap; `bus` knows whether the D-Bus connection lives; `fault` reads BlueZ's errors. Bytes are
+//! decoded in [`crate::decode::ble`]. Nothing here logs: whatever happens leaves as an event.
+
+mod air;
+mod bus;
+mod fault;
+mod radio;
+mod strap;
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use uuid::Uuid;
+
+use crate::{SourceClock, SourceEvent, StrapSource};
+
+/// Events waiting for the hub; a hub that is slower than that makes the tasks here wait.
+const EVENTS_WAITING: usize = 1024;
+/// Rest before everything is started again after a task here ended, which only a defect can cause.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+
+const HEART_RATE_SERVICE: Uuid = assigned_number(0x180d);
+const HEART_RATE_MEASUREMENT: Uuid = assigned_number(0x2a37);
+const BATTERY_LEVEL: Uuid = assigned_number(0x2a19);
+
+/// The Bluetooth SIG's short number as a whole UUID.
+const fn assigned_number(short: u16) -> Uuid {
+    Uuid::from_u128(0x0000_0000_0000_1000_8000_0080_5f9b_34fb | ((short as u128) << 96))
+}
+
+/// What an admin may choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BleOptions {
+    /// `hci0` or an address like `00:1B:DC:00:00:01`; without it the first adapter, powered ones
+    /// before the others.
+    pub adapter: Option<String>,
+    /// How many straps may be linked at the same time. Chips differ (5 to 10 are common) and say
+    /// nothing clear when they are full.
+    pub max_links: usize,
+}
+
+impl Default for BleOptions {
+    fn default() -> Self {
+        BleOptions {
+            adapter: None,
+            max_links: 16,
+        }
+    }
+}
+
+/// Hears heart-rate straps on one Bluetooth adapter, for ever.
+///
+/// The work is done by tasks of its own, started by the first [`StrapSource::next_event`] (which
+/// therefore needs a tokio runtime with IO and time) and ended when this is dropped. It is meant to
+/// live as long as the process: btleplug never closes its connection to the bus.
+pub struct BleSource {
+    clock: SourceClock,
+    options: BleOptions,
+    running: Option<Running>,
+}
+
+impl BleSource {
+    pub fn new(clock: SourceClock, options: BleOptions) -> Self {
+        BleSource {
+            clock,
+            options,
+            running: None,
+        }
+    }
+}
+
+impl StrapSource for BleSource {
+    fn name(&self) -> &'static str {
+        "ble"
+    }
+
+    async fn next_event(&mut self) -> Option<SourceEvent> {
+        loop {
+            let running = self
+                .running
+                .get_or_insert_with(|| Running::start(self.clock.clone(), self.options.clone()));
+            if let Some(event) = running.events.recv().await {
+                return Some(event);
+            }
+            tokio::time::sleep(RESTART_AFTER).await;
+            self.running = None;
+        }
+    }
+}
+
+struct Running {
+    events: mpsc::Receiver<SourceEvent>,
+    radio: AbortHandle,
+}
+
+impl Running {
+    fn start(clock: SourceClock, options: BleOptions) -> Self {
+        let (sender, events) = mpsc::channel(EVENTS_WAITING);
+        let radio = tokio::spawn(radio::Radio::new(clock, options, sender).run()).abort_handle();
+        Running { events, radio }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.radio.abort(); // the straps' tasks are in a JoinSet of the radio's and go with it
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assigned_numbers_become_the_sigs_uuids() {
+        assert_eq!(
+            HEART_RATE_MEASUREMENT.to_string(),
+            "00002a37-0000-1000-8000-00805f9b34fb"
+        );
+    }
+}
