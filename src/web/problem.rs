@@ -3,9 +3,7 @@
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::http::header::{
-    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
-};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -228,6 +226,8 @@ fn code_of(status: StatusCode, detail: &str) -> Code {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header::ALLOW;
+
     use super::*;
     use crate::room::command::RefusalCode;
 
