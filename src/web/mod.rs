@@ -1,18 +1,21 @@
 //! The web: one port for phones, the wall, tools and the page. Both the socket and REST turn what is
 //! asked into the room's commands; what the room decides is not decided again here.
 //!
-//! `fields` (what may be asked) → `wire` + `ws` (the socket) and `rest` + `rest_participants` +
-//! `my_data` (HTTP) → `problem` (every "no"); `access` (who asks), `openapi` (what is served, told
+//! `fields` (what may be asked) → `wire` + `ws` (the socket) and `rest` + `health` +
+//! `rest_participants` + `my_data` (HTTP) → `problem` (every "no"); `access` (who asks), `openapi` (what is served, told
 //! by the code that serves it), `page` (the files of the page).
 
 mod access;
 mod fields;
+mod health;
 mod my_data;
 mod openapi;
 mod page;
 mod problem;
 mod rest;
 mod rest_participants;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 mod ws;
 

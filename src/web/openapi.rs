@@ -12,7 +12,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{WebState, rest, rest_participants, ws};
+use super::{WebState, health, rest, rest_participants, ws};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -54,7 +54,7 @@ impl Modify for Bearer {
 pub fn routes() -> OpenApiRouter<Arc<WebState>> {
     OpenApiRouter::with_openapi(Base::openapi())
         .routes(routes!(ws::upgrade))
-        .routes(routes!(rest::health))
+        .routes(routes!(health::health))
         .routes(routes!(rest::metrics))
         .routes(routes!(rest::time))
         .routes(routes!(rest::sessions))

@@ -3,9 +3,7 @@
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::http::header::{
-    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
-};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -191,8 +189,8 @@ pub async fn rewrite(response: Response) -> Response {
     let mut problem = ProblemBody::from(Problem::new(code, detail));
     problem.status = status.as_u16();
     if problem.detail.is_empty() {
-        problem.detail = match parts.headers.get(ALLOW).map(HeaderValue::to_str) {
-            Some(Ok(allowed)) => format!("Allowed here: {allowed}."),
+        problem.detail = match code {
+            Code::MethodNotAllowed => "The header `Allow` names what can be done here.".into(),
             _ => format!(
                 "{}. GET /api/openapi.json lists what is served.",
                 code.title()
@@ -228,6 +226,8 @@ fn code_of(status: StatusCode, detail: &str) -> Code {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header::ALLOW;
+
     use super::*;
     use crate::room::command::RefusalCode;
 
@@ -304,7 +304,10 @@ mod tests {
         assert!(!response.headers().contains_key(CONTENT_LENGTH));
         let body = body(response).await;
         assert_eq!(body["code"], "method_not_allowed");
-        assert_eq!(body["detail"], "Allowed here: GET,HEAD.");
+        assert_eq!(
+            body["detail"],
+            "The header `Allow` names what can be done here."
+        );
     }
 
     #[tokio::test]

@@ -83,8 +83,10 @@ function drawTime() {
   put('left', over ? '' : span(left + 999));
   $('left-word').hidden = over;
   put('phase', say(`session.${phase}`));
-  const until = { preparation: 'session.until.preparation', active: 'session.until.active' }[phase];
-  put('next', until ? say(until, { time: oclock(session.phaseEndsAt) }) : say('session.next', { time: oclock(session.endsAt) }));
+  put('next', {
+    preparation: () => say('session.until.preparation', { time: span(session.phaseEndsAt - now + 999) }),
+    active: () => say('session.until.active', { time: oclock(session.phaseEndsAt) }),
+  }[phase]?.() ?? say('session.next', { time: oclock(session.endsAt) }));
   const length = session.endsAt - session.startsAt;
   const share = Math.min(1, Math.max(0, (now - session.startsAt) / length));
   $('elapsed').style.strokeDasharray = `${(share * 1000).toFixed(2)} 1000`;
@@ -158,7 +160,7 @@ function scale(average, error) {
   const piece = (a, b, name) => `<rect class="seg-${name}" x="${f(x(a) + (a ? 1.5 : 0))}" y="13" width="${f(x(b) - x(a) - (a ? 1.5 : 0) - (b < 100 ? 1.5 : 0))}" height="6" rx="3"/>`;
   const from = f(x(Math.max(0, average - error))), to = f(x(Math.min(100, average + error)));
   const numbers = [0, 40, 60, 100].map((v) => `<text class="num" x="${f(x(v))}" y="42" text-anchor="${v === 0 ? 'start' : v === 100 ? 'end' : 'middle'}">${v}</text>`).join('');
-  return `<svg viewBox="0 0 340 46" focusable="false">${piece(0, 40, 'low')}${piece(40, 60, 'medium')}${piece(60, 100, 'high')}${numbers}<path class="span" d="M${from} 16H${to}M${from} 9v14M${to} 9v14"/><circle class="dot" cx="${f(x(average))}" cy="16" r="7"/></svg>`;
+  return `<svg viewBox="0 0 340 46" focusable="false">${piece(0, 40, 'low')}${piece(40, 60, 'medium')}${piece(60, 100, 'high')}${numbers}<path class="span" d="M${from} 16H${to}M${from} 9v14M${to} 9v14"/><circle class="dot" cx="${f(x(average))}" cy="16" r="4.5"/></svg>`;
 }
 
 function drawSpread(shown) {

@@ -33,6 +33,8 @@ function words(strap, stands) {
 
 const sentence = (text) => { const t = text.trim(); return t.charAt(0).toUpperCase() + t.slice(1) + (/[.!?]$/.test(t) ? '' : '.'); };
 const title = (label) => label.charAt(0).toUpperCase() + label.slice(1);
+/** `Strap 7` as its word and its number: on the wall a tile has room for the number alone. */
+const split = (label) => { const m = /^(.*\s)(\d+)$/.exec(label); return m ? [m[1], m[2]] : ['', label]; };
 const number = (label) => { const m = /(\d+)\s*$/.exec(label); return m ? Number(m[1]) : Infinity; };
 const byLabel = (a, b) => number(a.label) - number(b.label) || (a.label < b.label ? -1 : a.label > b.label ? 1 : 0);
 
@@ -107,20 +109,23 @@ export class Straps {
     if (!row) { row = makeRow(); this.rows.set(strap.label, row); }
     const list = $('list');
     if (list.children[place] !== row.node) list.insertBefore(row.node, list.children[place] || null);
-    if (row.stands !== stands) { row.stands = stands; row.node.className = `strap ${stands}`; row.sign.innerHTML = SIGNS[stands]; }
+    if (row.stands !== stands) { row.stands = stands; row.sign.innerHTML = SIGNS[stands]; }
+    const weak = strap.batteryPct !== null && strap.batteryPct < WEAK_PCT;
+    row.node.className = `strap ${stands}${weak ? ' weak' : ''}`;
     const { what, act } = words(strap, stands);
-    put(row.name, title(strap.label));
+    const [kind, no] = split(title(strap.label));
+    put(row.kind, kind); put(row.name, no);
     put(row.free, strap.claimed ? '' : say('strap.free'));
     put(row.what, what);
     put(row.act, act);
     row.act.hidden = act === '';
     const pct = strap.batteryPct;
-    row.battery.hidden = pct === null || pct === undefined;
+    row.battery.hidden = pct === null;
     if (!row.battery.hidden) {
-      row.battery.classList.toggle('weak', pct < WEAK_PCT);
+      row.battery.classList.toggle('weak', weak);
       row.charge.setAttribute('width', String(Math.max(1, 15 * pct / 100)));
-      put(row.percent, say(pct < WEAK_PCT ? 'battery.weak' : 'battery', { n: pct }));
-      row.battery.setAttribute('aria-label', say('battery.read', { n: pct }));
+      put(row.percent, say('battery', { n: pct }));
+      row.battery.setAttribute('aria-label', say(weak ? 'battery.weak' : 'battery.read', { n: pct }));
     }
   }
 
@@ -138,12 +143,12 @@ export class Straps {
 function makeRow() {
   const node = document.createElement('li');
   node.innerHTML = `<svg class="sign" viewBox="0 0 24 24" aria-hidden="true" focusable="false"></svg>
-    <p class="label"><span></span><small></small></p>
+    <p class="label"><span class="kind"></span><span class="name-no"></span><small></small></p>
     <p class="battery" role="img"><svg viewBox="0 0 24 12" aria-hidden="true" focusable="false"><rect x="1" y="1" width="19" height="10" rx="2"/><rect x="3" y="3" width="15" height="6" rx="1"/><path d="M22.5 4v4"/></svg><span></span></p>
     <p class="what"></p><p class="do" hidden></p>`;
   const find = (selector) => node.querySelector(selector);
   return {
-    node, sign: find('.sign'), name: find('.label span'), free: find('.label small'), what: find('.what'), act: find('.do'),
+    node, sign: find('.sign'), kind: find('.kind'), name: find('.name-no'), free: find('.label small'), what: find('.what'), act: find('.do'),
     battery: find('.battery'), charge: find('.battery rect + rect'), percent: find('.battery span'),
   };
 }

@@ -2,7 +2,7 @@
 
 const TEXTS = {
   'session.preparation': 'Arriving', 'session.active': 'Breathing together', 'session.integration': 'Resting', 'session.complete': 'The session is complete',
-  'session.next': 'The next session begins by itself at {time}.', 'session.until.preparation': 'Breathing together begins at {time}.', 'session.until.active': 'Resting begins at {time}.',
+  'session.next': 'The next session begins by itself at {time}.', 'session.until.preparation': 'Breathing together begins in {time}.', 'session.until.active': 'Resting begins at {time}.',
   'phase.low': 'Wandering', 'phase.medium': 'Gathering', 'phase.high': 'In rhythm',
   'room.low.means': 'The hearts’ rhythms follow many things at once.', 'room.medium.means': 'One rhythm begins to lead.', 'room.high.means': 'One slow, steady rhythm leads.',
   'group.give': 'give or take {e}', 'group.peak': 'Highest in this session: {n}.',
@@ -23,7 +23,7 @@ const TEXTS = {
   'strap.poor_signal': 'Too many beats are unclear.', 'strap.poor_signal.do': 'Sit still for a minute, or tighten the strap one notch.',
   'strap.flat': 'The beats are perfectly even, as if counted by a machine.', 'strap.flat.do': 'Check that the strap is on a chest and not on a table.',
   'strap.lost': '{strap} has gone quiet.', 'strap.back': '{strap} is heard again.',
-  'battery': '{n} %', 'battery.read': 'battery {n} %', 'battery.weak': 'weak, {n} %',
+  'battery': '{n} %', 'battery.read': 'battery {n} %', 'battery.weak': 'battery weak, {n} %',
 };
 
 /** The sentence for a key; an unknown key is returned as it is, so that it is seen. */

@@ -1,0 +1,270 @@
+//! The wire, frozen: each frame as it is written and read, byte for byte. Clients out there were
+//! built on these; a change here is a change of the protocol.
+
+use coherence_hub::room::ParticipantId;
+use coherence_hub::room::view::{
+    Distribution, FeedbackView, GroupView, Phase, Quality, SessionView, Synchrony, frame,
+};
+use coherence_hub::web::wire::{self, ClientFrame, Role, ServerFrame};
+use serde_json::{Value, json};
+
+fn session() -> SessionView {
+    SessionView {
+        id: "20261120T0945Z".into(),
+        starts_at: 1_795_167_900_000,
+        ends_at: 1_795_168_800_000,
+        phase: Phase::Active,
+        phase_ends_at: 1_795_168_680_000,
+        participants: 18,
+        scored: 16,
+    }
+}
+
+fn group() -> GroupView {
+    GroupView {
+        session_id: "20261120T0945Z".into(),
+        at: 1_795_168_305_000,
+        average: Some(52),
+        peak: Some(61),
+        distribution: Some(Distribution {
+            low: 4,
+            medium: 7,
+            high: 5,
+        }),
+        participants: 18,
+        scored: 16,
+        synchrony: Some(Synchrony {
+            index: 34.5,
+            chance_high: 17.0,
+        }),
+        suppressed: None,
+    }
+}
+
+fn feedback() -> FeedbackView {
+    FeedbackView {
+        at: 1_795_168_305_000,
+        score: Some(57.25),
+        level: Some("medium"),
+        contribution: Some(0.3),
+        quality: Quality {
+            coverage: 0.98,
+            artefact_pct: Some(1.5),
+            age_ms: Some(640),
+        },
+        reason: None,
+        left_ms: None,
+        heart_rate: Some(64.0),
+        strap: Some("strap 7".into()),
+    }
+}
+
+fn written(frame: &ServerFrame<'_>, re: Option<Value>) -> String {
+    String::from_utf8(frame.write(re.as_ref()).to_vec()).unwrap()
+}
+
+const SESSION: &str = r#"{"id":"20261120T0945Z","startsAt":1795167900000,"endsAt":1795168800000,"phase":"active","phaseEndsAt":1795168680000,"participants":18,"scored":16}"#;
+const GROUP: &str = r#""sessionId":"20261120T0945Z","at":1795168305000,"average":52,"peak":61,"distribution":{"low":4,"medium":7,"high":5},"participants":18,"scored":16,"synchrony":{"index":34.5,"chanceHigh":17.0}"#;
+
+#[test]
+fn frames_for_everybody_are_written_so() {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let view = group();
+    assert_eq!(
+        text(frame("group_metrics_update", &view)),
+        format!(r#"{{"type":"group_metrics_update",{GROUP}}}"#)
+    );
+    let few = GroupView {
+        average: None,
+        peak: None,
+        distribution: None,
+        scored: 2,
+        synchrony: None,
+        suppressed: Some("too_few"),
+        ..view
+    };
+    assert_eq!(
+        text(frame("group_metrics_update", &few)),
+        r#"{"type":"group_metrics_update","sessionId":"20261120T0945Z","at":1795168305000,"average":null,"peak":null,"distribution":null,"participants":18,"scored":2,"synchrony":null,"suppressed":"too_few"}"#
+    );
+    #[derive(serde::Serialize)]
+    struct Body {
+        session: SessionView,
+    }
+    assert_eq!(
+        text(frame("session_state", &Body { session: session() })),
+        format!(r#"{{"type":"session_state","session":{SESSION}}}"#)
+    );
+}
+
+#[test]
+fn frames_for_one_phone_are_written_so() {
+    let (session, group, feedback) = (session(), group(), feedback());
+    let joined = ServerFrame::SessionJoined {
+        participant_id: "6f9619ff-8b86-4011-b42d-00c04fc964ff".into(),
+        resume_token: "6f9619ff8b864011b42d00c04fc964ff.00112233445566778899aabbccddeeff".into(),
+        session: &session,
+        group: &group,
+        strap: Some("strap 7"),
+        server_time: 1_795_168_306_123,
+    };
+    let cases = [
+        (
+            joined,
+            Some(json!("j1")),
+            format!(
+                r#"{{"type":"session_joined","participantId":"6f9619ff-8b86-4011-b42d-00c04fc964ff","resumeToken":"6f9619ff8b864011b42d00c04fc964ff.00112233445566778899aabbccddeeff","session":{SESSION},"group":{{{GROUP}}},"strap":"strap 7","serverTime":1795168306123,"re":"j1"}}"#
+            ),
+        ),
+        (
+            ServerFrame::PersonalFeedback(&feedback),
+            Some(json!(7)),
+            r#"{"type":"personal_feedback","at":1795168305000,"score":57.25,"level":"medium","contribution":0.3,"quality":{"coverage":0.98,"artefactPct":1.5,"ageMs":640},"reason":null,"heartRate":64.0,"strap":"strap 7","re":7}"#.into(),
+        ),
+        (
+            ServerFrame::AuthOk { role: Role::Facilitator, token: Some("f1.00".into()), expires_at: Some(1) },
+            None,
+            r#"{"type":"auth_ok","role":"facilitator","token":"f1.00","expiresAt":1}"#.into(),
+        ),
+        (
+            ServerFrame::AuthOk { role: Role::Participant, token: None, expires_at: None },
+            None,
+            r#"{"type":"auth_ok","role":"participant","expiresAt":null}"#.into(),
+        ),
+        (ServerFrame::SessionLeft {}, Some(json!(1.5)), r#"{"type":"session_left","re":1.5}"#.into()),
+        (
+            ServerFrame::HeartbeatResponse { server_time: 1_795_168_306_123 },
+            None,
+            r#"{"type":"heartbeat_response","serverTime":1795168306123}"#.into(),
+        ),
+        (
+            ServerFrame::SyncResponse {
+                client_time: serde_json::from_str("1234.5").unwrap(),
+                received_at: 1_795_168_306_123,
+                sent_at: 1_795_168_306_124,
+                anchor: None,
+            },
+            None,
+            r#"{"type":"sync_response","clientTime":1234.5,"receivedAt":1795168306123,"sentAt":1795168306124,"anchor":null}"#.into(),
+        ),
+        (
+            ServerFrame::Error {
+                code: "bad_value",
+                message: "`rr[0]` must be a number.",
+                field: Some("rr[0]"),
+                retry_after_ms: None,
+            },
+            Some(json!("x")),
+            r#"{"type":"error","code":"bad_value","message":"`rr[0]` must be a number.","field":"rr[0]","re":"x"}"#.into(),
+        ),
+        (
+            ServerFrame::Error {
+                code: "pin_locked",
+                message: "Too many wrong PINs.",
+                field: None,
+                retry_after_ms: Some(30_000),
+            },
+            None,
+            r#"{"type":"error","code":"pin_locked","message":"Too many wrong PINs.","retryAfterMs":30000}"#.into(),
+        ),
+        (
+            ServerFrame::RateLimitExceeded { retry_after_ms: 420 },
+            None,
+            r#"{"type":"rate_limit_exceeded","retryAfterMs":420}"#.into(),
+        ),
+    ];
+    for (frame, re, expected) in cases {
+        assert_eq!(written(&frame, re), expected);
+    }
+}
+
+#[test]
+fn a_score_that_is_not_there_yet_is_written_with_its_reason() {
+    let warming = FeedbackView {
+        score: None,
+        level: None,
+        contribution: None,
+        quality: Quality {
+            coverage: 0.3,
+            artefact_pct: None,
+            age_ms: None,
+        },
+        reason: Some("warming_up"),
+        left_ms: Some(42_000),
+        heart_rate: None,
+        strap: None,
+        ..feedback()
+    };
+    let expected = r#"{"type":"personal_feedback","at":1795168305000,"score":null,"level":null,"contribution":null,"quality":{"coverage":0.3,"artefactPct":null,"ageMs":null},"reason":"warming_up","leftMs":42000,"heartRate":null,"strap":null}"#;
+    assert_eq!(
+        written(&ServerFrame::PersonalFeedback(&warming), None),
+        expected
+    );
+}
+
+#[test]
+fn frames_of_phones_are_read_so() {
+    let read = |text: &str| wire::read(text).frame.expect(text);
+
+    assert_eq!(
+        read(r#"{"type":"auth","pin":"042137"}"#),
+        ClientFrame::AuthPin("042137".into())
+    );
+    assert_eq!(
+        read(r#"{"type":"auth","token":"a.b"}"#),
+        ClientFrame::AuthToken("a.b".into())
+    );
+    assert_eq!(
+        read(r#"{"type":"leave_session"}"#),
+        ClientFrame::LeaveSession
+    );
+    assert_eq!(read(r#"{"type":"heartbeat"}"#), ClientFrame::Heartbeat);
+    assert_eq!(
+        read(r#"{"type":"sync_request","clientTime":1234.5}"#),
+        ClientFrame::SyncRequest {
+            client_time: serde_json::from_str("1234.5").unwrap()
+        }
+    );
+
+    let full = r#"{"type":"join_session","sessionId":"20261120T0945Z","name":" Noor ","intention":"Calm","strap":7,"role":"follower","roomCode":"abc","consent":{"textVersion":"en-3","scopes":["store","research"]},"resumeToken":"a.b","id":"j1"}"#;
+    let ClientFrame::JoinSession(join) = read(full) else {
+        panic!("a join")
+    };
+    assert_eq!(
+        serde_json::to_value(&join).unwrap(),
+        json!({
+            "sessionId": "20261120T0945Z",
+            "name": "Noor",
+            "intention": "Calm",
+            "strap": "7",
+            "consent": {"textVersion": "en-3", "scopes": ["store", "research"]},
+            "resumeToken": "a.b",
+        })
+    );
+    let ClientFrame::JoinSession(join) = read(r#"{"type":"join_session"}"#) else {
+        panic!("a join")
+    };
+    assert_eq!(join, Default::default());
+
+    let ClientFrame::UpdateRr(rr) =
+        read(r#"{"type":"update_coherence","rr":[812,809.5],"timestamp":1795168305999.7}"#)
+    else {
+        panic!("beats")
+    };
+    assert_eq!(
+        (rr.rr, rr.timestamp),
+        (vec![812.0, 809.5], Some(1_795_168_305_999))
+    );
+    let ClientFrame::UpdateCoherence(score) =
+        read(r#"{"type":"update_coherence","coherence":61.5}"#)
+    else {
+        panic!("a score")
+    };
+    assert_eq!(score.coherence, 61.5);
+}
+
+#[test]
+fn a_participant_is_named_by_a_hyphenated_uuid() {
+    let id = "6f9619ff-8b86-4011-b42d-00c04fc964ff";
+    assert_eq!(ParticipantId(id.parse().unwrap()).to_string(), id);
+}
