@@ -20,7 +20,10 @@ fn states(straps: &Value) -> Vec<&str> {
 }
 
 fn labelled<'a>(straps: &'a Value, label: &str) -> Option<&'a Value> {
-    straps["straps"].as_array()?.iter().find(|strap| strap["label"] == label)
+    straps["straps"]
+        .as_array()?
+        .iter()
+        .find(|strap| strap["label"] == label)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,26 +33,51 @@ async fn sixteen_straps_stream_and_one_that_drops_says_why_and_comes_back_as_its
     let hub = Hub::run(dir.path(), "", Some(&bluez.bus_address())).await;
     let begin = Instant::now();
     let all_stream = |straps: &Value| states(straps) == ["streaming"; STRAPS];
-    let straps = hub.until("/api/straps", "sixteen streaming straps", all_stream).await;
-    println!("{STRAPS} straps stream {:.1} s after the hub serves", begin.elapsed().as_secs_f64());
+    let straps = hub
+        .until("/api/straps", "sixteen streaming straps", all_stream)
+        .await;
+    println!(
+        "{STRAPS} straps stream {:.1} s after the hub serves",
+        begin.elapsed().as_secs_f64()
+    );
     assert_eq!(straps["sources"][0]["code"], "listening", "{straps}");
-    let labels: BTreeSet<_> = straps["straps"].as_array().expect("a list").iter().map(|s| s["label"].to_string()).collect();
+    let labels: BTreeSet<_> = straps["straps"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|s| s["label"].to_string())
+        .collect();
     assert_eq!(labels.len(), STRAPS, "each has a label of its own");
-    assert!(!straps.to_string().contains(&bluez.address(0)), "no address is shown");
+    assert!(
+        !straps.to_string().contains(&bluez.address(0)),
+        "no address is shown"
+    );
 
     // Which label the first strap has: its battery tells.
     bluez.set_battery(3, 41);
     bluez.drop_link(3);
     let begin = Instant::now();
     let dropped = |straps: &Value| {
-        straps["straps"].as_array().is_some_and(|all| all.iter().any(|strap| strap["link"].is_string()))
+        straps["straps"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|strap| strap["link"].is_string()))
     };
     let straps = hub.until("/api/straps", "the reason", dropped).await;
     let took = begin.elapsed();
-    assert!(took.as_secs() < 8, "the reason is shown within 8 s: {took:?}");
+    assert!(
+        took.as_secs() < 8,
+        "the reason is shown within 8 s: {took:?}"
+    );
     let all = straps["straps"].as_array().expect("a list");
-    let lost = all.iter().find(|strap| strap["link"].is_string()).expect("just seen");
-    println!("dropped: {} after {:.1} s", lost["link"], took.as_secs_f64());
+    let lost = all
+        .iter()
+        .find(|strap| strap["link"].is_string())
+        .expect("just seen");
+    println!(
+        "dropped: {} after {:.1} s",
+        lost["link"],
+        took.as_secs_f64()
+    );
     let label = lost["label"].as_str().expect("text").to_owned();
     let before = lost["beatsAccepted"].as_u64().expect("a number");
 
@@ -64,5 +92,8 @@ async fn sixteen_straps_stream_and_one_that_drops_says_why_and_comes_back_as_its
     assert_eq!(states(&straps).len(), STRAPS, "it is no seventeenth strap");
     let (status, log) = hub.stop().await;
     assert!(status.success(), "{log}");
-    assert!(!log.contains(&bluez.address(3)), "no address in the log:\n{log}");
+    assert!(
+        !log.contains(&bluez.address(3)),
+        "no address in the log:\n{log}"
+    );
 }
