@@ -24,7 +24,7 @@ use crate::config::{Config, Trust};
 use crate::control::{self, Answers};
 use crate::room::rows::Stamp;
 use crate::room::{ClockReading, Remembered, Room, SessionPlan, Settings, Suppression};
-use crate::room_task::{self, Parts, RoomHandle, RoomTaskError};
+use crate::room_task::{self, Parts, Published, RoomHandle, RoomTaskError};
 use crate::store::{self, Boot, Memory, Store, StoreError};
 use crate::telemetry::{self, TelemetryError, metric};
 use crate::web::{self, WebState};
@@ -257,7 +257,7 @@ async fn serve(
         config.privacy.keep_days,
     ));
     if let Some(interval) = systemd::watchdog_interval() {
-        helpers.spawn(feed_watchdog(interval, handle, store.clone()));
+        helpers.spawn(feed_watchdog(interval, handle, store.clone(), address));
     }
 
     tracing::info!(%address, "serving");
@@ -415,8 +415,10 @@ fn recordings(
     files.iter().map(read).collect()
 }
 
-/// Feeds systemd's watchdog for as long as the room and the store answer.
-async fn feed_watchdog(interval: Duration, room: RoomHandle, store: Store) {
+/// Feeds systemd's watchdog for as long as the room and the store answer, and keeps the line that
+/// `systemctl status` shows.
+async fn feed_watchdog(interval: Duration, room: RoomHandle, store: Store, address: SocketAddr) {
+    let mut shown = String::new();
     loop {
         let room_answers = tokio::time::timeout(PULSE, room.ping())
             .await
@@ -427,8 +429,27 @@ async fn feed_watchdog(interval: Duration, room: RoomHandle, store: Store) {
         } else {
             tracing::error!(room_answers, store_answers, "the watchdog is not fed");
         }
+        let line = status_line(&room.published().borrow(), address);
+        if line != shown {
+            systemd::status(&line);
+            shown = line;
+        }
         tokio::time::sleep(interval).await;
     }
+}
+
+/// One line for the admin: where, who, and what is wrong.
+fn status_line(published: &Published, address: SocketAddr) -> String {
+    let session = &published.session;
+    let mut line = format!(
+        "Serving on {address}: {} people, {} hearts scored in session {}.",
+        session.participants, session.scored, session.id
+    );
+    for source in published.sources.iter().filter(|source| !source.up) {
+        line.push(' ');
+        line.push_str(&source.text);
+    }
+    line
 }
 
 /// Once a day what is older than `privacy.keep_days` goes; every few seconds the store's figures

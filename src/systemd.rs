@@ -53,16 +53,25 @@ mod tests {
 
     use super::*;
 
-    /// Runs one of the ignored tests below as a process of its own (a process's environment can't
-    /// be changed safely while other tests run) and returns what it said, datagram by datagram.
-    fn said_by(test: &str, watchdog: bool) -> Vec<String> {
+    /// Set in the child process of a test: it plays the hub.
+    const CHILD: &str = "COHERENCE_TEST_NOTIFIES";
+
+    /// Runs `hub` in a process of its own (a process's environment can't be changed safely while
+    /// other tests run): the calling test once more. Returns what it said to systemd, datagram by
+    /// datagram; nothing in the child itself.
+    fn said(test: &str, watchdog: bool, hub: impl FnOnce()) -> Option<Vec<String>> {
+        if std::env::var_os(CHILD).is_some() {
+            hub();
+            return None;
+        }
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_nonblocking(true).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
-            .args(["--ignored", "--exact", &format!("systemd::tests::{test}")])
+            .args(["--exact", &format!("systemd::tests::{test}")])
+            .env(CHILD, "1")
             .env("NOTIFY_SOCKET", &path)
             .env_remove("WATCHDOG_PID")
             .env_remove("WATCHDOG_USEC");
@@ -75,17 +84,27 @@ mod tests {
         assert!(text.contains("1 passed"), "no such test: {text}");
 
         let mut buffer = [0; 4096];
-        std::iter::from_fn(|| {
+        let datagrams = std::iter::from_fn(|| {
             let length = socket.recv(&mut buffer).ok()?;
             Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
-        })
-        .collect()
+        });
+        Some(datagrams.collect())
     }
 
     #[test]
     fn systemd_hears_the_whole_life_of_the_hub() {
+        let life = || {
+            ready("Listening on port 8080");
+            assert_eq!(watchdog_interval(), Some(Duration::from_secs(15)));
+            feed_watchdog();
+            status("12 hearts\nWATCHDOG=trigger");
+            stopping();
+        };
+        let Some(heard) = said("systemd_hears_the_whole_life_of_the_hub", true, life) else {
+            return;
+        };
         assert_eq!(
-            said_by("a_life", true),
+            heard,
             [
                 "READY=1\nSTATUS=Listening on port 8080\n",
                 "WATCHDOG=1\n",
@@ -96,26 +115,10 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "run by systemd_hears_the_whole_life_of_the_hub"]
-    fn a_life() {
-        if std::env::var_os("NOTIFY_SOCKET").is_none() {
-            return; // all ignored tests were asked for; nobody would hear this one
-        }
-        ready("Listening on port 8080");
-        assert_eq!(watchdog_interval(), Some(Duration::from_secs(15)));
-        feed_watchdog();
-        status("12 hearts\nWATCHDOG=trigger");
-        stopping();
-    }
-
-    #[test]
     fn nobody_watches_unless_asked() {
-        assert_eq!(said_by("unwatched", false), Vec::<String>::new());
-    }
-
-    #[test]
-    #[ignore = "run by nobody_watches_unless_asked"]
-    fn unwatched() {
-        assert_eq!(watchdog_interval(), None);
+        let unwatched = || assert_eq!(watchdog_interval(), None);
+        if let Some(heard) = said("nobody_watches_unless_asked", false, unwatched) {
+            assert_eq!(heard, Vec::<String>::new());
+        }
     }
 }

@@ -140,7 +140,14 @@ impl Browser {
     /// Waits until an expression is true in the page.
     pub async fn wait_until(&mut self, expression: &str) {
         let begin = Instant::now();
-        while self.ask(&format!("Boolean({expression})")).await != true {
+        // A page that is still loading lacks what is asked for.
+        while self
+            .ask(&format!(
+                "(() => {{ try {{ return Boolean({expression}) }} catch {{ return false }} }})()"
+            ))
+            .await
+            != true
+        {
             if begin.elapsed() > DEADLINE {
                 let text = self.ask("document.body.innerText").await;
                 panic!(
