@@ -3,6 +3,7 @@
 
 #![allow(dead_code)] // each test binary uses its own part
 
+pub mod browser;
 pub mod fake_bluez;
 pub mod hub;
 pub mod phone;

@@ -1,0 +1,213 @@
+//! A real, headless Chromium, driven over its own debugging protocol: opens a page at a given size,
+//! asks it questions in JavaScript, takes pictures. Not here: what a page should look like.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use super::DEADLINE;
+
+/// A browser with one page.
+pub struct Browser {
+    child: Child,
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    next_id: u64,
+    /// What the page complained about: uncaught errors, console errors, blocked requests.
+    pub complaints: Vec<String>,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// Opens `url` in a window of `width` x `height` CSS pixels.
+    pub async fn open(url: &str, width: u32, height: u32) -> Browser {
+        let profile = tempfile::tempdir().expect("a directory for the profile");
+        let mut child = Command::new("chromium")
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--disable-quic",
+            ])
+            .args([
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ])
+            .args(["--remote-debugging-port=0", "--lang=en"])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg("about:blank")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("chromium is installed (Debian package chromium)");
+        let stderr = child.stderr.take().expect("it was piped");
+        let (found, address) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let mut found = Some(found);
+            // Read to the end, so that the browser never blocks on a full pipe.
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if let Some((_, address)) = line.split_once("DevTools listening on ws://")
+                    && let Some(found) = found.take()
+                {
+                    let host = address.split('/').next().unwrap_or_default().to_owned();
+                    let _ = found.send(host);
+                }
+            }
+        });
+        let host = tokio::time::timeout(DEADLINE, address)
+            .await
+            .expect("chromium starts in time")
+            .expect("it listens");
+        let targets: Value = reqwest::get(format!("http://{host}/json/list"))
+            .await
+            .expect("the debugging port answers")
+            .json()
+            .await
+            .expect("JSON");
+        let page = targets
+            .as_array()
+            .and_then(|all| all.iter().find(|target| target["type"] == "page"))
+            .and_then(|target| target["webSocketDebuggerUrl"].as_str())
+            .expect("there is a page")
+            .to_owned();
+        let (socket, _) = connect_async(page)
+            .await
+            .expect("the debugging port takes us");
+        let mut browser = Browser {
+            child,
+            socket,
+            next_id: 0,
+            complaints: Vec::new(),
+            _profile: profile,
+        };
+        for domain in [
+            "Page.enable",
+            "Runtime.enable",
+            "Log.enable",
+            "Network.enable",
+        ] {
+            browser.call(domain, json!({})).await;
+        }
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
+        browser
+            .call("Emulation.setDeviceMetricsOverride", size)
+            .await;
+        browser.call("Page.navigate", json!({"url": url})).await;
+        browser
+    }
+
+    /// Prefers `dark` or `light`, and perhaps reduced motion.
+    pub async fn prefer(&mut self, scheme: &str, reduced_motion: bool) {
+        let motion = if reduced_motion {
+            "reduce"
+        } else {
+            "no-preference"
+        };
+        let features = json!([
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": motion},
+        ]);
+        self.call("Emulation.setEmulatedMedia", json!({"features": features}))
+            .await;
+    }
+
+    /// The value of a JavaScript expression in the page.
+    pub async fn ask(&mut self, expression: &str) -> Value {
+        let answer = self
+            .call(
+                "Runtime.evaluate",
+                json!({"expression": expression, "returnByValue": true, "awaitPromise": true}),
+            )
+            .await;
+        assert!(
+            answer.get("exceptionDetails").is_none(),
+            "{expression}: {answer:#}"
+        );
+        answer["result"]["value"].clone()
+    }
+
+    /// Waits until an expression is true in the page.
+    pub async fn wait_until(&mut self, expression: &str) {
+        let begin = Instant::now();
+        while self.ask(&format!("Boolean({expression})")).await != true {
+            if begin.elapsed() > DEADLINE {
+                let text = self.ask("document.body.innerText").await;
+                panic!(
+                    "did not become true in the page: {expression}\n{text}\n{:?}",
+                    self.complaints
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Takes a picture of what is seen.
+    pub async fn picture(&mut self, path: &Path) {
+        let shot = self
+            .call("Page.captureScreenshot", json!({"format": "png"}))
+            .await;
+        let png = BASE64_STANDARD
+            .decode(shot["data"].as_str().expect("text"))
+            .expect("base64");
+        std::fs::create_dir_all(path.parent().expect("a file in a folder"))
+            .expect("the folder can be made");
+        std::fs::write(path, png).expect("the picture can be written");
+    }
+
+    async fn call(&mut self, method: &str, params: Value) -> Value {
+        self.next_id += 1;
+        let id = self.next_id;
+        let call = json!({"id": id, "method": method, "params": params}).to_string();
+        self.socket
+            .send(Message::text(call))
+            .await
+            .expect("the browser listens");
+        loop {
+            let message = tokio::time::timeout(DEADLINE, self.socket.next())
+                .await
+                .expect("the browser answers in time");
+            let Some(Ok(Message::Text(text))) = message else {
+                panic!("the browser is gone: {message:?}")
+            };
+            let message: Value = serde_json::from_str(&text).expect("JSON");
+            if message["id"] == id {
+                assert!(message.get("error").is_none(), "{method}: {message}");
+                return message["result"].clone();
+            }
+            self.note(&message);
+        }
+    }
+
+    fn note(&mut self, event: &Value) {
+        let complaint = match event["method"].as_str() {
+            Some("Runtime.exceptionThrown") => Some(&event["params"]["exceptionDetails"]),
+            Some("Log.entryAdded") if event["params"]["entry"]["level"] == "error" => {
+                Some(&event["params"]["entry"])
+            }
+            Some("Runtime.consoleAPICalled") if event["params"]["type"] == "error" => {
+                Some(&event["params"]["args"])
+            }
+            _ => None,
+        };
+        self.complaints.extend(complaint.map(Value::to_string));
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Already gone is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
