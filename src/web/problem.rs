@@ -241,6 +241,7 @@ mod tests {
         use RefusalCode::*;
         let all = [
             UnknownParticipant,
+            NotJoined,
             UnknownStrap,
             StrapTaken,
             UnknownSession,

@@ -48,8 +48,11 @@ const SECOND: Duration = Duration::from_secs(1);
 const TOO_BIG: u16 = 1009;
 const STOPPING: End = Some((1001, "the hub stops"));
 
-/// The live connection: `session_state` and `group_metrics_update` at once and at each change; what
-/// else is spoken is in the manual's page on the protocol. Subprotocol `coherence.v1`, optional.
+/// The live connection: JSON text frames, each a flat object with `type`.
+///
+/// Every socket gets `session_state` and `group_metrics_update` at once and at each change. A phone
+/// may send `auth`, `join_session`, `update_coherence`, `leave_session`, `heartbeat` and
+/// `sync_request`; its `id` comes back as `re`. The subprotocol `coherence.v1` is optional.
 #[utoipa::path(
     get, path = "/ws", tag = "room",
     responses(
