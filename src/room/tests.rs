@@ -587,6 +587,21 @@ fn who_is_erased_is_unknown_and_what_waited_for_its_commit_is_gone() {
 }
 
 #[test]
+fn an_erasure_that_was_not_stored_can_be_asked_for_again() {
+    let mut rig = Rig::new(0);
+    rig.join(1, None).expect("joins");
+    for _ in 0..2 {
+        let erase = Command::Erase {
+            participant: person(1),
+        };
+        let outcome = rig.apply(erase).expect("whoever holds the token may ask");
+        assert!(
+            matches!(outcome.durable[..], [Row::Erase { participant, .. }] if participant == person(1))
+        );
+    }
+}
+
+#[test]
 fn an_erasure_while_scores_are_computed_leaves_no_score() {
     let mut rig = Rig::new(4);
     rig.until(99_000);
