@@ -24,6 +24,11 @@ use super::rows::RrMark;
 const HOLE_MS: i64 = 2_000;
 /// Held values are placed once this long brought no further value.
 const SETTLE_MS: i64 = 300;
+/// Held values are placed after this long in any case: a burst is over by then, and a source that
+/// never pauses must not fill the memory.
+const HELD_AT_MOST_MS: i64 = 5_000;
+/// Nor are more values than these held.
+const HELD_AT_MOST: usize = 1_024;
 /// Lags remembered per link, one per notification.
 const LAGS: usize = 32;
 /// What a young link's lag may exceed its median by before time counts as lost, ms.
@@ -89,6 +94,9 @@ impl Arrivals {
         if !self.held.is_empty() || hole || (self.broken && self.chain_end_ms.is_some()) {
             self.held
                 .extend(values.map(|(rr_ms, mark)| (rr_ms, mark, at_ms)));
+            if self.held.len() > HELD_AT_MOST {
+                self.release(out);
+            }
             return;
         }
         let values: Vec<_> = values.map(|(rr_ms, mark)| (rr_ms, mark, at_ms)).collect();
@@ -102,9 +110,13 @@ impl Arrivals {
 
     /// Places what was held, once it has been quiet for long enough.
     pub fn settle(&mut self, now_ms: i64, out: &mut Vec<Placed>) {
-        if self.settles_at().is_none_or(|at| now_ms < at) {
-            return;
+        if self.settles_at().is_some_and(|at| now_ms >= at) {
+            self.release(out);
         }
+    }
+
+    /// Places what was held.
+    fn release(&mut self, out: &mut Vec<Placed>) {
         let held = std::mem::take(&mut self.held);
         let total: f64 = held
             .iter()
@@ -128,7 +140,8 @@ impl Arrivals {
 
     /// When [`Arrivals::settle`] has something to do, if nothing arrives before.
     pub fn settles_at(&self) -> Option<i64> {
-        self.held.last().map(|(_, _, arrived)| arrived + SETTLE_MS)
+        let ((_, _, first), (_, _, last)) = self.held.first().zip(self.held.last())?;
+        Some((last + SETTLE_MS).min(first + HELD_AT_MOST_MS))
     }
 
     /// Goes on where a stored series ended: after a restart the link counts as broken.
@@ -314,6 +327,20 @@ mod tests {
         assert_eq!(out.len(), 24);
         assert!(out.iter().all(|p| p.gap_ms == 0.0));
         assert_eq!(out[23].beat_mono_ms, 23_000.0);
+    }
+
+    #[test]
+    fn what_never_pauses_is_not_held_for_ever() {
+        let mut arrivals = Arrivals::default();
+        let mut out = steady(&mut arrivals, 0, 20);
+        for k in 0..1_000 {
+            arrivals.posted(30_000 + k * 100, &[100.0], &mut out);
+            assert!(arrivals.held.len() <= 50, "5 s of it at most");
+        }
+        for _ in 0..10 {
+            arrivals.posted(200_000, &[800.0; 256], &mut out);
+            assert!(arrivals.held.len() <= HELD_AT_MOST);
+        }
     }
 
     #[test]
