@@ -43,6 +43,16 @@ impl Room {
                 ended_at_ms,
             } => {
                 self.take_part(participant, now_ms)?;
+                let allowed = self
+                    .people
+                    .get_mut(participant)
+                    .is_some_and(|person| person.may_post_rr(rr_ms.len(), now_ms));
+                if !allowed {
+                    return Err(Refusal::new(
+                        RefusalCode::RateLimited,
+                        "More intervals than a heart can make. Send each interval once, and wait a while.",
+                    ));
+                }
                 let ended = ended_at_ms.map_or(now_ms, |at| at - self.offset_ms());
                 let at_ms = ended.clamp(now_ms - LATEST_BEAT_MS, now_ms);
                 let key = HeartKey::Phone(participant);

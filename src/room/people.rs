@@ -13,6 +13,11 @@ use super::{HeartKey, ParticipantId, StrapNo};
 /// Absent after this long without an open socket or a request.
 pub const ABSENT_MS: i64 = 120_000;
 
+/// R-R intervals that a phone may hand in at once, after a while without the network say.
+const RR_AT_ONCE: f64 = 1_024.0;
+/// And per second in the long run: more than twice what the fastest heart makes.
+const RR_PER_SECOND: f64 = 10.0;
+
 /// One person.
 #[derive(Clone, Debug)]
 pub struct Person {
@@ -28,6 +33,8 @@ pub struct Person {
     pub claim: Option<ClaimRow>,
     /// Worn last, and taken up again on coming back.
     pub last_strap: Option<StrapNo>,
+    /// How many intervals the phone may hand in, and as of when.
+    rr_allowed: (f64, i64),
 }
 
 impl Person {
@@ -41,7 +48,20 @@ impl Person {
             has_left: false,
             claim: None,
             last_strap: None,
+            rr_allowed: (RR_AT_ONCE, now.mono_ms),
         }
+    }
+
+    /// Whether the phone may hand in this many intervals now: no heart is so fast that it needs
+    /// more, and every one is kept on the disk.
+    pub fn may_post_rr(&mut self, count: usize, now_ms: i64) -> bool {
+        let (left, as_of_ms) = self.rr_allowed;
+        let since_s = (now_ms - as_of_ms).max(0) as f64 / 1_000.0;
+        let left = (left + since_s * RR_PER_SECOND).min(RR_AT_ONCE) - count as f64;
+        if left >= 0.0 {
+            self.rr_allowed = (left, now_ms);
+        }
+        left >= 0.0
     }
 
     /// Takes part in the session that runs.

@@ -545,6 +545,35 @@ fn a_phone_is_a_source_of_its_own() {
 }
 
 #[test]
+fn a_phone_can_not_post_more_beats_than_a_heart_makes() {
+    let mut rig = Rig::new(0);
+    rig.join(1, None).expect("joins");
+    let post = |rig: &mut Rig, count| {
+        rig.apply(Command::PostRr {
+            participant: person(1),
+            rr_ms: vec![800.0; count],
+            ended_at_ms: None,
+        })
+        .map_err(|refusal| refusal.code)
+    };
+    for _ in 0..4 {
+        post(&mut rig, 256).expect("a backlog may come at once");
+    }
+    assert_eq!(post(&mut rig, 1), Err(RefusalCode::RateLimited));
+    let mut kept = 0;
+    for _ in 0..600 {
+        rig.now_ms += 100;
+        kept += u64::from(post(&mut rig, 256).is_ok());
+    }
+    assert!(kept <= 3, "{kept} posts of 256 in a minute");
+    rig.now_ms += 60_000;
+    for _ in 0..300 {
+        rig.now_ms += 5_000;
+        post(&mut rig, 20).expect("even 240 beats a minute pass");
+    }
+}
+
+#[test]
 fn who_is_erased_is_unknown_and_what_waited_for_its_commit_is_gone() {
     let mut rig = Rig::new(2);
     rig.until(90_000);

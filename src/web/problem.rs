@@ -241,10 +241,12 @@ mod tests {
         use RefusalCode::*;
         let all = [
             UnknownParticipant,
+            NotJoined,
             UnknownStrap,
             StrapTaken,
             UnknownSession,
             BadValue,
+            RateLimited,
             RoomFull,
             Busy,
             NotStored,

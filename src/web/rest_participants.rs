@@ -173,6 +173,7 @@ pub async fn join(
         (status = 413, description = "too_large", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "unsupported_media_type", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited: more beats than a heart can make", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
