@@ -381,6 +381,7 @@ impl Room {
         }
         if self.people.note_absent(now_ms, &mut self.facts) {
             self.changes.people = Some(Presence::Left);
+            self.forget_phones_of_the_absent();
         }
         self.note_straps(now_ms);
     }
@@ -393,6 +394,16 @@ impl Room {
         self.facts.push(Row::Session(session.clone()));
         self.people
             .carry_over(&session.id, self.clock.stamp(now_ms), &mut self.facts);
+    }
+
+    /// What a phone said two minutes ago is no figure any more, and most people go by closing the
+    /// page: without this their beats would stay in memory for ever.
+    fn forget_phones_of_the_absent(&mut self) {
+        let people = &self.people;
+        self.hearts.retain(|key, _| match key {
+            HeartKey::Strap(_) => true,
+            HeartKey::Phone(id) => people.get(*id).is_some_and(|person| person.takes_part()),
+        });
     }
 
     /// Notes the straps whose beats began or stopped flowing.

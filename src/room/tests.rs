@@ -545,6 +545,27 @@ fn a_phone_is_a_source_of_its_own() {
 }
 
 #[test]
+fn who_comes_back_after_an_absence_is_not_shown_the_score_from_before_it() {
+    let mut rig = Rig::new(0);
+    let post = |coherence| Command::PostCoherence {
+        participant: person(1),
+        coherence,
+    };
+    rig.join(1, None).expect("joins");
+    rig.apply(post(80.0)).expect("posts");
+    rig.until(200_000);
+    assert!(
+        rig.room.heart(HeartKey::Phone(person(1))).is_none(),
+        "nothing of the absent is held in memory"
+    );
+    let outcome = rig.apply(post(20.0)).expect("is back");
+    let Reply::Feedback(feedback) = outcome.reply else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(feedback.score, Some(20.0));
+}
+
+#[test]
 fn a_phone_can_not_post_more_beats_than_a_heart_makes() {
     let mut rig = Rig::new(0);
     rig.join(1, None).expect("joins");
