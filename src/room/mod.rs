@@ -424,7 +424,7 @@ impl Room {
             } else {
                 let why = match &strap.link {
                     Some(Link::Down { why }) => why.clone(),
-                    _ if heart.is_some_and(Heart::off_body) => "it has no skin contact".to_owned(),
+                    _ if heart.is_some_and(|heart| heart.off_body(now_ms)) => "it has no skin contact".to_owned(),
                     _ => "no beat for 6 s".to_owned(),
                 };
                 Note::StrapSilent { label, why }

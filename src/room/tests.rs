@@ -315,6 +315,22 @@ fn every_absent_score_has_its_reason() {
 }
 
 #[test]
+fn a_strap_that_was_off_the_body_and_says_nothing_any_more_is_silent() {
+    let mut rig = Rig::new(1);
+    rig.until(20_000);
+    rig.join(1, Some("1")).expect("joins");
+    rig.straps[0].contact = Some(false);
+    rig.until(40_000);
+    assert_eq!(rig.feedback(1).reason, Some("off_body"));
+    rig.straps[0].silent = true;
+    rig.until(60_000);
+    assert_eq!(rig.feedback(1).reason, Some("silent"));
+    let straps = rig.room.strap_views(rig.now_ms);
+    assert_eq!(straps[0].state, StrapState::Silent);
+    assert_eq!(straps[0].reason, Some("silent"));
+}
+
+#[test]
 fn a_flat_heart_has_no_score_in_the_room() {
     let mut rig = Rig::new(1);
     rig.straps[0].swing_ms = 0.0;
