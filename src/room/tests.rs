@@ -331,6 +331,32 @@ fn a_strap_that_was_off_the_body_and_says_nothing_any_more_is_silent() {
 }
 
 #[test]
+fn a_strap_that_was_put_away_fills_no_disk() {
+    let mut rig = Rig::new(2);
+    rig.until(20_000);
+    rig.join(1, Some("1")).expect("joins");
+    rig.room.attach(person(1), 11);
+    rig.straps[0].silent = true;
+    rig.straps[1].silent = true;
+    rig.until(200_000);
+    rig.rows.clear();
+    rig.until(300_000);
+    let hearts: Vec<_> = rig
+        .rows
+        .iter()
+        .filter_map(|row| {
+            if let Row::Score(row) = row {
+                Some((row.heart, row.reason))
+            } else {
+                None
+            }
+        })
+        .collect();
+    let own = (HeartKey::Strap(StrapNo(1)), Some("silent"));
+    assert_eq!(hearts, [own; 20], "one a grid point, of the one that is worn");
+}
+
+#[test]
 fn a_flat_heart_has_no_score_in_the_room() {
     let mut rig = Rig::new(1);
     rig.straps[0].swing_ms = 0.0;
