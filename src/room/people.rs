@@ -284,7 +284,9 @@ impl People {
                 .as_mut()
                 .filter(|row| row.left.is_none())
             {
-                row.left = Some(last_sign);
+                // Carried over while already silent: nobody leaves before they came.
+                let after = last_sign.wall_ms >= row.joined.wall_ms;
+                row.left = Some(if after { last_sign } else { row.joined });
                 rows.push(Row::Participation(row.clone()));
                 changed = true;
             }

@@ -509,6 +509,25 @@ fn people_stay_across_the_boundary_and_strangers_to_the_room_do_not() {
 }
 
 #[test]
+fn who_falls_silent_before_the_boundary_does_not_leave_before_joining() {
+    let mut rig = Rig::new(0);
+    rig.until(840_000);
+    rig.join(1, None).expect("joins");
+    rig.until(1_000_000);
+    let last = rig.rows.iter().rev().find_map(|row| {
+        if let Row::Participation(row) = row {
+            Some(row.clone())
+        } else {
+            None
+        }
+    });
+    let row = last.expect("has taken part");
+    assert_eq!(row.session_id, "20261120T1000Z");
+    assert_eq!(row.joined.mono_ms, 900_000);
+    assert_eq!(row.left, Some(row.joined), "was there for no time");
+}
+
+#[test]
 fn absence_ends_with_a_sign_of_life_and_leaving_with_a_join() {
     let mut rig = Rig::new(1);
     rig.join(1, None).expect("joins");
