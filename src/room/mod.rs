@@ -38,7 +38,8 @@ use group::Group;
 use heart::Heart;
 use people::People;
 use rows::{
-    ClaimRow, GroupRow, ParticipantRow, ParticipationRow, Row, RrMark, RrRow, SessionRow, StrapRow,
+    ClaimRow, GroupRow, ParticipantRow, ParticipationRow, Row, RrMark, RrRow, SessionRow, Stamp,
+    StrapRow,
 };
 use session::SessionClock;
 use straps::Straps;
@@ -93,6 +94,21 @@ pub struct Remembered {
     pub next_claim_no: i64,
     /// Group series of the newest session.
     pub group: Vec<GroupRow>,
+}
+
+impl Remembered {
+    /// How long the hub was off before this session, as far as can be told; 0 if it ran in it already.
+    fn off_ms(&self, session_id: &str, now: Stamp) -> i64 {
+        let newest = self.group.last();
+        let scored = newest.map(|row| (&row.session_id, row.at.wall_ms));
+        let begun = self.session.as_ref().map(|row| (&row.id, row.starts_at_ms));
+        match scored.or(begun) {
+            Some((id, _)) if id == session_id => 0,
+            // By hub time: the monotonic clock may have begun anew. Backwards is as long ago.
+            Some((_, wall_ms)) => (now.wall_ms - wall_ms).abs(),
+            None => i64::MAX,
+        }
+    }
 }
 
 /// What changed for everybody since the changes were last taken.
@@ -180,8 +196,9 @@ pub struct Room {
 impl Room {
     /// The room as it was left, at the time that the clocks say.
     pub fn new(settings: Settings, boot_id: &str, reading: ClockReading, past: Remembered) -> Self {
-        let clock = SessionClock::new(settings.plan, boot_id, reading, past.session);
+        let clock = SessionClock::new(settings.plan, boot_id, reading, past.session.clone());
         let now = clock.stamp(reading.mono_ms);
+        let everybody_went = past.off_ms(&clock.session().id, now) >= people::ABSENT_MS;
         let session_id = &clock.session().id;
         let same = |row: &&GroupRow| row.session_id == *session_id && !row.suppressed;
         let peak = past
@@ -202,7 +219,8 @@ impl Room {
                 (key, heart)
             })
             .collect();
-        let people = People::remembered(
+        let mut facts = Vec::new();
+        let mut people = People::remembered(
             past.participants,
             past.participations,
             past.claims,
@@ -210,6 +228,9 @@ impl Room {
             past.next_claim_no,
             now,
         );
+        if everybody_went {
+            people.all_gone(now, &mut facts);
+        }
         let mut room = Room {
             settings,
             last_phase: clock.phase(reading.mono_ms).0,
@@ -223,7 +244,7 @@ impl Room {
             peak,
             ended: None,
             changes: Changes::default(),
-            facts: Vec::new(),
+            facts,
             beats: Vec::new(),
             notes: Vec::new(),
             counts: Counts::default(),
@@ -371,6 +392,7 @@ impl Room {
             });
             self.group = None;
             self.peak = None;
+            self.people.forget_straps_of_the_absent();
             self.session_begins(now_ms);
             self.changes.session = true;
         }

@@ -325,6 +325,31 @@ impl People {
         }
     }
 
+    /// The hub was off for so long that everybody has gone: nobody takes part, nobody wears anything.
+    /// Their participations end with what the hub heard of that session.
+    pub fn all_gone(&mut self, at: Stamp, rows: &mut Vec<Row>) {
+        for person in self.known.values_mut() {
+            person.participation = None;
+            person.last_strap = None;
+            if let Some(row) = person.claim.take() {
+                rows.push(Row::Claim(ClaimRow {
+                    until: Some(at),
+                    ..row
+                }));
+            }
+        }
+    }
+
+    /// Who was away for a whole session finds the strap on somebody else's chest: they must say anew
+    /// what they wear.
+    pub fn forget_straps_of_the_absent(&mut self) {
+        for person in self.known.values_mut() {
+            if person.participation.is_none() {
+                person.last_strap = None;
+            }
+        }
+    }
+
     /// Forgets one person.
     pub fn erase(&mut self, id: ParticipantId) -> Option<Person> {
         self.known.remove(&id)

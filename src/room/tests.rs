@@ -827,6 +827,59 @@ fn a_restart_within_five_seconds_is_seen_by_nobody() {
 }
 
 #[test]
+fn a_restart_across_the_boundary_keeps_those_who_are_here() {
+    let mut before = Rig::new(1);
+    before.until(880_000);
+    before.join(1, Some("1")).expect("joins");
+    before.until(895_000);
+    let after = Rig::at(1, 905_000, before.remembered());
+    let session = after.room.session_view(after.now_ms);
+    assert_eq!(
+        (session.id.as_str(), session.participants),
+        ("20261120T1000Z", 1)
+    );
+    assert!(after.room.strap_views(after.now_ms)[0].claimed);
+}
+
+#[test]
+fn after_a_night_nobody_of_yesterday_is_present_or_wears_a_strap() {
+    let mut before = Rig::new(2);
+    before.until(90_000);
+    before.join(1, Some("1")).expect("joins");
+    before.until(100_000);
+    let mut past = before.remembered();
+    past.session = None; // another boot: only hub time tells
+    let mut after = Rig::at(2, 54_000_000, past);
+    assert_eq!(after.room.session_view(after.now_ms).participants, 0);
+    let ended = after.rows.iter().any(
+        |row| matches!(row, Row::Claim(row) if row.until.map(|at| at.mono_ms) == Some(54_000_000)),
+    );
+    assert!(ended, "the claim is at its end on the disk too");
+    let ghosts = after
+        .rows
+        .iter()
+        .filter(|row| matches!(row, Row::Participation(_)));
+    assert_eq!(ghosts.count(), 0);
+    after.until(54_010_000);
+    after.join(2, Some("1")).expect("the strap is free");
+    // Yesterday's token still opens the door, and nobody is given somebody else's heart.
+    let outcome = after.apply(Command::Join(join(1, None, true)));
+    let reply = outcome.expect("is still known").reply;
+    assert!(matches!(reply, Reply::Joined { strap: None, .. }));
+}
+
+#[test]
+fn who_was_away_for_a_whole_session_is_not_given_a_strap_unasked() {
+    let mut rig = Rig::new(1);
+    rig.until(10_000);
+    rig.join(1, Some("1")).expect("joins");
+    rig.until(1_810_000);
+    let outcome = rig.apply(Command::Join(join(1, None, true)));
+    let reply = outcome.expect("is still known").reply;
+    assert!(matches!(reply, Reply::Joined { strap: None, .. }));
+}
+
+#[test]
 fn a_longer_hole_warms_up_again_and_says_how_long() {
     let mut before = Rig::new(1);
     before.join(1, None).expect("joins");
