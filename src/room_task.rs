@@ -121,10 +121,11 @@ impl RoomHandle {
                 answer,
             })
             .map_err(|_| busy())?;
-        match tokio::time::timeout(PATIENCE, answered).await {
+        let answer = match tokio::time::timeout(PATIENCE, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(busy()),
-        }
+        };
+        answer
     }
 
     /// The socket is gone; its participant stays for two minutes.
@@ -156,7 +157,8 @@ pub struct RoomTask {
     results: mpsc::Receiver<GridResult>,
     publisher: watch::Sender<Arc<Published>>,
     lines: HashMap<ParticipantId, PhoneLine>,
-    next_grid_ms: i64,
+    /// The newest grid point that is dealt with.
+    grid_done_ms: i64,
     next_look_ms: i64,
     presence: Option<Presence>,
     presence_told_ms: i64,
@@ -184,7 +186,7 @@ pub fn prepare(
     let (jobs, results) = compute_thread();
     let (publisher, published) = watch::channel(Arc::new(first_look(&room, now_ms)));
     let task = RoomTask {
-        next_grid_ms: room.next_grid(now_ms),
+        grid_done_ms: now_ms,
         next_look_ms: now_ms,
         presence: None,
         presence_told_ms: now_ms - PRESENCE_MS,
@@ -270,7 +272,7 @@ impl RoomTask {
             let mut due_ms = self
                 .room
                 .next_deadline(now_ms)
-                .min(self.next_grid_ms)
+                .min(self.room.next_grid(now_ms))
                 .min(self.next_look_ms);
             if self.presence.is_some() {
                 due_ms = due_ms.min(self.presence_told_ms + PRESENCE_MS);
@@ -306,9 +308,11 @@ impl RoomTask {
             self.look(now_ms);
         }
         self.room.tick(now_ms);
-        if now_ms >= self.next_grid_ms {
-            let job = self.room.grid_job(self.next_grid_ms);
-            self.next_grid_ms = self.room.next_grid(now_ms);
+        // Asked anew each time: a session that has just begun may lie on another grid.
+        let grid = self.room.last_grid(now_ms);
+        if let Some(grid_ms) = grid.filter(|at_ms| *at_ms > self.grid_done_ms) {
+            self.grid_done_ms = grid_ms;
+            let job = self.room.grid_job(grid_ms);
             if self.jobs.try_send(job).is_err() {
                 metrics::counter!(metric::GRID_SKIPPED).increment(1);
                 tracing::warn!("a grid point was skipped: scoring takes longer than 5 s");
@@ -461,21 +465,34 @@ impl RoomTask {
         }
     }
 
-    /// Refreshes what is only looked at when asked for (no socket is woken), and the gauges.
-    fn look(&mut self, now_ms: i64) {
+    /// Refreshes what is only looked at when asked for: no socket is woken.
+    fn refresh(&mut self, now_ms: i64) {
         let straps = self.room.strap_views(now_ms);
         let sources = self.room.source_views();
         let session = self.room.session_view(now_ms);
-        metrics::gauge!(metric::PARTICIPANTS).set(session.participants);
-        metrics::gauge!(metric::SCORED_HEARTS).set(session.scored);
+        self.publisher.send_if_modified(|published| {
+            let published = Arc::make_mut(published);
+            published.straps = straps;
+            published.sources = sources;
+            published.session = session;
+            false
+        });
+    }
+
+    /// Refreshes, and sets the gauges.
+    fn look(&mut self, now_ms: i64) {
+        self.refresh(now_ms);
+        let published = Arc::clone(&self.publisher.borrow());
+        metrics::gauge!(metric::PARTICIPANTS).set(published.session.participants);
+        metrics::gauge!(metric::SCORED_HEARTS).set(published.session.scored);
         metrics::gauge!(metric::CLOCK_SYNCED).set(if self.room.clock_synced() { 1.0 } else { 0.0 });
         let mut by_state: HashMap<(String, String), u32> = HashMap::new();
-        for strap in &straps {
+        for strap in &published.straps {
             *by_state
                 .entry((strap.transport.clone(), strap.state.word().to_owned()))
                 .or_default() += 1;
         }
-        for strap in &straps {
+        for strap in &published.straps {
             for state in crate::room::view::StrapState::ALL {
                 let key = (strap.transport.clone(), state.word().to_owned());
                 let n = by_state.get(&key).copied().unwrap_or(0);
@@ -493,14 +510,6 @@ impl RoomTask {
         metrics::counter!(metric::DUPLICATES).increment(counts.duplicates);
         metrics::counter!(metric::TRAILING_BYTES).increment(counts.trailing_bytes);
         metrics::counter!(metric::GAPS).increment(counts.gaps);
-        self.publisher.send_if_modified(|published| {
-            let mut next = Published::clone(published);
-            next.straps = straps;
-            next.sources = sources;
-            next.session = session;
-            *published = Arc::new(next);
-            false
-        });
     }
 }
 
@@ -588,6 +597,151 @@ fn log(note: Note) {
         }
         Note::SourceChanged { name, state } => {
             tracing::warn!(source = name, state = state.code, "{}", state.text)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use coherence_hal::{StrapEvent, StrapId, StrapNews};
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::room::command::{ConsentGiven, Join};
+    use crate::room::rows::Stamp;
+    use crate::room::{Remembered, SessionPlan, Settings, Suppression};
+    use crate::store::{self, Boot};
+
+    /// 2026-11-20 09:45:00 UTC, where the monotonic clock shows 0.
+    const BEGIN: i64 = 1_795_167_900_000;
+
+    /// A running task whose clock is turned by hand.
+    struct Rig {
+        handle: RoomHandle,
+        hand: ManualClock,
+        store: Store,
+        events: mpsc::Sender<(&'static str, SourceEvent)>,
+        _stop: watch::Sender<bool>,
+        _dir: TempDir,
+    }
+
+    fn rig(now_ms: i64) -> Rig {
+        let dir = tempfile::tempdir().expect("a directory for the test");
+        let start = Stamp {
+            mono_ms: now_ms,
+            wall_ms: BEGIN + now_ms,
+            synced: true,
+        };
+        let boot = Boot {
+            boot_id: "0fe1".into(),
+            start,
+        };
+        let (store, _) = store::open(&dir.path().join("hub.db"), boot).expect("the store opens");
+        let (clock, hand) = Clock::manual(now_ms, BEGIN + now_ms);
+        let settings = Settings {
+            plan: SessionPlan::default(),
+            suppression: Suppression {
+                min_group: 3,
+                min_distribution: 5,
+            },
+            max_participants: 10,
+        };
+        let reading = ClockReading {
+            mono_ms: now_ms,
+            wall_ms: BEGIN + now_ms,
+            known: true,
+        };
+        let past = Remembered {
+            next_rr_id: 1,
+            next_claim_no: 1,
+            ..Remembered::default()
+        };
+        let room = Room::new(settings, "0fe1", reading, past);
+        let Parts {
+            task,
+            handle,
+            events,
+        } = prepare(room, clock, store.clone(), Vec::new());
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(task.run(stopped));
+        Rig {
+            handle,
+            hand,
+            store,
+            events,
+            _stop: stop,
+            _dir: dir,
+        }
+    }
+
+    impl Rig {
+        /// Returns when the task has acted on what the clock shows.
+        async fn settle(&self) {
+            // The first is answered before the task acts, the second after it has.
+            assert!(self.handle.ping().await && self.handle.ping().await);
+        }
+
+        async fn join(&self, n: u128, strap: Option<&str>, consent: bool) -> Answer {
+            let consent = consent.then(|| ConsentGiven {
+                text_version: "en-1".into(),
+                scopes: Vec::new(),
+            });
+            let join = Join {
+                participant: ParticipantId(Uuid::from_u128(n)),
+                resumed: false,
+                session_id: None,
+                name: None,
+                intention: None,
+                strap: strap.map(str::to_owned),
+                consent,
+                peer: IpAddr::from([10, 0, 0, n as u8]),
+            };
+            self.handle.apply(Command::Join(join), None).await
+        }
+
+        async fn meet_a_strap(&self) {
+            let event = StrapEvent {
+                strap: StrapId::new("test", "1"),
+                at_ms: 0,
+                news: StrapNews::Battery(80),
+            };
+            let sent = self.events.send(("test", SourceEvent::Strap(event))).await;
+            sent.expect("the task listens");
+            while self.seen().straps.is_empty() {
+                self.hand.advance(1_000);
+                self.settle().await;
+            }
+        }
+
+        fn seen(&self) -> Arc<Published> {
+            Arc::clone(&self.handle.published().borrow())
+        }
+    }
+
+    #[tokio::test]
+    async fn every_grid_point_lies_on_its_sessions_grid_also_where_the_clock_was_slewed() {
+        let rig = rig(890_000);
+        rig.hand.set_wall(BEGIN + 890_000 - 400);
+        let mut points = Vec::new();
+        while points.len() < 5 {
+            rig.hand.advance(100);
+            rig.settle().await;
+            // Gives the compute thread its turn.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let at = rig.seen().group.at;
+            if points.last() != Some(&at) {
+                points.push(at);
+            }
+        }
+        let session = rig.seen().session.clone();
+        assert_eq!(session.id, "20261120T1000Z");
+        // The first two are of the session before.
+        for at in &points[2..] {
+            assert_eq!((at - session.starts_at) % 5_000, 0, "{points:?}");
         }
     }
 }
