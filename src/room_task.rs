@@ -349,6 +349,7 @@ impl RoomTask {
                     }
                     _ => None,
                 };
+                let came_or_went = left.is_some() || matches!(command, Command::Join(_));
                 let outcome = match self.room.apply(command, now_ms) {
                     Ok(outcome) => outcome,
                     Err(refusal) => {
@@ -364,6 +365,10 @@ impl RoomTask {
                 }
                 // First the world sees it, then who asked.
                 self.publish(now_ms);
+                if came_or_went {
+                    // Presence is told to all twice a second; who asks again at once sees it.
+                    self.refresh(now_ms);
+                }
                 if outcome.durable.is_empty() {
                     let _ = answer.send(Ok(outcome.reply));
                     return;
@@ -743,5 +748,16 @@ mod tests {
         for at in &points[2..] {
             assert_eq!((at - session.starts_at) % 5_000, 0, "{points:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_has_joined_sees_it_at_once_though_all_are_told_twice_a_second() {
+        let rig = rig(10_000);
+        rig.meet_a_strap().await;
+        rig.join(1, None, false).await.expect("joins");
+        rig.join(2, Some("strap 1"), false).await.expect("joins");
+        let seen = rig.seen();
+        assert_eq!(seen.session.participants, 2);
+        assert!(seen.straps[0].claimed);
     }
 }

@@ -446,7 +446,9 @@ impl Room {
             } else {
                 let why = match &strap.link {
                     Some(Link::Down { why }) => why.clone(),
-                    _ if heart.is_some_and(|heart| heart.off_body(now_ms)) => "it has no skin contact".to_owned(),
+                    _ if heart.is_some_and(|heart| heart.off_body(now_ms)) => {
+                        "it has no skin contact".to_owned()
+                    }
                     _ => "no beat for 6 s".to_owned(),
                 };
                 Note::StrapSilent { label, why }
@@ -521,9 +523,10 @@ impl Room {
     }
 
     pub fn strap_views(&self, now_ms: i64) -> Vec<StrapView> {
+        let worn = self.people.worn();
         let view = |strap: &straps::Strap| {
             let heart = self.hearts.get(&HeartKey::Strap(strap.row.no));
-            strap.view(heart, self.people.wearer(strap.row.no).is_some(), now_ms)
+            strap.view(heart, worn.contains(&strap.row.no), now_ms)
         };
         self.straps.iter().map(view).collect()
     }

@@ -4,7 +4,7 @@
 //! one session; a claim is who wore which strap, as an interval in time. Two minutes without a sign
 //! of life decide presence and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::rows::{ClaimRow, ParticipantRow, ParticipationRow, Row, Stamp};
@@ -146,6 +146,15 @@ impl People {
 
     pub fn taking_part(&self) -> impl Iterator<Item = &Person> {
         self.known.values().filter(|person| person.takes_part())
+    }
+
+    /// All straps that somebody wears.
+    pub fn worn(&self) -> BTreeSet<StrapNo> {
+        let claims = self
+            .known
+            .values()
+            .filter_map(|person| person.claim.as_ref());
+        claims.map(|claim| claim.strap).collect()
     }
 
     pub fn wearer(&self, strap: StrapNo) -> Option<ParticipantId> {
