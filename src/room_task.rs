@@ -113,6 +113,10 @@ impl RoomHandle {
                 "The hub has too much to do. Try again in a moment.",
             )
         };
+        let newcomer = match &command {
+            Command::Join(join) if !join.resumed => Some(join.participant),
+            _ => None,
+        };
         let (answer, answered) = oneshot::channel();
         self.asks
             .try_send(Ask::Apply {
@@ -125,7 +129,25 @@ impl RoomHandle {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(busy()),
         };
+        if let (Some(participant), Err(refusal)) = (newcomer, &answer)
+            && matches!(refusal.code, RefusalCode::NotStored | RefusalCode::Busy)
+        {
+            self.send_away(participant).await;
+        }
         answer
+    }
+
+    /// Somebody who was told "no" after the room had let them in: nobody holds their token, and
+    /// without this they would be counted and keep a strap that their next try is refused.
+    async fn send_away(&self, participant: ParticipantId) {
+        let (answer, _) = oneshot::channel();
+        let ask = Ask::Apply {
+            command: Command::Erase { participant },
+            line: None,
+            answer,
+        };
+        // Fails only when the room is gone, and then the process ends.
+        let _ = self.asks.send(ask).await;
     }
 
     /// The socket is gone; its participant stays for two minutes.
@@ -759,5 +781,20 @@ mod tests {
         let seen = rig.seen();
         assert_eq!(seen.session.participants, 2);
         assert!(seen.straps[0].claimed);
+    }
+
+    #[tokio::test]
+    async fn a_join_that_could_not_be_stored_leaves_nobody_behind() {
+        let rig = rig(10_000);
+        rig.meet_a_strap().await;
+        rig.store.clone().close().await.expect("it closes");
+        let refused = rig.join(1, Some("1"), true).await;
+        let refusal = refused.expect_err("the consent can't be stored");
+        assert_eq!(refusal.code, RefusalCode::NotStored);
+        rig.settle().await;
+        assert_eq!(rig.seen().session.participants, 0);
+        rig.join(2, Some("1"), false)
+            .await
+            .expect("the strap is free");
     }
 }
