@@ -353,7 +353,10 @@ fn a_strap_that_was_put_away_fills_no_disk() {
         })
         .collect();
     let own = (HeartKey::Strap(StrapNo(1)), Some("silent"));
-    assert_eq!(hearts, [own; 20], "one a grid point, of the one that is worn");
+    assert_eq!(
+        hearts, [own; 20],
+        "one a grid point, of the one that is worn"
+    );
 }
 
 #[test]
