@@ -31,10 +31,15 @@ const HELD_AT_MOST_MS: i64 = 5_000;
 const HELD_AT_MOST: usize = 1_024;
 /// Lags remembered per link, one per notification.
 const LAGS: usize = 32;
-/// What a young link's lag may exceed its median by before time counts as lost, ms.
-const YOUNG_SPREAD_MS: f64 = 1_000.0;
-/// The least a link's lag may exceed its median by before time counts as lost, ms.
-const LEAST_SPREAD_MS: f64 = 250.0;
+/// What a young link's lag may exceed its median by before time counts as lost, ms: its first value
+/// passes for one without any lag, and an interval and a period of notifications may be added.
+const YOUNG_SPREAD_MS: f64 = 1_500.0;
+/// Time counts as lost where the lag goes beyond the largest of the remembered by so much, ms, and
+/// by a quarter of their spread: the largest of a few is not the largest there can be. A lag that
+/// roams over a whole second (any heart against a strap's own period) sets a new record now and
+/// then; without this a heart at 50 beats a minute lost half a second every minute or two.
+const RECORD_MS: f64 = 250.0;
+const RECORD_SHARE: f64 = 0.25;
 /// A break without missing time still separates runs: the least gap that can be told, ms.
 const BREAK_MS: f64 = 1.0;
 /// A chain that runs ahead of its own arrival by more is no chain of heartbeats, ms.
@@ -231,7 +236,7 @@ impl Arrivals {
             return YOUNG_SPREAD_MS;
         }
         let most = self.lags_ms.iter().copied().fold(f64::MIN, f64::max);
-        (most - self.normal_lag_ms()).max(LEAST_SPREAD_MS)
+        (most - self.normal_lag_ms()) * (1.0 + RECORD_SHARE) + RECORD_MS
     }
 }
 
@@ -368,6 +373,54 @@ mod tests {
         arrivals.settle(i64::MAX, &mut out);
         assert_eq!(out.len(), 39);
         assert!(out.iter().all(|p| p.gap_ms == 0.0));
+    }
+
+    /// A heart whose intervals wander by 60 ms, brought every `period_ms` with a jitter of 80 ms,
+    /// except for the notifications in `lost`; the gaps that were found, with their second.
+    fn gaps(rr_ms: f64, period_ms: i64, lost: std::ops::Range<i64>) -> Vec<(i64, f64)> {
+        let mut chance = 1_u64;
+        let mut unit = || {
+            chance = chance
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (chance >> 40) as f64 / f64::from(1 << 24)
+        };
+        let (mut arrivals, mut out, mut beat_ms) = (Arrivals::default(), Vec::new(), 0.0);
+        for k in 1..=600_000 / period_ms {
+            let mut values = Vec::new();
+            loop {
+                let next = rr_ms + 120.0 * (unit() - 0.5);
+                if beat_ms + next > (k * period_ms) as f64 {
+                    break;
+                }
+                beat_ms += next;
+                values.push(next);
+            }
+            if !lost.contains(&k) {
+                let at_ms = k * period_ms + (80.0 * unit()) as i64;
+                arrivals.posted(at_ms, &values, &mut out);
+            }
+        }
+        let gap = |p: &Placed| (p.arrived_mono_ms / 1000, p.gap_ms);
+        out.iter().filter(|p| p.gap_ms > 0.0).map(gap).collect()
+    }
+
+    #[test]
+    fn a_lag_that_roams_is_no_gap_and_what_is_lost_is_one() {
+        for rr_ms in [600.0, 850.0, 1200.0, 1500.0, 1800.0] {
+            for period_ms in [1_000, 5_000] {
+                assert_eq!(gaps(rr_ms, period_ms, 0..0), [], "{rr_ms} {period_ms}");
+            }
+            for n in 2..5 {
+                let found = gaps(rr_ms, 1_000, 300..300 + n);
+                let sum: f64 = found.iter().map(|(_, gap_ms)| gap_ms).sum();
+                let missing = (n * 1_000) as f64;
+                assert!(
+                    (sum - missing).abs() < rr_ms,
+                    "{rr_ms}: {found:?} of {missing}"
+                );
+            }
+        }
     }
 
     #[test]
