@@ -73,6 +73,8 @@ pub struct Settings {
     pub suppression: Suppression,
     /// People present at most.
     pub max_participants: u32,
+    /// Who was not here for so long is forgotten, ms.
+    pub keep_ms: i64,
 }
 
 /// What a restarted hub remembers, as the store found it.
@@ -393,6 +395,7 @@ impl Room {
             self.group = None;
             self.peak = None;
             self.people.forget_straps_of_the_absent();
+            self.people.forget_old(self.settings.keep_ms, now_ms);
             self.session_begins(now_ms);
             self.changes.session = true;
         }

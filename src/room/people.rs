@@ -359,6 +359,14 @@ impl People {
         }
     }
 
+    /// Forgets whoever was not here for so long, as the store does.
+    pub fn forget_old(&mut self, keep_ms: i64, now_ms: i64) {
+        self.known.retain(|_, person| {
+            let here = person.socket.is_some() || person.takes_part();
+            here || person.claim.is_some() || now_ms - person.last_sign.mono_ms < keep_ms
+        });
+    }
+
     /// Forgets one person.
     pub fn erase(&mut self, id: ParticipantId) -> Option<Person> {
         self.known.remove(&id)

@@ -46,6 +46,7 @@ fn rig(now_ms: i64) -> Rig {
             min_distribution: 5,
         },
         max_participants: 10,
+        keep_ms: 30 * 86_400_000,
     };
     let reading = ClockReading {
         mono_ms: now_ms,

@@ -496,3 +496,28 @@ fn a_longer_hole_warms_up_again_and_says_how_long() {
     assert_eq!(feedback.reason, Some("warming_up"));
     assert!(feedback.left_ms.is_some_and(|left| left > 55_000));
 }
+
+#[test]
+fn who_was_not_here_for_the_days_that_are_kept_is_forgotten_in_memory_too() {
+    let mut rig = Rig::new(0);
+    rig.join(1, None).expect("joins");
+    rig.join(2, None).expect("joins");
+    rig.room.attach(person(2), 12);
+    let day = 86_400_000;
+    for (days, refused) in [(29, false), (31, true)] {
+        rig.now_ms = days * day;
+        rig.room.tick(rig.now_ms);
+        let outcome = rig.apply(Command::Consent {
+            participant: person(1),
+            consent: ConsentGiven {
+                text_version: "en-1".into(),
+                scopes: Vec::new(),
+            },
+        });
+        assert_eq!(outcome.is_err(), refused, "after {days} days");
+    }
+    rig.apply(Command::Seen {
+        participant: person(2),
+    })
+    .expect("is here");
+}

@@ -171,6 +171,7 @@ pub fn settings() -> Settings {
             min_distribution: 5,
         },
         max_participants: 10,
+        keep_ms: 30 * 86_400_000,
     }
 }
 
