@@ -349,7 +349,12 @@ fn settings(config: &Config) -> Settings {
             min_distribution: config.privacy.min_distribution_live,
         },
         max_participants: config.room.max_participants,
+        keep_ms: keep_ms(config.privacy.keep_days),
     }
+}
+
+fn keep_ms(keep_days: u32) -> i64 {
+    i64::from(keep_days) * 86_400_000
 }
 
 fn remembered(memory: Memory) -> Remembered {
@@ -473,7 +478,7 @@ async fn keep_house(
         forget_in = forget_in.saturating_sub(LOOK);
         if forget_in.is_zero() {
             forget_in = DAY;
-            let kept_ms = i64::from(keep_days) * 86_400_000;
+            let kept_ms = keep_ms(keep_days);
             let before = Stamp {
                 mono_ms: clock.mono_ms() - kept_ms,
                 wall_ms: clock.wall_ms() - kept_ms,

@@ -5,21 +5,25 @@
 //!
 //! Full inboxes: straps wait, phones are told `busy`. When the task ends, the process ends.
 
+mod published;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use coherence_hal::SourceEvent;
-use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::room::command::{Command, Refusal, RefusalCode, Reply};
-use crate::room::view::{GroupView, SessionView, SourceView, StrapView, frame};
+use crate::room::view::frame;
 use crate::room::{ClockReading, GridJob, GridResult, Note, ParticipantId, Presence, Room};
 use crate::store::Store;
 use crate::telemetry::metric;
+
+pub use published::{Frame, Published};
+use published::{OfPeople, OfSession, first_look};
 
 /// Events of straps that may wait.
 const EVENTS: usize = 1_024;
@@ -31,35 +35,6 @@ const PRESENCE_MS: i64 = 500;
 const LOOK_MS: i64 = 1_000;
 /// How long a phone waits for the room before it is told `busy`.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What everybody may see, serialised once and shared by all sockets.
-#[derive(Clone, Debug)]
-pub struct Published {
-    /// `session_state` of the session that ended last, phase `complete`.
-    pub ended_frame: Option<Frame>,
-    /// `session_state`.
-    pub session_frame: Frame,
-    /// `group_metrics_update`.
-    pub group_frame: Frame,
-    /// `participant_update`; none until somebody came or went.
-    pub people_frame: Option<Frame>,
-    pub session: SessionView,
-    pub group: GroupView,
-    pub straps: Vec<StrapView>,
-    pub sources: Vec<SourceView>,
-    /// Hub time (Unix ms) = monotonic time + this.
-    pub offset_ms: i64,
-    /// Whether the hub's clock was known to be right when this session began.
-    pub clock_synced: bool,
-}
-
-/// One serialised WebSocket text frame; `version` grows when its content changed.
-#[derive(Clone, Debug)]
-pub struct Frame {
-    pub version: u64,
-    /// JSON, valid UTF-8.
-    pub json: Bytes,
-}
 
 /// The line to one phone: small and bounded; what does not fit is dropped and counted.
 #[derive(Clone, Debug)]
@@ -113,6 +88,10 @@ impl RoomHandle {
                 "The hub has too much to do. Try again in a moment.",
             )
         };
+        let newcomer = match &command {
+            Command::Join(join) if !join.resumed => Some(join.participant),
+            _ => None,
+        };
         let (answer, answered) = oneshot::channel();
         self.asks
             .try_send(Ask::Apply {
@@ -121,10 +100,29 @@ impl RoomHandle {
                 answer,
             })
             .map_err(|_| busy())?;
-        match tokio::time::timeout(PATIENCE, answered).await {
+        let answer = match tokio::time::timeout(PATIENCE, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(busy()),
+        };
+        if let (Some(participant), Err(refusal)) = (newcomer, &answer)
+            && matches!(refusal.code, RefusalCode::NotStored | RefusalCode::Busy)
+        {
+            self.send_away(participant).await;
         }
+        answer
+    }
+
+    /// Somebody who was told "no" after the room had let them in: nobody holds their token, and
+    /// without this they would be counted and keep a strap that their next try is refused.
+    async fn send_away(&self, participant: ParticipantId) {
+        let (answer, _) = oneshot::channel();
+        let ask = Ask::Apply {
+            command: Command::Erase { participant },
+            line: None,
+            answer,
+        };
+        // Fails only when the room is gone, and then the process ends.
+        let _ = self.asks.send(ask).await;
     }
 
     /// The socket is gone; its participant stays for two minutes.
@@ -156,7 +154,8 @@ pub struct RoomTask {
     results: mpsc::Receiver<GridResult>,
     publisher: watch::Sender<Arc<Published>>,
     lines: HashMap<ParticipantId, PhoneLine>,
-    next_grid_ms: i64,
+    /// The newest grid point that is dealt with.
+    grid_done_ms: i64,
     next_look_ms: i64,
     presence: Option<Presence>,
     presence_told_ms: i64,
@@ -184,7 +183,7 @@ pub fn prepare(
     let (jobs, results) = compute_thread();
     let (publisher, published) = watch::channel(Arc::new(first_look(&room, now_ms)));
     let task = RoomTask {
-        next_grid_ms: room.next_grid(now_ms),
+        grid_done_ms: now_ms,
         next_look_ms: now_ms,
         presence: None,
         presence_told_ms: now_ms - PRESENCE_MS,
@@ -270,7 +269,7 @@ impl RoomTask {
             let mut due_ms = self
                 .room
                 .next_deadline(now_ms)
-                .min(self.next_grid_ms)
+                .min(self.room.next_grid(now_ms))
                 .min(self.next_look_ms);
             if self.presence.is_some() {
                 due_ms = due_ms.min(self.presence_told_ms + PRESENCE_MS);
@@ -306,9 +305,11 @@ impl RoomTask {
             self.look(now_ms);
         }
         self.room.tick(now_ms);
-        if now_ms >= self.next_grid_ms {
-            let job = self.room.grid_job(self.next_grid_ms);
-            self.next_grid_ms = self.room.next_grid(now_ms);
+        // Asked anew each time: a session that has just begun may lie on another grid.
+        let grid = self.room.last_grid(now_ms);
+        if let Some(grid_ms) = grid.filter(|at_ms| *at_ms > self.grid_done_ms) {
+            self.grid_done_ms = grid_ms;
+            let job = self.room.grid_job(grid_ms);
             if self.jobs.try_send(job).is_err() {
                 metrics::counter!(metric::GRID_SKIPPED).increment(1);
                 tracing::warn!("a grid point was skipped: scoring takes longer than 5 s");
@@ -345,6 +346,7 @@ impl RoomTask {
                     }
                     _ => None,
                 };
+                let came_or_went = left.is_some() || matches!(command, Command::Join(_));
                 let outcome = match self.room.apply(command, now_ms) {
                     Ok(outcome) => outcome,
                     Err(refusal) => {
@@ -360,6 +362,10 @@ impl RoomTask {
                 }
                 // First the world sees it, then who asked.
                 self.publish(now_ms);
+                if came_or_went {
+                    // Presence is told to all twice a second; who asks again at once sees it.
+                    self.refresh(now_ms);
+                }
                 if outcome.durable.is_empty() {
                     let _ = answer.send(Ok(outcome.reply));
                     return;
@@ -461,21 +467,34 @@ impl RoomTask {
         }
     }
 
-    /// Refreshes what is only looked at when asked for (no socket is woken), and the gauges.
-    fn look(&mut self, now_ms: i64) {
+    /// Refreshes what is only looked at when asked for: no socket is woken.
+    fn refresh(&mut self, now_ms: i64) {
         let straps = self.room.strap_views(now_ms);
         let sources = self.room.source_views();
         let session = self.room.session_view(now_ms);
-        metrics::gauge!(metric::PARTICIPANTS).set(session.participants);
-        metrics::gauge!(metric::SCORED_HEARTS).set(session.scored);
+        self.publisher.send_if_modified(|published| {
+            let published = Arc::make_mut(published);
+            published.straps = straps;
+            published.sources = sources;
+            published.session = session;
+            false
+        });
+    }
+
+    /// Refreshes, and sets the gauges.
+    fn look(&mut self, now_ms: i64) {
+        self.refresh(now_ms);
+        let published = Arc::clone(&self.publisher.borrow());
+        metrics::gauge!(metric::PARTICIPANTS).set(published.session.participants);
+        metrics::gauge!(metric::SCORED_HEARTS).set(published.session.scored);
         metrics::gauge!(metric::CLOCK_SYNCED).set(if self.room.clock_synced() { 1.0 } else { 0.0 });
         let mut by_state: HashMap<(String, String), u32> = HashMap::new();
-        for strap in &straps {
+        for strap in &published.straps {
             *by_state
                 .entry((strap.transport.clone(), strap.state.word().to_owned()))
                 .or_default() += 1;
         }
-        for strap in &straps {
+        for strap in &published.straps {
             for state in crate::room::view::StrapState::ALL {
                 let key = (strap.transport.clone(), state.word().to_owned());
                 let n = by_state.get(&key).copied().unwrap_or(0);
@@ -493,14 +512,6 @@ impl RoomTask {
         metrics::counter!(metric::DUPLICATES).increment(counts.duplicates);
         metrics::counter!(metric::TRAILING_BYTES).increment(counts.trailing_bytes);
         metrics::counter!(metric::GAPS).increment(counts.gaps);
-        self.publisher.send_if_modified(|published| {
-            let mut next = Published::clone(published);
-            next.straps = straps;
-            next.sources = sources;
-            next.session = session;
-            *published = Arc::new(next);
-            false
-        });
     }
 }
 
@@ -509,61 +520,6 @@ impl RoomTask {
 pub enum RoomTaskError {
     #[error("the compute thread is gone")]
     NoCompute,
-}
-
-/// Body of `session_state`.
-#[derive(Serialize)]
-struct OfSession<'a> {
-    session: &'a SessionView,
-}
-
-/// Body of `participant_update`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct OfPeople<'a> {
-    session_id: &'a str,
-    participants: u32,
-    change: &'static str,
-}
-
-impl<'a> OfPeople<'a> {
-    fn new(session: &'a SessionView, presence: Presence) -> Self {
-        let change = match presence {
-            Presence::Joined => "joined",
-            Presence::Left => "left",
-        };
-        OfPeople {
-            session_id: &session.id,
-            participants: session.participants,
-            change,
-        }
-    }
-}
-
-impl Frame {
-    fn of(version: u64, kind: &'static str, body: &impl Serialize) -> Self {
-        Frame {
-            version,
-            json: frame(kind, body).into(),
-        }
-    }
-}
-
-fn first_look(room: &Room, now_ms: i64) -> Published {
-    let session = room.session_view(now_ms);
-    let group = room.group_view(now_ms);
-    Published {
-        ended_frame: None,
-        session_frame: Frame::of(1, "session_state", &OfSession { session: &session }),
-        group_frame: Frame::of(1, "group_metrics_update", &group),
-        people_frame: None,
-        session,
-        group,
-        straps: room.strap_views(now_ms),
-        sources: room.source_views(),
-        offset_ms: room.offset_ms(),
-        clock_synced: room.clock_synced(),
-    }
 }
 
 fn tell(line: &PhoneLine, what: ToPhone) {
@@ -591,3 +547,6 @@ fn log(note: Note) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,12 +24,22 @@ use super::rows::RrMark;
 const HOLE_MS: i64 = 2_000;
 /// Held values are placed once this long brought no further value.
 const SETTLE_MS: i64 = 300;
+/// Held values are placed after this long in any case: a burst is over by then, and a source that
+/// never pauses must not fill the memory.
+const HELD_AT_MOST_MS: i64 = 5_000;
+/// Nor are more values than these held.
+const HELD_AT_MOST: usize = 1_024;
 /// Lags remembered per link, one per notification.
 const LAGS: usize = 32;
-/// What a young link's lag may exceed its median by before time counts as lost, ms.
-const YOUNG_SPREAD_MS: f64 = 1_000.0;
-/// The least a link's lag may exceed its median by before time counts as lost, ms.
-const LEAST_SPREAD_MS: f64 = 250.0;
+/// What a young link's lag may exceed its median by before time counts as lost, ms: its first value
+/// passes for one without any lag, and an interval and a period of notifications may be added.
+const YOUNG_SPREAD_MS: f64 = 1_500.0;
+/// Time counts as lost where the lag goes beyond the largest of the remembered by so much, ms, and
+/// by a quarter of their spread: the largest of a few is not the largest there can be. A lag that
+/// roams over a whole second (any heart against a strap's own period) sets a new record now and
+/// then; without this a heart at 50 beats a minute lost half a second every minute or two.
+const RECORD_MS: f64 = 250.0;
+const RECORD_SHARE: f64 = 0.25;
 /// A break without missing time still separates runs: the least gap that can be told, ms.
 const BREAK_MS: f64 = 1.0;
 /// A chain that runs ahead of its own arrival by more is no chain of heartbeats, ms.
@@ -89,6 +99,9 @@ impl Arrivals {
         if !self.held.is_empty() || hole || (self.broken && self.chain_end_ms.is_some()) {
             self.held
                 .extend(values.map(|(rr_ms, mark)| (rr_ms, mark, at_ms)));
+            if self.held.len() > HELD_AT_MOST {
+                self.release(out);
+            }
             return;
         }
         let values: Vec<_> = values.map(|(rr_ms, mark)| (rr_ms, mark, at_ms)).collect();
@@ -102,9 +115,13 @@ impl Arrivals {
 
     /// Places what was held, once it has been quiet for long enough.
     pub fn settle(&mut self, now_ms: i64, out: &mut Vec<Placed>) {
-        if self.settles_at().is_none_or(|at| now_ms < at) {
-            return;
+        if self.settles_at().is_some_and(|at| now_ms >= at) {
+            self.release(out);
         }
+    }
+
+    /// Places what was held.
+    fn release(&mut self, out: &mut Vec<Placed>) {
         let held = std::mem::take(&mut self.held);
         let total: f64 = held
             .iter()
@@ -128,7 +145,8 @@ impl Arrivals {
 
     /// When [`Arrivals::settle`] has something to do, if nothing arrives before.
     pub fn settles_at(&self) -> Option<i64> {
-        self.held.last().map(|(_, _, arrived)| arrived + SETTLE_MS)
+        let ((_, _, first), (_, _, last)) = self.held.first().zip(self.held.last())?;
+        Some((last + SETTLE_MS).min(first + HELD_AT_MOST_MS))
     }
 
     /// Goes on where a stored series ended: after a restart the link counts as broken.
@@ -218,7 +236,7 @@ impl Arrivals {
             return YOUNG_SPREAD_MS;
         }
         let most = self.lags_ms.iter().copied().fold(f64::MIN, f64::max);
-        (most - self.normal_lag_ms()).max(LEAST_SPREAD_MS)
+        (most - self.normal_lag_ms()) * (1.0 + RECORD_SHARE) + RECORD_MS
     }
 }
 
@@ -317,6 +335,20 @@ mod tests {
     }
 
     #[test]
+    fn what_never_pauses_is_not_held_for_ever() {
+        let mut arrivals = Arrivals::default();
+        let mut out = steady(&mut arrivals, 0, 20);
+        for k in 0..1_000 {
+            arrivals.posted(30_000 + k * 100, &[100.0], &mut out);
+            assert!(arrivals.held.len() <= 50, "5 s of it at most");
+        }
+        for _ in 0..10 {
+            arrivals.posted(200_000, &[800.0; 256], &mut out);
+            assert!(arrivals.held.len() <= HELD_AT_MOST);
+        }
+    }
+
+    #[test]
     fn what_lag_remains_after_a_hole_is_the_gap_all_of_it() {
         let mut arrivals = Arrivals::default();
         let mut out = steady(&mut arrivals, 0, 20);
@@ -341,6 +373,54 @@ mod tests {
         arrivals.settle(i64::MAX, &mut out);
         assert_eq!(out.len(), 39);
         assert!(out.iter().all(|p| p.gap_ms == 0.0));
+    }
+
+    /// A heart whose intervals wander by 60 ms, brought every `period_ms` with a jitter of 80 ms,
+    /// except for the notifications in `lost`; the gaps that were found, with their second.
+    fn gaps(rr_ms: f64, period_ms: i64, lost: std::ops::Range<i64>) -> Vec<(i64, f64)> {
+        let mut chance = 1_u64;
+        let mut unit = || {
+            chance = chance
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (chance >> 40) as f64 / f64::from(1 << 24)
+        };
+        let (mut arrivals, mut out, mut beat_ms) = (Arrivals::default(), Vec::new(), 0.0);
+        for k in 1..=600_000 / period_ms {
+            let mut values = Vec::new();
+            loop {
+                let next = rr_ms + 120.0 * (unit() - 0.5);
+                if beat_ms + next > (k * period_ms) as f64 {
+                    break;
+                }
+                beat_ms += next;
+                values.push(next);
+            }
+            if !lost.contains(&k) {
+                let at_ms = k * period_ms + (80.0 * unit()) as i64;
+                arrivals.posted(at_ms, &values, &mut out);
+            }
+        }
+        let gap = |p: &Placed| (p.arrived_mono_ms / 1000, p.gap_ms);
+        out.iter().filter(|p| p.gap_ms > 0.0).map(gap).collect()
+    }
+
+    #[test]
+    fn a_lag_that_roams_is_no_gap_and_what_is_lost_is_one() {
+        for rr_ms in [600.0, 850.0, 1200.0, 1500.0, 1800.0] {
+            for period_ms in [1_000, 5_000] {
+                assert_eq!(gaps(rr_ms, period_ms, 0..0), [], "{rr_ms} {period_ms}");
+            }
+            for n in 2..5 {
+                let found = gaps(rr_ms, 1_000, 300..300 + n);
+                let sum: f64 = found.iter().map(|(_, gap_ms)| gap_ms).sum();
+                let missing = (n * 1_000) as f64;
+                assert!(
+                    (sum - missing).abs() < rr_ms,
+                    "{rr_ms}: {found:?} of {missing}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -95,6 +95,8 @@ pub enum RefusalCode {
     StrapTaken,
     UnknownSession,
     BadValue,
+    /// More beats than a heart can make.
+    RateLimited,
     /// More people than the room holds.
     RoomFull,
     /// The room did not answer in time.
@@ -113,6 +115,7 @@ impl RefusalCode {
             RefusalCode::StrapTaken => "strap_taken",
             RefusalCode::UnknownSession => "unknown_session",
             RefusalCode::BadValue => "bad_value",
+            RefusalCode::RateLimited => "rate_limited",
             RefusalCode::RoomFull => "room_full",
             RefusalCode::Busy => "busy",
             RefusalCode::NotStored => "not_stored",

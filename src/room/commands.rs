@@ -43,6 +43,16 @@ impl Room {
                 ended_at_ms,
             } => {
                 self.take_part(participant, now_ms)?;
+                let allowed = self
+                    .people
+                    .get_mut(participant)
+                    .is_some_and(|person| person.may_post_rr(rr_ms.len(), now_ms));
+                if !allowed {
+                    return Err(Refusal::new(
+                        RefusalCode::RateLimited,
+                        "More intervals than a heart can make. Send each interval once, and wait a while.",
+                    ));
+                }
                 let ended = ended_at_ms.map_or(now_ms, |at| at - self.offset_ms());
                 let at_ms = ended.clamp(now_ms - LATEST_BEAT_MS, now_ms);
                 let key = HeartKey::Phone(participant);
@@ -88,7 +98,7 @@ impl Room {
                 self.note_presence(before);
                 Ok(Outcome::of(Reply::Done))
             }
-            Command::Erase { participant } => self.erase(participant, now_ms),
+            Command::Erase { participant } => Ok(self.erase(participant, now_ms)),
             Command::Seen { participant } => {
                 self.known(participant)?;
                 self.sign_of_life(participant, false, now_ms);
@@ -192,8 +202,9 @@ impl Room {
         }
     }
 
-    fn erase(&mut self, id: ParticipantId, now_ms: i64) -> Result<Outcome, Refusal> {
-        self.known(id)?;
+    /// Also for somebody the room no longer knows: where the store could not erase at the first
+    /// asking, they are gone from here and still on the disk, and must be able to ask again.
+    fn erase(&mut self, id: ParticipantId, now_ms: i64) -> Outcome {
         let before = self.people.present();
         let person = self.people.erase(id);
         self.hearts.remove(&HeartKey::Phone(id));
@@ -221,7 +232,7 @@ impl Room {
             at: self.clock.stamp(now_ms),
         }];
         self.note_presence(before);
-        Ok(outcome)
+        outcome
     }
 
     fn consent_rows(

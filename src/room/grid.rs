@@ -8,6 +8,9 @@ use super::view::{FeedbackView, Quality};
 use super::{HeartKey, ParticipantId, Room};
 use crate::signal::ALGORITHM_VERSION;
 
+/// An unclaimed heart that was silent for longer is not there.
+const ROW_MS: i64 = 120_000;
+
 /// What the compute thread gets.
 #[derive(Clone, Debug)]
 pub struct GridJob {
@@ -96,8 +99,11 @@ impl Room {
         }
         self.beats.push(Row::Group(row.clone()));
         for (scored, wearer) in scores.into_iter().zip(wearers) {
-            // A heart that is simply not there needs no row every five seconds.
-            if scored.last_rr.is_some() || scored.verdict.is_ok() {
+            // A heart that is simply not there needs no row every five seconds; that a person's own
+            // was silent is worth one.
+            let beat_lately = scored.age_ms.is_some_and(|age_ms| age_ms <= ROW_MS);
+            let missed = wearer.is_some() && scored.last_rr.is_some();
+            if beat_lately || missed || scored.verdict.is_ok() {
                 self.beats
                     .push(Row::Score(score_row(&session_id, at, &scored, wearer)));
             }

@@ -130,6 +130,8 @@ pub struct Heart {
     tachogram: Tachogram,
     /// Skin contact as the strap last said; `None` when it can't tell.
     pub contact: Option<bool>,
+    /// When the strap last sent a measurement, with beats or without.
+    heard_ms: Option<i64>,
     /// When the newest interval on the tachogram arrived.
     pub last_beat_ms: Option<i64>,
     last_rr: Option<i64>,
@@ -143,6 +145,7 @@ pub struct Heart {
 impl Heart {
     pub fn measurement(&mut self, at_ms: i64, measurement: &Measurement, out: &mut Vec<Placed>) {
         self.contact = measurement.contact;
+        self.heard_ms = Some(at_ms);
         self.arrivals.measurement(at_ms, measurement, out);
     }
 
@@ -222,9 +225,12 @@ impl Heart {
         self.age_ms(now_ms).is_none_or(|age| age > SILENT_MS)
     }
 
-    /// Whether the strap says that nobody's skin is there.
-    pub fn off_body(&self) -> bool {
-        self.contact == Some(false)
+    /// Whether the strap says that nobody's skin is there; one that says nothing any more is silent.
+    pub fn off_body(&self, now_ms: i64) -> bool {
+        let heard = self
+            .heard_ms
+            .is_some_and(|heard_ms| now_ms - heard_ms <= SILENT_MS);
+        heard && self.contact == Some(false)
     }
 
     /// What to compute for this heart at a grid point.
@@ -234,7 +240,7 @@ impl Heart {
             .filter(|(_, at)| grid_ms - at <= POSTED_SCORE_MS);
         let ask = match fresh_post {
             Some((score, _)) if self.silent(grid_ms) => Ask::Posted(score),
-            _ if self.off_body() => Ask::Absent(Reason::OffBody),
+            _ if self.off_body(grid_ms) => Ask::Absent(Reason::OffBody),
             _ if self.silent(grid_ms) => Ask::Absent(Reason::Silent),
             _ => Ask::Window(self.tachogram.intervals().to_vec()),
         };

@@ -38,7 +38,8 @@ use group::Group;
 use heart::Heart;
 use people::People;
 use rows::{
-    ClaimRow, GroupRow, ParticipantRow, ParticipationRow, Row, RrMark, RrRow, SessionRow, StrapRow,
+    ClaimRow, GroupRow, ParticipantRow, ParticipationRow, Row, RrMark, RrRow, SessionRow, Stamp,
+    StrapRow,
 };
 use session::SessionClock;
 use straps::Straps;
@@ -72,6 +73,8 @@ pub struct Settings {
     pub suppression: Suppression,
     /// People present at most.
     pub max_participants: u32,
+    /// Who was not here for so long is forgotten, ms.
+    pub keep_ms: i64,
 }
 
 /// What a restarted hub remembers, as the store found it.
@@ -93,6 +96,21 @@ pub struct Remembered {
     pub next_claim_no: i64,
     /// Group series of the newest session.
     pub group: Vec<GroupRow>,
+}
+
+impl Remembered {
+    /// How long the hub was off before this session, as far as can be told; 0 if it ran in it already.
+    fn off_ms(&self, session_id: &str, now: Stamp) -> i64 {
+        let newest = self.group.last();
+        let scored = newest.map(|row| (&row.session_id, row.at.wall_ms));
+        let begun = self.session.as_ref().map(|row| (&row.id, row.starts_at_ms));
+        match scored.or(begun) {
+            Some((id, _)) if id == session_id => 0,
+            // By hub time: the monotonic clock may have begun anew. Backwards is as long ago.
+            Some((_, wall_ms)) => (now.wall_ms - wall_ms).abs(),
+            None => i64::MAX,
+        }
+    }
 }
 
 /// What changed for everybody since the changes were last taken.
@@ -180,8 +198,9 @@ pub struct Room {
 impl Room {
     /// The room as it was left, at the time that the clocks say.
     pub fn new(settings: Settings, boot_id: &str, reading: ClockReading, past: Remembered) -> Self {
-        let clock = SessionClock::new(settings.plan, boot_id, reading, past.session);
+        let clock = SessionClock::new(settings.plan, boot_id, reading, past.session.clone());
         let now = clock.stamp(reading.mono_ms);
+        let everybody_went = past.off_ms(&clock.session().id, now) >= people::ABSENT_MS;
         let session_id = &clock.session().id;
         let same = |row: &&GroupRow| row.session_id == *session_id && !row.suppressed;
         let peak = past
@@ -202,7 +221,8 @@ impl Room {
                 (key, heart)
             })
             .collect();
-        let people = People::remembered(
+        let mut facts = Vec::new();
+        let mut people = People::remembered(
             past.participants,
             past.participations,
             past.claims,
@@ -210,6 +230,9 @@ impl Room {
             past.next_claim_no,
             now,
         );
+        if everybody_went {
+            people.all_gone(now, &mut facts);
+        }
         let mut room = Room {
             settings,
             last_phase: clock.phase(reading.mono_ms).0,
@@ -223,7 +246,7 @@ impl Room {
             peak,
             ended: None,
             changes: Changes::default(),
-            facts: Vec::new(),
+            facts,
             beats: Vec::new(),
             notes: Vec::new(),
             counts: Counts::default(),
@@ -371,6 +394,8 @@ impl Room {
             });
             self.group = None;
             self.peak = None;
+            self.people.forget_straps_of_the_absent();
+            self.people.forget_old(self.settings.keep_ms, now_ms);
             self.session_begins(now_ms);
             self.changes.session = true;
         }
@@ -381,6 +406,7 @@ impl Room {
         }
         if self.people.note_absent(now_ms, &mut self.facts) {
             self.changes.people = Some(Presence::Left);
+            self.forget_phones_of_the_absent();
         }
         self.note_straps(now_ms);
     }
@@ -393,6 +419,16 @@ impl Room {
         self.facts.push(Row::Session(session.clone()));
         self.people
             .carry_over(&session.id, self.clock.stamp(now_ms), &mut self.facts);
+    }
+
+    /// What a phone said two minutes ago is no figure any more, and most people go by closing the
+    /// page: without this their beats would stay in memory for ever.
+    fn forget_phones_of_the_absent(&mut self) {
+        let people = &self.people;
+        self.hearts.retain(|key, _| match key {
+            HeartKey::Strap(_) => true,
+            HeartKey::Phone(id) => people.get(*id).is_some_and(|person| person.takes_part()),
+        });
     }
 
     /// Notes the straps whose beats began or stopped flowing.
@@ -413,7 +449,9 @@ impl Room {
             } else {
                 let why = match &strap.link {
                     Some(Link::Down { why }) => why.clone(),
-                    _ if heart.is_some_and(Heart::off_body) => "it has no skin contact".to_owned(),
+                    _ if heart.is_some_and(|heart| heart.off_body(now_ms)) => {
+                        "it has no skin contact".to_owned()
+                    }
                     _ => "no beat for 6 s".to_owned(),
                 };
                 Note::StrapSilent { label, why }
@@ -488,9 +526,10 @@ impl Room {
     }
 
     pub fn strap_views(&self, now_ms: i64) -> Vec<StrapView> {
+        let worn = self.people.worn();
         let view = |strap: &straps::Strap| {
             let heart = self.hearts.get(&HeartKey::Strap(strap.row.no));
-            strap.view(heart, self.people.wearer(strap.row.no).is_some(), now_ms)
+            strap.view(heart, worn.contains(&strap.row.no), now_ms)
         };
         self.straps.iter().map(view).collect()
     }

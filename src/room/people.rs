@@ -4,7 +4,7 @@
 //! one session; a claim is who wore which strap, as an interval in time. Two minutes without a sign
 //! of life decide presence and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::rows::{ClaimRow, ParticipantRow, ParticipationRow, Row, Stamp};
@@ -12,6 +12,11 @@ use super::{HeartKey, ParticipantId, StrapNo};
 
 /// Absent after this long without an open socket or a request.
 pub const ABSENT_MS: i64 = 120_000;
+
+/// R-R intervals that a phone may hand in at once, after a while without the network say.
+const RR_AT_ONCE: f64 = 1_024.0;
+/// And per second in the long run: more than twice what the fastest heart makes.
+const RR_PER_SECOND: f64 = 10.0;
 
 /// One person.
 #[derive(Clone, Debug)]
@@ -28,6 +33,8 @@ pub struct Person {
     pub claim: Option<ClaimRow>,
     /// Worn last, and taken up again on coming back.
     pub last_strap: Option<StrapNo>,
+    /// How many intervals the phone may hand in, and as of when.
+    rr_allowed: (f64, i64),
 }
 
 impl Person {
@@ -41,7 +48,20 @@ impl Person {
             has_left: false,
             claim: None,
             last_strap: None,
+            rr_allowed: (RR_AT_ONCE, now.mono_ms),
         }
+    }
+
+    /// Whether the phone may hand in this many intervals now: no heart is so fast that it needs
+    /// more, and every one is kept on the disk.
+    pub fn may_post_rr(&mut self, count: usize, now_ms: i64) -> bool {
+        let (left, as_of_ms) = self.rr_allowed;
+        let since_s = (now_ms - as_of_ms).max(0) as f64 / 1_000.0;
+        let left = (left + since_s * RR_PER_SECOND).min(RR_AT_ONCE) - count as f64;
+        if left >= 0.0 {
+            self.rr_allowed = (left, now_ms);
+        }
+        left >= 0.0
     }
 
     /// Takes part in the session that runs.
@@ -126,6 +146,15 @@ impl People {
 
     pub fn taking_part(&self) -> impl Iterator<Item = &Person> {
         self.known.values().filter(|person| person.takes_part())
+    }
+
+    /// All straps that somebody wears.
+    pub fn worn(&self) -> BTreeSet<StrapNo> {
+        let claims = self
+            .known
+            .values()
+            .filter_map(|person| person.claim.as_ref());
+        claims.map(|claim| claim.strap).collect()
     }
 
     pub fn wearer(&self, strap: StrapNo) -> Option<ParticipantId> {
@@ -264,7 +293,9 @@ impl People {
                 .as_mut()
                 .filter(|row| row.left.is_none())
             {
-                row.left = Some(last_sign);
+                // Carried over while already silent: nobody leaves before they came.
+                let after = last_sign.wall_ms >= row.joined.wall_ms;
+                row.left = Some(if after { last_sign } else { row.joined });
                 rows.push(Row::Participation(row.clone()));
                 changed = true;
             }
@@ -301,6 +332,39 @@ impl People {
                 self.release(id, at, rows);
             }
         }
+    }
+
+    /// The hub was off for so long that everybody has gone: nobody takes part, nobody wears anything.
+    /// Their participations end with what the hub heard of that session.
+    pub fn all_gone(&mut self, at: Stamp, rows: &mut Vec<Row>) {
+        for person in self.known.values_mut() {
+            person.participation = None;
+            person.last_strap = None;
+            if let Some(row) = person.claim.take() {
+                rows.push(Row::Claim(ClaimRow {
+                    until: Some(at),
+                    ..row
+                }));
+            }
+        }
+    }
+
+    /// Who was away for a whole session finds the strap on somebody else's chest: they must say anew
+    /// what they wear.
+    pub fn forget_straps_of_the_absent(&mut self) {
+        for person in self.known.values_mut() {
+            if person.participation.is_none() {
+                person.last_strap = None;
+            }
+        }
+    }
+
+    /// Forgets whoever was not here for so long, as the store does.
+    pub fn forget_old(&mut self, keep_ms: i64, now_ms: i64) {
+        self.known.retain(|_, person| {
+            let here = person.socket.is_some() || person.takes_part();
+            here || person.claim.is_some() || now_ms - person.last_sign.mono_ms < keep_ms
+        });
     }
 
     /// Forgets one person.

@@ -128,7 +128,7 @@ impl Strap {
             .is_some_and(|last| now_ms - last <= AWAY_MS);
         match &self.link {
             Some(Link::Down { .. }) if heard && near => StrapState::Silent,
-            _ if heart.is_some_and(Heart::off_body) && near => StrapState::OffBody,
+            _ if heart.is_some_and(|heart| heart.off_body(now_ms)) => StrapState::OffBody,
             _ if beating => StrapState::Streaming,
             _ if heard && near => StrapState::Silent,
             Some(Link::Connecting | Link::Up) if near => StrapState::Connecting,

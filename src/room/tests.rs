@@ -1,4 +1,5 @@
-//! The room as a conversation: at this time this happens, then that is seen.
+//! The room as a conversation: at this time this happens, then that is seen. Here: hearts, straps and
+//! what is seen of them; people have a file of their own.
 
 use std::net::IpAddr;
 
@@ -10,206 +11,10 @@ use super::rows::RrMark;
 use super::view::StrapState;
 use super::*;
 
-/// 2026-11-20 09:45:00 UTC, where the monotonic clock shows 0.
-const BEGIN: i64 = 1_795_167_900_000;
-const BOOT: &str = "0fe122aa-1111-2222-3333-444455556666";
+mod people;
+mod rig;
 
-/// A room whose straps beat: R-R of 900 ms, swinging by 60 ms at 0.1 Hz, each strap with its own phase.
-struct Rig {
-    room: Room,
-    now_ms: i64,
-    grid_ms: i64,
-    straps: Vec<Beating>,
-    rows: Vec<Row>,
-}
-
-struct Beating {
-    id: StrapId,
-    next_beat_ms: f64,
-    swing_ms: f64,
-    contact: Option<bool>,
-    silent: bool,
-}
-
-impl Rig {
-    fn new(straps: usize) -> Self {
-        Rig::at(
-            straps,
-            0,
-            Remembered {
-                next_rr_id: 1,
-                next_claim_no: 1,
-                ..Remembered::default()
-            },
-        )
-    }
-
-    fn at(straps: usize, now_ms: i64, past: Remembered) -> Self {
-        let room = Room::new(settings(), BOOT, reading(now_ms), past);
-        let beating = |k: usize| Beating {
-            id: StrapId::new("test", &k.to_string()),
-            next_beat_ms: now_ms as f64 + 37.0 * k as f64,
-            swing_ms: 60.0,
-            contact: Some(true),
-            silent: false,
-        };
-        let grid_ms = room.next_grid(now_ms);
-        let mut rig = Rig {
-            room,
-            now_ms,
-            grid_ms,
-            straps: (1..=straps).map(beating).collect(),
-            rows: Vec::new(),
-        };
-        rig.rows.append(&mut rig.room.take_rows());
-        rig
-    }
-
-    /// Lets time pass: every second each strap sends its beats, every 5 s the grid is scored.
-    fn until(&mut self, end_ms: i64) {
-        while self.now_ms < end_ms {
-            self.now_ms = (self.now_ms + 1_000).min(end_ms);
-            self.room.observe_clock(reading(self.now_ms));
-            for k in 0..self.straps.len() {
-                self.send(k);
-            }
-            self.room.tick(self.now_ms);
-            while self.grid_ms <= self.now_ms {
-                let job = self.room.grid_job(self.grid_ms);
-                self.room.finish_grid(job.compute());
-                self.grid_ms = self.room.next_grid(self.grid_ms);
-            }
-            self.rows.append(&mut self.room.take_rows());
-        }
-    }
-
-    fn send(&mut self, k: usize) {
-        let strap = &mut self.straps[k];
-        let mut rr = Vec::new();
-        loop {
-            let swing =
-                (std::f64::consts::TAU * 0.1 * strap.next_beat_ms / 1000.0 + k as f64).sin();
-            let ticks = ((900.0 + strap.swing_ms * swing) * 1.024).round() as u16;
-            let end = strap.next_beat_ms + Rr::Ticks(ticks).ms();
-            if end > self.now_ms as f64 {
-                break;
-            }
-            strap.next_beat_ms = end;
-            rr.push(Rr::Ticks(ticks));
-        }
-        if strap.silent {
-            return;
-        }
-        let measurement = Measurement {
-            hr_bpm: 67,
-            contact: strap.contact,
-            energy_kj: None,
-            rr_flag: true,
-            rr,
-            reserved_flags: 0,
-            trailing_bytes: 0,
-        };
-        let event = StrapEvent {
-            strap: strap.id.clone(),
-            at_ms: self.now_ms,
-            news: StrapNews::Measurement(measurement),
-        };
-        self.room.source_event("test", SourceEvent::Strap(event));
-    }
-
-    fn join(&mut self, n: u128, strap: Option<&str>) -> Result<Reply, command::Refusal> {
-        let outcome = self
-            .room
-            .apply(Command::Join(join(n, strap, false)), self.now_ms);
-        self.rows.append(&mut self.room.take_facts());
-        outcome.map(|outcome| outcome.reply)
-    }
-
-    fn apply(&mut self, command: Command) -> Result<Outcome, command::Refusal> {
-        let outcome = self.room.apply(command, self.now_ms);
-        self.rows.append(&mut self.room.take_facts());
-        outcome
-    }
-
-    fn feedback(&self, n: u128) -> view::FeedbackView {
-        self.room.feedback(person(n), self.now_ms)
-    }
-
-    /// What a restart finds: everything that was committed, as the store would hand it back.
-    fn remembered(&self) -> Remembered {
-        let mut past = Remembered {
-            next_rr_id: 1,
-            next_claim_no: 1,
-            ..Remembered::default()
-        };
-        for row in &self.rows {
-            match row.clone() {
-                Row::Session(row) => past.session = Some(row),
-                Row::Strap(row) => past.straps.push(row),
-                Row::Participant(row) => past.participants.push(row),
-                Row::Participation(row) => {
-                    past.participations
-                        .retain(|old| old.participant != row.participant);
-                    past.participations.push(row);
-                }
-                Row::Claim(row) => {
-                    past.next_claim_no = past.next_claim_no.max(row.no + 1);
-                    past.claims.retain(|old| old.no != row.no);
-                    past.last_claims.push((row.participant, row.strap));
-                    past.claims
-                        .extend(Some(row).filter(|row| row.until.is_none()));
-                }
-                Row::Rr(row) => {
-                    past.next_rr_id = row.id + 1;
-                    past.recent_rr.push(row);
-                }
-                Row::Group(row) => past.group.push(row),
-                Row::Score(_) | Row::Consent(_) | Row::Erase { .. } => {}
-            }
-        }
-        past
-    }
-}
-
-fn settings() -> Settings {
-    Settings {
-        plan: SessionPlan::default(),
-        suppression: Suppression {
-            min_group: 3,
-            min_distribution: 5,
-        },
-        max_participants: 10,
-    }
-}
-
-fn reading(mono_ms: i64) -> ClockReading {
-    ClockReading {
-        mono_ms,
-        wall_ms: BEGIN + mono_ms,
-        known: true,
-    }
-}
-
-fn person(n: u128) -> ParticipantId {
-    ParticipantId(Uuid::from_u128(n))
-}
-
-fn join(n: u128, strap: Option<&str>, resumed: bool) -> Join {
-    Join {
-        participant: person(n),
-        resumed,
-        session_id: None,
-        name: Some(format!("Person {n}")),
-        intention: None,
-        strap: strap.map(str::to_owned),
-        consent: None,
-        peer: IpAddr::from([10, 0, 0, n as u8]),
-    }
-}
-
-fn refused(result: Result<Reply, command::Refusal>) -> RefusalCode {
-    result.expect_err("must be refused").code
-}
+use rig::*;
 
 #[test]
 fn scores_begin_when_the_window_is_full_and_the_public_sees_whole_numbers() {
@@ -315,6 +120,51 @@ fn every_absent_score_has_its_reason() {
 }
 
 #[test]
+fn a_strap_that_was_off_the_body_and_says_nothing_any_more_is_silent() {
+    let mut rig = Rig::new(1);
+    rig.until(20_000);
+    rig.join(1, Some("1")).expect("joins");
+    rig.straps[0].contact = Some(false);
+    rig.until(40_000);
+    assert_eq!(rig.feedback(1).reason, Some("off_body"));
+    rig.straps[0].silent = true;
+    rig.until(60_000);
+    assert_eq!(rig.feedback(1).reason, Some("silent"));
+    let straps = rig.room.strap_views(rig.now_ms);
+    assert_eq!(straps[0].state, StrapState::Silent);
+    assert_eq!(straps[0].reason, Some("silent"));
+}
+
+#[test]
+fn a_strap_that_was_put_away_fills_no_disk() {
+    let mut rig = Rig::new(2);
+    rig.until(20_000);
+    rig.join(1, Some("1")).expect("joins");
+    rig.room.attach(person(1), 11);
+    rig.straps[0].silent = true;
+    rig.straps[1].silent = true;
+    rig.until(200_000);
+    rig.rows.clear();
+    rig.until(300_000);
+    let hearts: Vec<_> = rig
+        .rows
+        .iter()
+        .filter_map(|row| {
+            if let Row::Score(row) = row {
+                Some((row.heart, row.reason))
+            } else {
+                None
+            }
+        })
+        .collect();
+    let own = (HeartKey::Strap(StrapNo(1)), Some("silent"));
+    assert_eq!(
+        hearts, [own; 20],
+        "one a grid point, of the one that is worn"
+    );
+}
+
+#[test]
 fn a_flat_heart_has_no_score_in_the_room() {
     let mut rig = Rig::new(1);
     rig.straps[0].swing_ms = 0.0;
@@ -355,361 +205,4 @@ fn beats_without_contact_are_kept_and_never_scored() {
         (StrapState::Streaming, Some("warming_up"))
     );
     assert!(views[0].beats_rejected > 20);
-}
-
-#[test]
-fn the_first_claim_holds_until_released() {
-    let mut rig = Rig::new(2);
-    rig.until(10_000);
-    rig.join(1, Some("strap 1")).expect("joins");
-    assert_eq!(
-        refused(rig.join(2, Some("Strap 1"))),
-        RefusalCode::StrapTaken
-    );
-    assert_eq!(
-        refused(rig.join(2, Some("strap 77"))),
-        RefusalCode::UnknownStrap
-    );
-    assert_eq!(
-        rig.room.session_view(rig.now_ms).participants,
-        1,
-        "a refused join changes nothing"
-    );
-    rig.apply(Command::Leave {
-        participant: person(1),
-    })
-    .expect("leaves");
-    rig.join(2, Some("strap 1")).expect("the strap is free now");
-    // Coming back, the first finds the strap taken and stays without.
-    let outcome = rig
-        .apply(Command::Join(join(1, None, true)))
-        .expect("comes back");
-    assert!(matches!(outcome.reply, Reply::Joined { strap: None, .. }));
-}
-
-#[test]
-fn a_claim_is_an_interval_in_time() {
-    let mut rig = Rig::new(2);
-    rig.until(10_000);
-    rig.join(1, Some("1")).expect("joins");
-    rig.until(20_000);
-    rig.join(1, Some("2")).expect("swaps");
-    let claims: Vec<_> = rig
-        .rows
-        .iter()
-        .filter_map(|row| {
-            if let Row::Claim(row) = row {
-                Some(row.clone())
-            } else {
-                None
-            }
-        })
-        .collect();
-    assert_eq!(claims.len(), 3, "begun, ended, begun");
-    assert_eq!(claims[1].no, claims[0].no);
-    assert_eq!(claims[1].until.map(|at| at.mono_ms), Some(20_000));
-    assert_eq!(
-        (claims[2].strap, claims[2].from.mono_ms, claims[2].until),
-        (StrapNo(2), 20_000, None)
-    );
-}
-
-#[test]
-fn people_stay_across_the_boundary_and_strangers_to_the_room_do_not() {
-    let mut rig = Rig::new(4);
-    rig.until(100_000);
-    rig.join(1, Some("1")).expect("joins");
-    rig.join(2, Some("2")).expect("joins");
-    assert_eq!(rig.room.attach(person(1), 11), None);
-    rig.until(400_000);
-    assert_eq!(
-        rig.room.session_view(rig.now_ms).participants,
-        1,
-        "two minutes without a sign: absent"
-    );
-    assert_eq!(rig.room.take_changes().people, Some(Presence::Left));
-    let peak = rig.room.group_view(rig.now_ms).peak;
-    assert!(peak.is_some());
-    rig.until(905_000);
-    let session = rig.room.session_view(rig.now_ms);
-    assert_eq!(
-        (session.id.as_str(), session.participants, session.phase),
-        ("20261120T1000Z", 1, Phase::Preparation)
-    );
-    let ended = rig.room.ended_view().expect("a session has ended");
-    assert_eq!(
-        (ended.id.as_str(), ended.phase),
-        ("20261120T0945Z", Phase::Complete)
-    );
-    assert_eq!(
-        rig.feedback(1).level,
-        Some("high"),
-        "the score goes on over the boundary"
-    );
-    let wearers: Vec<_> = rig
-        .room
-        .strap_views(rig.now_ms)
-        .iter()
-        .map(|strap| strap.claimed)
-        .collect();
-    assert_eq!(
-        wearers,
-        [true, false, false, false],
-        "who is absent gives the strap back"
-    );
-    // The second comes back with the token, in the new session, and finds the strap again.
-    let outcome = rig
-        .apply(Command::Join(join(2, None, true)))
-        .expect("is still known");
-    assert!(
-        matches!(outcome.reply, Reply::Joined { strap: Some(label), .. } if label == "strap 2")
-    );
-}
-
-#[test]
-fn absence_ends_with_a_sign_of_life_and_leaving_with_a_join() {
-    let mut rig = Rig::new(1);
-    rig.join(1, None).expect("joins");
-    rig.until(130_000);
-    assert_eq!(rig.room.session_view(rig.now_ms).participants, 0);
-    rig.apply(Command::Seen {
-        participant: person(1),
-    })
-    .expect("is known");
-    assert_eq!(rig.room.session_view(rig.now_ms).participants, 1);
-    rig.apply(Command::Leave {
-        participant: person(1),
-    })
-    .expect("leaves");
-    rig.apply(Command::Seen {
-        participant: person(1),
-    })
-    .expect("is known");
-    assert_eq!(rig.room.session_view(rig.now_ms).participants, 0);
-    let post = Command::PostCoherence {
-        participant: person(1),
-        coherence: 50.0,
-    };
-    assert_eq!(
-        rig.apply(post).expect_err("has left").code,
-        RefusalCode::NotJoined
-    );
-    rig.join(1, None).expect("joins again");
-    assert_eq!(rig.room.session_view(rig.now_ms).participants, 1);
-}
-
-#[test]
-fn a_phone_is_a_source_of_its_own() {
-    let mut rig = Rig::new(2);
-    rig.until(90_000);
-    for n in [1, 2] {
-        rig.join(n, None).expect("joins");
-        rig.apply(Command::PostCoherence {
-            participant: person(n),
-            coherence: 40.0 + n as f64,
-        })
-        .expect("posts");
-    }
-    let feedback = rig.feedback(1);
-    assert_eq!(
-        (feedback.score, feedback.level),
-        (Some(41.0), Some("medium")),
-        "the latest at once"
-    );
-    rig.until(95_000);
-    assert_eq!(rig.room.group_view(rig.now_ms).scored, 4);
-    assert!(rig.feedback(2).contribution.is_some());
-    rig.until(110_000);
-    assert_eq!(
-        rig.feedback(1).reason,
-        Some("silent"),
-        "a score that nobody repeats is not kept up"
-    );
-    let mut rr = Vec::new();
-    for k in 0..80 {
-        rr.push(900.0 + 60.0 * f64::from(k % 10 - 5) / 5.0);
-    }
-    let post = Command::PostRr {
-        participant: person(1),
-        rr_ms: rr,
-        ended_at_ms: None,
-    };
-    rig.apply(post).expect("posts");
-    rig.until(115_000);
-    assert!(rig.feedback(1).score.is_some());
-    assert!(
-        rig.room
-            .heart(HeartKey::Phone(person(1)))
-            .is_some_and(|heart| heart.beats_accepted == 80)
-    );
-}
-
-#[test]
-fn who_is_erased_is_unknown_and_what_waited_for_its_commit_is_gone() {
-    let mut rig = Rig::new(2);
-    rig.until(90_000);
-    rig.join(1, Some("1")).expect("joins");
-    rig.until(93_000);
-    rig.now_ms = 94_000;
-    rig.send(0);
-    rig.send(1);
-    let outcome = rig
-        .apply(Command::Erase {
-            participant: person(1),
-        })
-        .expect("is known");
-    assert!(
-        matches!(outcome.durable[..], [Row::Erase { participant, .. }] if participant == person(1))
-    );
-    let waiting = rig.room.take_rows();
-    assert!(
-        waiting
-            .iter()
-            .all(|row| !matches!(row, Row::Rr(row) if row.heart == HeartKey::Strap(StrapNo(1))))
-    );
-    assert!(
-        waiting
-            .iter()
-            .any(|row| matches!(row, Row::Rr(row) if row.heart == HeartKey::Strap(StrapNo(2))))
-    );
-    assert_eq!(
-        refused(
-            rig.apply(Command::Join(join(1, None, true)))
-                .map(|o| o.reply)
-        ),
-        RefusalCode::UnknownParticipant
-    );
-    assert!(
-        rig.room
-            .heart(HeartKey::Strap(StrapNo(1)))
-            .is_some_and(|heart| heart.last_beat_ms.is_none())
-    );
-}
-
-#[test]
-fn an_erasure_while_scores_are_computed_leaves_no_score() {
-    let mut rig = Rig::new(4);
-    rig.until(99_000);
-    rig.join(1, Some("1")).expect("joins");
-    let job = rig.room.grid_job(100_000);
-    rig.apply(Command::Erase {
-        participant: person(1),
-    })
-    .expect("is known");
-    rig.room.finish_grid(job.compute());
-    let scores = rig.room.take_rows();
-    assert!(
-        scores
-            .iter()
-            .all(|row| !matches!(row, Row::Score(row) if row.participant.is_some()))
-    );
-    assert_eq!(rig.room.exact_group().map(|group| group.scored), Some(3));
-}
-
-#[test]
-fn consent_is_durable_and_names_every_scope() {
-    let mut rig = Rig::new(0);
-    rig.join(1, None).expect("joins");
-    let consent = |scopes: &[&str]| Command::Consent {
-        participant: person(1),
-        consent: ConsentGiven {
-            text_version: "en-1".into(),
-            scopes: scopes.iter().map(|s| s.to_string()).collect(),
-        },
-    };
-    let outcome = rig.apply(consent(&["research", "sync"])).expect("is known");
-    let granted: Vec<_> = outcome
-        .durable
-        .iter()
-        .filter_map(|row| {
-            if let Row::Consent(row) = row {
-                Some((row.scope.as_str(), row.granted))
-            } else {
-                None
-            }
-        })
-        .collect();
-    assert_eq!(
-        granted,
-        [
-            ("display", false),
-            ("store", false),
-            ("sync", true),
-            ("research", true),
-            ("publish", false)
-        ]
-    );
-    let refusal = rig
-        .apply(consent(&["everything"]))
-        .expect_err("no such scope");
-    assert_eq!(refusal.code, RefusalCode::BadValue);
-    assert!(refusal.message.contains("everything"));
-}
-
-#[test]
-fn a_full_room_refuses_and_says_so() {
-    let mut rig = Rig::new(0);
-    for n in 1..=10 {
-        rig.join(n, None).expect("there is room");
-    }
-    assert_eq!(refused(rig.join(11, None)), RefusalCode::RoomFull);
-    rig.join(10, None).expect("who is in may join again");
-}
-
-#[test]
-fn a_restart_within_five_seconds_is_seen_by_nobody() {
-    let mut before = Rig::new(4);
-    before.until(90_000);
-    before.join(1, Some("1")).expect("joins");
-    before.until(120_000);
-    // The process is killed and is back 2 s later; all beats in between are lost.
-    let mut after = Rig::at(4, 122_000, before.remembered());
-    for (strap, old) in after.straps.iter_mut().zip(&before.straps) {
-        strap.next_beat_ms = old.next_beat_ms + 1_800.0;
-    }
-    let session = after.room.session_view(after.now_ms);
-    assert_eq!(
-        (session.id.as_str(), session.participants),
-        ("20261120T0945Z", 1)
-    );
-    assert_eq!(
-        after.room.group_view(after.now_ms).peak,
-        None,
-        "no figures before the first grid point"
-    );
-    after.until(125_000);
-    let group = after.room.group_view(after.now_ms);
-    assert_eq!(group.scored, 4, "scores are back at the next grid point");
-    assert!(group.peak >= before.room.group_view(120_000).peak);
-    let feedback = after.feedback(1);
-    assert_eq!(feedback.strap.as_deref(), Some("strap 1"));
-    assert!(
-        feedback.score.is_some() && feedback.quality.coverage < 1.0,
-        "{feedback:?}"
-    );
-    let gap = after.rows.iter().find_map(|row| {
-        if let Row::Rr(row) = row {
-            Some(row.gap_ms)
-        } else {
-            None
-        }
-    });
-    assert!(
-        gap.is_some_and(|gap| (1_000.0..3_500.0).contains(&gap)),
-        "the hole is a gap: {gap:?}"
-    );
-}
-
-#[test]
-fn a_longer_hole_warms_up_again_and_says_how_long() {
-    let mut before = Rig::new(1);
-    before.join(1, None).expect("joins");
-    before.until(90_000);
-    before.join(1, Some("1")).expect("takes the strap");
-    before.until(100_000);
-    let mut after = Rig::at(1, 109_000, before.remembered());
-    after.until(115_000);
-    let feedback = after.feedback(1);
-    assert_eq!(feedback.reason, Some("warming_up"));
-    assert!(feedback.left_ms.is_some_and(|left| left > 55_000));
 }

@@ -246,6 +246,7 @@ mod tests {
             StrapTaken,
             UnknownSession,
             BadValue,
+            RateLimited,
             RoomFull,
             Busy,
             NotStored,

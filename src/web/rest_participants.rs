@@ -173,6 +173,7 @@ pub async fn join(
         (status = 413, description = "too_large", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "unsupported_media_type", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited: more beats than a heart can make", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -309,7 +310,8 @@ pub async fn leave(
     done(&web, Command::Leave { participant }).await
 }
 
-/// Erase everything about this person. Answered when nothing is left on the disk.
+/// Erase everything about this person. Answered when nothing is left on the disk; asking again does
+/// no harm.
 #[utoipa::path(
     delete, path = "/api/participants/{id}", tag = "participants",
     params(("id" = String, Path, description = "`participantId` from joining")),
@@ -318,7 +320,6 @@ pub async fn leave(
         (status = 204, description = "Erased"),
         (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "unknown_participant", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "busy, not_stored", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
