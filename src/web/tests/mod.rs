@@ -61,6 +61,7 @@ async fn hub() -> Hub {
         plan,
         suppression: SUPPRESSION,
         max_participants: 100,
+        keep_ms: 30 * 86_400_000,
     };
     let room = Room::new(settings, "test", reading, Remembered::default());
     let Parts { task, handle, .. } =
