@@ -223,6 +223,7 @@ fn relive(room: &mut Room, past: Vec<(&'static str, SourceEvent)>, now_ms: i64) 
         while let Some((name, event)) = past.next_if(|(_, event)| at(event) <= grid_ms) {
             room.source_event(name, event);
         }
+        room.tick(grid_ms);
         let job = room.grid_job(grid_ms);
         room.finish_grid(job.compute());
     }

@@ -44,9 +44,8 @@ impl GridJob {
 }
 
 impl Room {
-    /// Copies of all windows as they are at a grid point.
-    pub fn grid_job(&mut self, at_ms: i64) -> GridJob {
-        self.tick(at_ms);
+    /// Copies of all windows as they are at a grid point, once the room knows of it ([`Room::tick`]).
+    pub fn grid_job(&self, at_ms: i64) -> GridJob {
         let wearer = |key: HeartKey| match key {
             HeartKey::Strap(no) => self.people.wearer(no),
             HeartKey::Phone(id) => Some(id),

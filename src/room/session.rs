@@ -121,7 +121,8 @@ impl SessionClock {
     /// The phase at a moment of this session, and its end on the monotonic clock.
     pub fn phase(&self, mono_ms: i64) -> (Phase, i64) {
         let row = &self.now_playing;
-        let active = (row.start_mono_ms + self.plan.preparation_ms).min(row.end_mono_ms);
+        // From where the slot begins: after a slew that is not quite where the session before ended.
+        let active = (self.grid_mono_ms + self.plan.preparation_ms).min(row.end_mono_ms);
         let integration = (row.end_mono_ms - self.plan.integration_ms).max(active);
         if mono_ms >= row.end_mono_ms {
             (Phase::Complete, row.end_mono_ms)
@@ -354,6 +355,8 @@ mod tests {
             assert_eq!(row.offset_ms, AT_0945 + drift);
             assert_eq!(row.end_mono_ms, 2 * SLOT - drift);
             assert_eq!(clock.next_grid(SLOT + 4_000), SLOT + 5_000 - drift);
+            let (_, active) = clock.phase(SLOT + 100);
+            assert_eq!(clock.hub_time_ms(active), row.starts_at_ms + 30_000);
         }
     }
 

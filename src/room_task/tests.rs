@@ -10,6 +10,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::room::command::{ConsentGiven, Join};
 use crate::room::rows::Stamp;
+use crate::room::view::Phase;
 use crate::room::{Remembered, SessionPlan, Settings, Suppression};
 use crate::store::{self, Boot};
 
@@ -141,6 +142,31 @@ async fn every_grid_point_lies_on_its_sessions_grid_also_where_the_clock_was_sle
     for at in &points[2..] {
         assert_eq!((at - session.starts_at) % 5_000, 0, "{points:?}");
     }
+}
+
+#[tokio::test]
+async fn a_phase_begins_once_also_where_the_clock_was_slewed() {
+    let rig = rig(890_000);
+    rig.hand.set_wall(BEGIN + 890_000 + 20);
+    let mut phases: Vec<(String, Phase)> = Vec::new();
+    let mut version = 0;
+    while phases
+        .last()
+        .is_none_or(|(_, phase)| *phase != Phase::Active)
+        || phases.len() < 3
+    {
+        rig.hand.advance(7);
+        rig.settle().await;
+        let seen = rig.seen();
+        if seen.session_frame.version != version {
+            version = seen.session_frame.version;
+            phases.push((seen.session.id.clone(), seen.session.phase));
+        }
+        assert!(seen.session.starts_at < BEGIN + 1_800_000, "{phases:?}");
+    }
+    let told: Vec<_> = phases.iter().map(|(_, phase)| *phase).collect();
+    let once = [Phase::Integration, Phase::Preparation, Phase::Active];
+    assert_eq!(told, once, "{phases:?}");
 }
 
 #[tokio::test]
