@@ -153,7 +153,13 @@ impl Air {
         let _ = self.shared.events.send(SourceEvent::Strap(event)).await;
         if strange {
             let (hints, receiver) = watch::channel(Hints::default());
-            let strap = Strap::new(strap_id.clone(), peripheral, self.shared.clone(), receiver);
+            let strap = Strap::new(
+                strap_id.clone(),
+                adapter.clone(),
+                peripheral,
+                self.shared.clone(),
+                receiver,
+            );
             let (bus, finished) = (self.bus.clone(), id.clone());
             self.tasks.spawn(async move {
                 strap.run(bus).await;

@@ -269,7 +269,7 @@ impl Radio {
     }
 }
 
-async fn start_scan(adapter: &Adapter) -> Result<(), Trouble> {
+pub(super) async fn start_scan(adapter: &Adapter) -> Result<(), Trouble> {
     let filter = ScanFilter {
         services: vec![HEART_RATE_SERVICE],
     };
