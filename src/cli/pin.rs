@@ -1,6 +1,8 @@
 //! `coherence-hub pin`: shows the facilitator's PIN.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{EXIT_CONFIG, EXIT_INTERNAL};
@@ -32,21 +34,33 @@ pub fn run(args: PinArgs) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    let pin = match control::ask(&data_dir, "pin") {
-        Ok(Some(pin)) => Ok(pin),
-        Ok(None) => {
-            store::stored_pin(&data_dir.join(store::FILE_NAME)).map_err(|error| error.to_string())
-        }
-        Err(error) => Err(error.to_string()),
-    };
-    match pin {
+    match read(&data_dir) {
         Ok(pin) => {
             println!("{pin}");
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("coherence-hub: the PIN can't be read: {error}");
+            let hint = match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    "\n  the service's PIN is for root and for members of the group coherence-hub: \
+                     try sudo coherence-hub pin"
+                }
+                _ => "",
+            };
+            eprintln!("coherence-hub: the PIN can't be read: {error}{hint}");
             ExitCode::from(EXIT_INTERNAL)
         }
     }
+}
+
+fn read(data_dir: &Path) -> io::Result<String> {
+    if let Some(pin) = control::ask(data_dir, "pin")? {
+        return Ok(pin);
+    }
+    let database = data_dir.join(store::FILE_NAME);
+    // The database's own error does not say what keeps it from opening its file.
+    File::open(&database).map_err(|error| {
+        io::Error::new(error.kind(), format!("{}: {error}", database.display()))
+    })?;
+    store::stored_pin(&database).map_err(io::Error::other)
 }

@@ -1,4 +1,5 @@
-//! The log as entries of systemd's journal: each field of an event is a field of the entry.
+//! The log as entries of systemd's journal: each field of an event is a field of the entry, to be
+//! searched, and also stands in its message: of an entry `journalctl` shows nothing else.
 //!
 //! The journal's crate speaks `log`, we speak `tracing`, and installed side by side both claim
 //! the process's one logger. So an event is turned into a `log::Record` here and handed over.
@@ -49,7 +50,11 @@ where
             .line(meta.line())
             .key_values(&fields);
         // One expression, since the arguments live no longer than it.
-        (self.send)(&record.args(format_args!("{}", fields.message)).build());
+        (self.send)(
+            &record
+                .args(format_args!("{}", fields.line().trim_start()))
+                .build(),
+        );
     }
 }
 
@@ -67,29 +72,38 @@ fn level(level: Level) -> log::Level {
 #[derive(Default)]
 struct Fields {
     message: String,
+    /// ` name=value` of all others.
+    tail: String,
     /// Names as the journal writes them.
     others: Vec<(String, String)>,
 }
 
 impl Fields {
-    fn add(&mut self, field: &Field, value: impl fmt::Display) {
+    /// `shown` is the value in the message.
+    fn add(&mut self, field: &Field, value: impl fmt::Display, shown: impl fmt::Display) {
         if field.name() == "message" {
             write!(self.message, "{value}").expect("a String takes everything");
         } else {
+            write!(self.tail, " {}={shown}", field.name()).expect("a String takes everything");
             let name = field.name().to_ascii_uppercase().replace('.', "_");
             self.others.push((name, value.to_string()));
         }
+    }
+
+    /// The message and what belongs to it, as in `lines`.
+    fn line(&self) -> String {
+        format!("{}{}", self.message, self.tail)
     }
 }
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, value);
+        self.add(field, value, format_args!("{value:?}"));
     }
 
     /// Numbers, truth values and `%value` arrive here too: their debug form is their plain one.
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field, format_args!("{value:?}"));
+        self.add(field, format_args!("{value:?}"), format_args!("{value:?}"));
     }
 }
 
@@ -158,9 +172,12 @@ mod tests {
         });
         assert_eq!(
             heard,
-            ["WARN coherence_hub::store \"rows of beats lost\" \
+            [
+                "WARN coherence_hub::store \"rows of beats lost session_id=\\\"20261120T0945Z\\\" \
+              hearts=12 lag_ms=-1.5 full=true strap.no=7 error=entity not found\" \
               SESSION_ID=20261120T0945Z HEARTS=12 LAG_MS=-1.5 FULL=true STRAP_NO=7 \
-              ERROR=entity not found"]
+              ERROR=entity not found"
+            ]
         );
     }
 
@@ -182,6 +199,6 @@ mod tests {
     #[test]
     fn an_event_without_a_message_still_speaks() {
         let heard = records(|| tracing::info!(target: "t", a = "one\ntwo"));
-        assert_eq!(heard, ["INFO t \"\" A=one\ntwo"]);
+        assert_eq!(heard, ["INFO t \"a=\\\"one\\\\ntwo\\\"\" A=one\ntwo"]);
     }
 }

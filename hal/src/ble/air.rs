@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use btleplug::api::{Central, CentralEvent, Peripheral as _};
 use btleplug::platform::{Adapter, PeripheralId};
+use futures_util::future::join_all;
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -19,6 +20,8 @@ use crate::{SourceClock, SourceEvent, StrapEvent, StrapId, StrapNews};
 
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
+/// BlueZ waits 2 s before it ends a link.
+const LET_GO_LIMIT: Duration = Duration::from_secs(4);
 const SEEN_EVERY: Duration = Duration::from_secs(5);
 /// A device that was no strap may say later what it offers.
 const LOOK_AGAIN_AT_STRANGERS: Duration = Duration::from_secs(30);
@@ -153,7 +156,13 @@ impl Air {
         let _ = self.shared.events.send(SourceEvent::Strap(event)).await;
         if strange {
             let (hints, receiver) = watch::channel(Hints::default());
-            let strap = Strap::new(strap_id.clone(), peripheral, self.shared.clone(), receiver);
+            let strap = Strap::new(
+                strap_id.clone(),
+                adapter.clone(),
+                peripheral,
+                self.shared.clone(),
+                receiver,
+            );
             let (bus, finished) = (self.bus.clone(), id.clone());
             self.tasks.spawn(async move {
                 strap.run(bus).await;
@@ -179,6 +188,8 @@ impl Air {
         let Ok(peripherals) = within(CALL_LIMIT, adapter.peripherals()).await else {
             return;
         };
+        let mut left_linked = Vec::new();
+        let mut in_air = Vec::new();
         for peripheral in peripherals {
             let id = peripheral.id();
             let ours = self
@@ -188,6 +199,9 @@ impl Air {
             let Ok(Some(about)) = within(LOOKUP_LIMIT, peripheral.properties()).await else {
                 continue;
             };
+            if about.rssi.is_some() {
+                in_air.push((id, about.rssi));
+            }
             if !ours
                 && about.services.contains(&HEART_RATE_SERVICE)
                 && matches!(
@@ -195,11 +209,14 @@ impl Air {
                     Ok(true)
                 )
             {
-                let _ = within(LOOKUP_LIMIT, peripheral.disconnect()).await;
+                left_linked.push(peripheral);
             }
-            if about.rssi.is_some() {
-                self.heard(adapter, id, false, about.rssi).await;
-            }
+        }
+        // BlueZ takes 2 s over each: all at once, or a full room would wait half a minute.
+        let let_go = left_linked.iter();
+        join_all(let_go.map(|strap| within(LET_GO_LIMIT, strap.disconnect()))).await;
+        for (id, rssi) in in_air {
+            self.heard(adapter, id, false, rssi).await;
         }
     }
 

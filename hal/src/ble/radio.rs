@@ -24,6 +24,9 @@ const TRIES_CALLED_RECOVERY: u32 = 2;
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// How often bus, daemon and adapter are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// As long as a scan of the kernel lasts, 10 s.
+const SCAN_TRIES: u32 = 24;
+const SCAN_TRY_AGAIN: Duration = Duration::from_millis(500);
 /// Scans have been seen to go silent after hours without an error.
 const SILENT_SCAN: Duration = Duration::from_secs(60);
 
@@ -269,14 +272,22 @@ impl Radio {
     }
 }
 
-async fn start_scan(adapter: &Adapter) -> Result<(), Trouble> {
-    let filter = ScanFilter {
-        services: vec![HEART_RATE_SERVICE],
-    };
-    match within(CALL_LIMIT, adapter.start_scan(filter)).await {
-        Err(trouble) if trouble.fault == Fault::InProgress => Ok(()), // we are scanning already
-        result => result,
+/// "In progress" BlueZ says of two things: of our own scan, which then is made anew, and of one that
+/// the kernel still does for a bluetoothd that was killed. That one ends soon, but nothing starts
+/// ours in its place.
+pub(super) async fn start_scan(adapter: &Adapter) -> Result<(), Trouble> {
+    for _ in 0..SCAN_TRIES {
+        let filter = ScanFilter {
+            services: vec![HEART_RATE_SERVICE],
+        };
+        match within(CALL_LIMIT, adapter.start_scan(filter)).await {
+            Err(trouble) if trouble.fault == Fault::InProgress => {}
+            result => return result,
+        }
+        let _ = within(CALL_LIMIT, adapter.stop_scan()).await; // fails if it was not ours
+        sleep(SCAN_TRY_AGAIN).await;
     }
+    Ok(()) // if this was wrong, `SILENT_SCAN` brings another chance
 }
 
 /// btleplug calls an adapter off that does not answer at all: ask for its `adapter_info` first.

@@ -8,13 +8,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use btleplug::api::{Characteristic, Peripheral as _, ValueNotification};
-use btleplug::platform::Peripheral;
+use btleplug::api::{Central as _, Characteristic, Peripheral as _, ValueNotification};
+use btleplug::platform::{Adapter, Peripheral};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::bus::{Bus, Kept};
 use super::fault::{Fault, Trouble, within};
+use super::radio::start_scan;
 use super::{BATTERY_LEVEL, HEART_RATE_MEASUREMENT};
 use crate::decode::ble::Deduplicator;
 use crate::{Link, SourceClock, SourceEvent, StrapEvent, StrapId, StrapNews};
@@ -38,6 +39,8 @@ const LIVE_RESETS_BACK_OFF: Duration = Duration::from_secs(60);
 
 /// The kernel gives up after some 20 s; services of a strap never met before take seconds more.
 const CONNECT_LIMIT: Duration = Duration::from_secs(35);
+/// A connect that takes longer goes on beside the scan, so that others are heard meanwhile.
+const SCAN_PAUSE: Duration = Duration::from_secs(5);
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 const IS_CONNECTED_LIMIT: Duration = Duration::from_secs(2);
 /// How long a link that BlueZ still shows is waited for to end.
@@ -77,6 +80,7 @@ pub(super) struct Shared {
 
 pub(super) struct Strap {
     id: StrapId,
+    adapter: Adapter,
     peripheral: Peripheral,
     shared: Shared,
     hints: watch::Receiver<Hints>,
@@ -92,12 +96,14 @@ struct Loss {
 impl Strap {
     pub(super) fn new(
         id: StrapId,
+        adapter: Adapter,
         peripheral: Peripheral,
         shared: Shared,
         hints: watch::Receiver<Hints>,
     ) -> Self {
         Strap {
             id,
+            adapter,
             peripheral,
             shared,
             hints,
@@ -257,7 +263,7 @@ impl Strap {
             let _turn = self.shared.turn.lock().await;
             self.say(Link::Connecting).await;
             self.end_old_link().await?;
-            within(CONNECT_LIMIT, strap.connect()).await?;
+            self.connect_in_silence().await?;
         }
         within(CALL_LIMIT, strap.discover_services()).await?;
         let characteristics: Vec<_> = strap
@@ -278,6 +284,23 @@ impl Strap {
         };
         within(CALL_LIMIT, strap.subscribe(measurement)).await?;
         Ok(find(BATTERY_LEVEL).cloned())
+    }
+
+    /// Connects with the scan paused. The kernel links a strap when it hears it advertise, and a
+    /// scan that filters duplicates lets it hear each strap once: the next chance would be the
+    /// next scan, up to 10 s away.
+    ///
+    /// Given up in the middle because the radio was lost, it leaves the scan paused; whoever
+    /// finds the radio again starts it.
+    async fn connect_in_silence(&self) -> Result<(), Trouble> {
+        let _ = within(CALL_LIMIT, self.adapter.stop_scan()).await; // not scanning is as good
+        let mut linking = Box::pin(within(CONNECT_LIMIT, self.peripheral.connect()));
+        let soon = timeout(SCAN_PAUSE, &mut linking).await;
+        let _ = start_scan(&self.adapter).await; // trouble is met by `radio`, which looks often
+        match soon {
+            Ok(linked) => linked,
+            Err(_not_yet) => linking.await,
+        }
     }
 
     /// A link left by a crash, or one that came up after its connect had failed, is half-made:
