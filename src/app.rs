@@ -23,7 +23,7 @@ use crate::clock::{self, Clock};
 use crate::config::{Config, Trust};
 use crate::control::{self, Answers};
 use crate::room::rows::Stamp;
-use crate::room::{ClockReading, Remembered, Room, SessionPlan, Settings, Suppression};
+use crate::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
 use crate::room_task::{self, Parts, Published, RoomHandle, RoomTaskError};
 use crate::store::{self, Boot, Memory, Store, StoreError};
 use crate::telemetry::{self, TelemetryError, metric};
@@ -56,6 +56,8 @@ pub enum AppError {
         address: SocketAddr,
         error: std::io::Error,
     },
+    #[error("the store ended by itself")]
+    StoreEnded,
     #[error("serving ended: {0}")]
     Web(std::io::Error),
     #[error("the room ended: {0}")]
@@ -71,7 +73,7 @@ pub enum AppError {
 fn hint(error: &std::io::Error) -> &'static str {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            "; another program uses that port: stop it, or choose another with --listen"
+            "; another program uses that port: stop it, or choose another with --listen or web.listen"
         }
         std::io::ErrorKind::PermissionDenied => {
             "; ports below 1024 need a privilege: choose a higher one"
@@ -160,9 +162,9 @@ async fn serve(
     tell_start(&memory, &config);
 
     let (hub_id, hub_key, pin) = (memory.hub_id, memory.hub_key, memory.pin.clone());
-    let has_past = !memory.recent_rr.is_empty();
+    let has_past = !memory.past.recent_rr.is_empty();
     let settings = settings(&config);
-    let mut room = Room::new(settings, &boot_id, reading, remembered(memory));
+    let mut room = Room::new(settings, &boot_id, reading, memory.past);
     let mut past = Vec::new();
     let mut virtual_room = None;
     if let Some(demo) = &demo {
@@ -270,6 +272,7 @@ async fn serve(
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
         Some(ended) = parts.join_next() => ended.map_err(AppError::Part).flatten(),
+        () = store.ended() => Err(AppError::StoreEnded),
     };
     if end.is_ok() {
         tracing::info!("stopping: saving what has come in");
@@ -355,21 +358,6 @@ fn settings(config: &Config) -> Settings {
 
 fn keep_ms(keep_days: u32) -> i64 {
     i64::from(keep_days) * 86_400_000
-}
-
-fn remembered(memory: Memory) -> Remembered {
-    Remembered {
-        session: memory.session,
-        straps: memory.straps,
-        participants: memory.participants,
-        participations: memory.participations,
-        claims: memory.claims,
-        last_claims: memory.last_claims,
-        recent_rr: memory.recent_rr,
-        next_rr_id: memory.next_rr_id,
-        next_claim_no: memory.next_claim_no,
-        group: memory.group,
-    }
 }
 
 type PastEvents = Vec<(&'static str, SourceEvent)>;

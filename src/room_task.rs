@@ -404,6 +404,9 @@ impl RoomTask {
 
     fn publish(&mut self, now_ms: i64) {
         let changes = self.room.take_changes();
+        if changes.links {
+            self.refresh(now_ms);
+        }
         self.presence = changes.people.or(self.presence);
         let presence = self
             .presence

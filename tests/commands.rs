@@ -82,6 +82,27 @@ async fn a_phone_joins_with_a_strap_hears_its_own_heart_and_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_tells_a_heart_rate_is_for_the_facilitator() {
+    let (_dir, mut hub) = demo().await;
+    let all = |straps: &Value| straps["straps"].as_array().expect("a list").clone();
+    for strap in all(&hub.get("/api/straps").await) {
+        assert!(strap.get("beatsAccepted").is_none() && strap.get("beatsRejected").is_none());
+        assert_eq!(
+            strap["lastBeatAgeMs"].as_i64().unwrap_or(0) % 1_000,
+            0,
+            "{strap}"
+        );
+    }
+    hub.become_facilitator().await;
+    let straps = all(&hub.get("/api/straps").await);
+    assert!(
+        straps
+            .iter()
+            .any(|strap| strap["beatsAccepted"].as_u64() > Some(60))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_strap_has_one_wearer_and_a_participant_one_socket() {
     let (_dir, hub) = demo().await;
     let mut first = Phone::connect(&hub).await;

@@ -77,7 +77,9 @@ fn recompute(database: &Path) -> (usize, usize) {
     let mut windows = db
         .prepare(
             "SELECT rr_ms, gap_ms FROM rr
-             WHERE strap_no = ?1 AND rr_id <= ?2 AND mark IN ('accepted', 'implausible') ORDER BY rr_id",
+             WHERE strap_no = ?1 AND rr_id <= ?2 AND mark IN ('accepted', 'implausible')
+             AND rr_id >= (SELECT coalesce(max(rr_id), 0) FROM rr WHERE strap_no = ?1 AND rr_id <= ?2 AND begins)
+             ORDER BY rr_id",
         )
         .expect("the schema");
     let mut scores = db

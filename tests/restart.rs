@@ -102,6 +102,10 @@ async fn killed_twenty_times_the_hub_comes_back_as_it_was() {
         "{back_at_once} of {} restarts had the score back at the next grid point",
         KILLS.div_ceil(3)
     );
+    assert!(
+        back_at_once > 0,
+        "a hole of at most 5 s is bridged at the next grid point"
+    );
     let (status, log) = hub.stop().await;
     assert!(status.success(), "{log}");
     check_holes(&dir.path().join("hub.db"), &kills_at_ms);
@@ -116,24 +120,37 @@ fn check_database(path: &Path) {
     assert_eq!(verdict, "ok");
 }
 
-/// At most one grid interval of R-R is missing at each kill: what had arrived since the last commit.
+/// At most one grid interval of R-R is missing at each kill, of every strap that was streaming then:
+/// what had arrived since the last commit.
 fn check_holes(path: &Path, kills_at_ms: &[i64]) {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
         .expect("the hub's database");
-    let mut longest = 0;
+    let (mut longest, mut looked_at) = (0, 0);
     for kill_ms in kills_at_ms {
-        let newest: i64 = db
-            .query_row(
-                "SELECT max(wall_ms) FROM rr WHERE wall_ms <= ?1",
-                [kill_ms],
-                |row| row.get(0),
-            )
-            .expect("there were beats before");
-        longest = longest.max(kill_ms - newest);
+        // Streaming: beats in the ten seconds before the last commit.
+        let newest: Vec<i64> = db
+            .prepare("SELECT max(wall_ms) FROM rr WHERE wall_ms BETWEEN ?1 - 16000 AND ?1 GROUP BY strap_no")
+            .and_then(|mut query| query.query_map([kill_ms], |row| row.get(0))?.collect())
+            .expect("the R-R rows");
+        // A strap of the virtual room may itself have fallen silent just then: most have not.
+        let mut holes: Vec<i64> = newest.iter().map(|at_ms| kill_ms - at_ms).collect();
+        holes.sort_unstable();
+        let well = holes.len() * 3 / 4;
+        looked_at += well;
+        longest = longest.max(
+            holes[..well]
+                .last()
+                .copied()
+                .expect("straps were streaming"),
+        );
     }
-    println!("the longest stretch of R-R lost to a kill: {longest} ms");
+    println!("the longest stretch of a strap's R-R lost to a kill: {longest} ms");
+    assert!(
+        looked_at >= 6 * kills_at_ms.len(),
+        "too few straps were streaming"
+    );
     assert!(longest <= 5_000 + BEAT_MS, "R-R of {longest} ms is missing");
 }
 
-/// The newest beat before a grid point arrived up to this long before it, ms.
-const BEAT_MS: i64 = 1_000;
+/// The newest notification before a grid point came up to this long before it, ms.
+const BEAT_MS: i64 = 1_500;

@@ -92,6 +92,7 @@ fn rr_row(id: i64, heart: HeartKey, arrived_mono_ms: i64, rr_ms: f64, mark: RrMa
         heart,
         rr_ms,
         gap_ms: 0.0,
+        begins: false,
         mark,
         beat_mono_ms: arrived_mono_ms as f64 - 0.1,
         arrived: at(arrived_mono_ms),
@@ -220,8 +221,8 @@ fn copy_as_it_lies(path: &Path, to: &Path) {
 async fn after_a_restart_in_the_same_boot_everything_comes_back() {
     let (_dir, path) = room();
     let (store, first) = open(&path, boot("boot a", 100_000));
-    assert!(first.first_start && first.session.is_none() && first.set_aside.is_none());
-    assert_eq!((first.next_rr_id, first.next_claim_no), (1, 1));
+    assert!(first.first_start && first.past.session.is_none() && first.set_aside.is_none());
+    assert_eq!((first.past.next_rr_id, first.past.next_claim_no), (1, 1));
     store.commit(people());
     store.commit(as_rows(&beats()));
     let group = [group_row(305_000, Some(41.5)), group_row(310_000, None)];
@@ -232,20 +233,19 @@ async fn after_a_restart_in_the_same_boot_everything_comes_back() {
     assert!(!memory.first_start);
     assert_eq!(memory.hub_id, first.hub_id);
     assert_eq!((memory.hub_key, memory.pin), (first.hub_key, first.pin));
-    assert_eq!(memory.session, Some(session_row()));
-    assert_eq!(memory.newest_session_id.as_deref(), Some(SESSION));
-    assert_eq!(memory.straps, [strap_row(1), strap_row(2)]);
-    assert_eq!(memory.participants, [1, 2, 3].map(participant_row));
-    assert_eq!(memory.participations, [1, 2].map(participation_row));
-    assert_eq!(memory.claims, [claim_row(2, 1, 1, None)]);
+    assert_eq!(memory.past.session, Some(session_row()));
+    assert_eq!(memory.past.straps, [strap_row(1), strap_row(2)]);
+    assert_eq!(memory.past.participants, [1, 2, 3].map(participant_row));
+    assert_eq!(memory.past.participations, [1, 2].map(participation_row));
+    assert_eq!(memory.past.claims, [claim_row(2, 1, 1, None)]);
     assert_eq!(
-        memory.last_claims,
+        memory.past.last_claims,
         [(person(2), StrapNo(1)), (person(1), StrapNo(1))]
     );
-    assert_eq!(memory.group, group);
-    assert_eq!((memory.next_rr_id, memory.next_claim_no), (6, 3));
-    assert_eq!(memory.recent_rr, beats());
-    for (kept, given) in memory.recent_rr.iter().zip(beats()) {
+    assert_eq!(memory.past.group, group);
+    assert_eq!((memory.past.next_rr_id, memory.past.next_claim_no), (6, 3));
+    assert_eq!(memory.past.recent_rr, beats());
+    for (kept, given) in memory.past.recent_rr.iter().zip(beats()) {
         assert_eq!(kept.rr_ms.to_bits(), given.rr_ms.to_bits());
         assert_eq!(kept.beat_mono_ms.to_bits(), given.beat_mono_ms.to_bits());
     }
@@ -261,14 +261,16 @@ async fn after_a_reboot_people_come_back_and_what_hangs_on_monotonic_time_does_n
 
     let (store, memory) = open(&path, boot("boot b", 20_000));
     assert_eq!(memory.hub_id, first.hub_id);
-    assert_eq!(memory.session, None);
-    assert_eq!(memory.newest_session_id.as_deref(), Some(SESSION));
-    assert_eq!(memory.recent_rr, []);
+    assert_eq!(memory.past.session, None);
+    assert_eq!(memory.past.recent_rr, []);
     assert_eq!(
-        (memory.participants.len(), memory.participations.len()),
+        (
+            memory.past.participants.len(),
+            memory.past.participations.len()
+        ),
         (3, 2)
     );
-    assert_eq!((memory.claims.len(), memory.next_rr_id), (1, 6));
+    assert_eq!((memory.past.claims.len(), memory.past.next_rr_id), (1, 6));
 
     // The same slot, begun again in the new boot.
     let again = SessionRow {
@@ -279,7 +281,7 @@ async fn after_a_reboot_people_come_back_and_what_hangs_on_monotonic_time_does_n
     store.commit(vec![Row::Session(again.clone())]);
     store.close().await.unwrap();
     let (store, memory) = open(&path, boot("boot b", 30_000));
-    assert_eq!(memory.session, Some(again));
+    assert_eq!(memory.past.session, Some(again));
     assert_eq!(store.sessions(10).await.unwrap().len(), 1);
 }
 
@@ -300,8 +302,8 @@ async fn what_was_committed_survives_the_death_of_the_process() {
 
     let (_after, memory) = open(&copy, boot("boot a", 303_000));
     assert_eq!(memory.hub_id, first.hub_id);
-    assert_eq!(memory.session, Some(session_row()));
-    assert_eq!(memory.recent_rr, beats());
+    assert_eq!(memory.past.session, Some(session_row()));
+    assert_eq!(memory.past.recent_rr, beats());
     drop(store);
 }
 
@@ -328,7 +330,7 @@ async fn a_log_torn_at_any_point_opens_with_whole_batches_up_to_there() {
         fs::write(beside(&torn, "-wal"), &log[..log.len() * sixteenths / 16]).unwrap();
         let (_store, memory) = open(&torn, boot("boot b", 10_000));
         assert_eq!(memory.set_aside, None);
-        counts.push(memory.next_rr_id - 1);
+        counts.push(memory.past.next_rr_id - 1);
     }
     assert!(counts.iter().all(|count| count % 10 == 0), "{counts:?}");
     assert!(
@@ -348,7 +350,7 @@ async fn only_the_last_two_minutes_of_beats_are_handed_over() {
     store.commit(as_rows(&given));
     store.close().await.unwrap();
     let (_store, memory) = open(&path, boot("boot a", 300_000));
-    assert_eq!(memory.recent_rr, given[1..]);
+    assert_eq!(memory.past.recent_rr, given[1..]);
 }
 
 #[tokio::test]
@@ -381,9 +383,9 @@ async fn a_room_of_forty_is_read_back_after_a_quarter_of_an_hour() {
     }
     store.close().await.unwrap();
     let (store, memory) = open(&path, boot("boot a", 900_000));
-    assert_eq!(memory.next_rr_id - 1, 180 * 240);
-    assert_eq!(memory.recent_rr.len(), 24 * 240);
-    assert_eq!(memory.group.len(), 180);
+    assert_eq!(memory.past.next_rr_id - 1, 180 * 240);
+    assert_eq!(memory.past.recent_rr.len(), 24 * 240);
+    assert_eq!(memory.past.group.len(), 180);
     let (session, group) = store.session(SESSION.to_owned()).await.unwrap().unwrap();
     assert_eq!(
         (session.participants, session.scored, session.grid_points),
@@ -496,11 +498,11 @@ async fn a_name_changed_is_the_same_person_and_a_claim_closed_the_same_claim() {
     store.close().await.unwrap();
     let (_store, memory) = open(&path, boot("boot a", 180_000));
     assert_eq!(
-        memory.participants,
+        memory.past.participants,
         [renamed, participant_row(2), participant_row(3)]
     );
-    assert_eq!(memory.claims, []);
-    assert_eq!(memory.participations, [participation_row(1), returned]);
+    assert_eq!(memory.past.claims, []);
+    assert_eq!(memory.past.participations, [participation_row(1), returned]);
 }
 
 #[tokio::test]
@@ -571,7 +573,10 @@ async fn a_file_that_is_no_database_is_set_aside_and_a_new_hub_begins() {
     store.commit(people());
     store.close().await.unwrap();
     let (_store, memory) = open(&path, boot("boot a", 5_000));
-    assert_eq!((memory.set_aside, memory.participants.len()), (None, 3));
+    assert_eq!(
+        (memory.set_aside, memory.past.participants.len()),
+        (None, 3)
+    );
 }
 
 #[tokio::test]
@@ -593,7 +598,10 @@ async fn a_database_with_torn_pages_is_set_aside_and_the_hub_stays_the_same_hub(
     assert!(memory.set_aside.is_some() && !memory.first_start);
     assert_eq!(memory.hub_id, first.hub_id);
     assert_eq!((memory.hub_key, memory.pin), (first.hub_key, first.pin));
-    assert_eq!((memory.participants.len(), memory.next_rr_id), (0, 1));
+    assert_eq!(
+        (memory.past.participants.len(), memory.past.next_rr_id),
+        (0, 1)
+    );
 }
 
 #[tokio::test]
@@ -640,5 +648,5 @@ async fn closing_writes_what_was_handed_in_and_ends_the_other_handles() {
     assert_eq!(other.dropped_rows(), 1);
     assert!(matches!(other.close().await, Err(StoreError::Closed)));
     let (_store, memory) = open(&path, boot("boot a", 303_000));
-    assert_eq!(memory.recent_rr, beats());
+    assert_eq!(memory.past.recent_rr, beats());
 }

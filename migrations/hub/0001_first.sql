@@ -126,6 +126,7 @@ CREATE TABLE rr (
     phone_no     INTEGER,                         -- the participant whose phone sent it
     rr_ms        REAL    NOT NULL,                -- the interval, exact
     gap_ms       REAL    NOT NULL,                -- time lost before it; 0 almost always
+    begins       INTEGER NOT NULL CHECK (begins IN (0, 1)), -- 1: another person's heart begins here; no window reaches back beyond
     mark         TEXT    NOT NULL,                -- accepted, implausible: on the tachogram; suspect, off_body, zero: not
     beat_mono_ms REAL    NOT NULL,                -- end of the interval by the chain of intervals, same boot
     boot_no      INTEGER NOT NULL REFERENCES boot (boot_no), -- when its bytes were read

@@ -150,6 +150,9 @@ impl Room {
         }
         let strap = strap.or_else(|| self.strap_to_resume(id));
         if let Some(no) = strap {
+            if self.people.was_anothers(no, id) {
+                self.begin_anew(HeartKey::Strap(no));
+            }
             self.people.claim(id, no, now, &mut self.facts);
         }
         let mut outcome = Outcome::of(Reply::Joined {
@@ -171,6 +174,18 @@ impl Room {
         }
         outcome.joined = Some(id);
         Ok(outcome)
+    }
+
+    /// The strap passes to another person: what is still held was the last one's.
+    fn begin_anew(&mut self, key: HeartKey) {
+        let mut placed = std::mem::take(&mut self.placed);
+        if let Some(heart) = self.hearts.get_mut(&key) {
+            heart.settle(i64::MAX, &mut placed);
+        }
+        self.keep(key, placed);
+        if let Some(heart) = self.hearts.get_mut(&key) {
+            heart.begin_anew();
+        }
     }
 
     /// The strap somebody wore last, if nobody else wears it now.

@@ -63,6 +63,19 @@ impl Group {
         group
     }
 
+    /// The figures of a grid point as they were kept.
+    pub fn remembered(row: &GroupRow) -> Self {
+        Group {
+            sum: row.average.unwrap_or(0.0) * f64::from(row.scored),
+            scored: row.scored,
+            low: row.low,
+            medium: row.medium,
+            high: row.high,
+            hearts: row.hearts,
+            suppressed: row.suppressed,
+        }
+    }
+
     /// Mean of the present scores.
     pub fn average(&self) -> Option<f64> {
         (self.scored > 0).then(|| self.sum / f64::from(self.scored))

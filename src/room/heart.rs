@@ -136,6 +136,8 @@ pub struct Heart {
     pub last_beat_ms: Option<i64>,
     last_rr: Option<i64>,
     posted: Option<(f64, i64)>,
+    /// The next interval is the first of another person.
+    begins: bool,
     pub beats_accepted: u64,
     pub beats_rejected: u64,
     /// The outcome at the last grid point.
@@ -171,7 +173,9 @@ impl Heart {
 
     /// Takes a placed interval onto the tachogram and returns the row to keep.
     pub fn keep(&mut self, id: i64, key: HeartKey, placed: Placed, arrived: Stamp) -> RrRow {
+        let begins = self.begins && placed.mark.on_tachogram();
         if placed.mark.on_tachogram() {
+            self.begins = false;
             self.tachogram.push(Interval {
                 rr_ms: placed.rr_ms,
                 gap_ms: placed.gap_ms,
@@ -187,6 +191,7 @@ impl Heart {
             heart: key,
             rr_ms: placed.rr_ms,
             gap_ms: placed.gap_ms,
+            begins,
             mark: placed.mark,
             beat_mono_ms: placed.beat_mono_ms,
             arrived,
@@ -206,6 +211,9 @@ impl Heart {
             })
             .collect();
         for row in rows.iter().filter(|row| row.mark.on_tachogram()) {
+            if row.begins {
+                self.tachogram.clear();
+            }
             self.tachogram.push(Interval {
                 rr_ms: row.rr_ms,
                 gap_ms: row.gap_ms,
@@ -256,13 +264,20 @@ impl Heart {
         }
     }
 
-    /// Forgets every beat: they were somebody's who asked to be forgotten.
-    pub fn forget(&mut self) {
+    /// From the next interval on this is another person's heart: nothing of the last one's is shown
+    /// or scored with it.
+    pub fn begin_anew(&mut self) {
         self.tachogram.clear();
-        self.arrivals = Arrivals::default();
         self.last_beat_ms = None;
         self.last_rr = None;
         self.posted = None;
         self.latest = None;
+        self.begins = true;
+    }
+
+    /// Forgets every beat: they were somebody's who asked to be forgotten.
+    pub fn forget(&mut self) {
+        self.arrivals = Arrivals::default();
+        self.begin_anew();
     }
 }

@@ -80,21 +80,24 @@ pub struct Settings {
 /// What a restarted hub remembers, as the store found it.
 #[derive(Clone, Debug, Default)]
 pub struct Remembered {
-    /// The newest session of this boot.
+    /// The newest session, if it is of this same boot: its offset is to be used again.
     pub session: Option<SessionRow>,
+    /// By number.
     pub straps: Vec<StrapRow>,
     pub participants: Vec<ParticipantRow>,
     /// Those of the newest session.
     pub participations: Vec<ParticipationRow>,
-    /// Open claims.
+    /// Those that still hold, by number.
     pub claims: Vec<ClaimRow>,
-    /// Each participant's latest strap.
+    /// Each participant's latest claim, whether it holds or not, by number.
     pub last_claims: Vec<(ParticipantId, StrapNo)>,
-    /// The last two minutes of this boot, in order of arrival.
+    /// What arrived in the last two minutes of this boot, on the tachogram or not, in order of arrival.
     pub recent_rr: Vec<RrRow>,
+    /// Above every id that was ever stored.
     pub next_rr_id: i64,
+    /// Above every number that was ever stored.
     pub next_claim_no: i64,
-    /// Group series of the newest session.
+    /// The group's figures of the newest session, in order of time.
     pub group: Vec<GroupRow>,
 }
 
@@ -121,6 +124,8 @@ pub struct Changes {
     pub people: Option<Presence>,
     /// A grid point was scored.
     pub group: bool,
+    /// The link of a strap changed.
+    pub links: bool,
 }
 
 /// Who is present changed: somebody came or went.
@@ -209,6 +214,19 @@ impl Room {
             .filter(same)
             .filter_map(|row| row.average)
             .reduce(f64::max);
+        let goes_on = past
+            .session
+            .as_ref()
+            .is_some_and(|row| row.id == *session_id);
+        // The figures of the grid point that still counts, so that nobody sees the restart.
+        let grid_ms = clock.last_grid(reading.mono_ms);
+        let newest = past
+            .group
+            .last()
+            .filter(|row| row.session_id == *session_id);
+        let group = newest
+            .filter(|row| (0..=GRID_MS).contains(&(clock.hub_time_ms(grid_ms) - row.at.wall_ms)))
+            .map(|row| (Group::remembered(row), row.clone()));
         let mut hearts: BTreeMap<HeartKey, Vec<RrRow>> = BTreeMap::new();
         for row in past.recent_rr {
             hearts.entry(row.heart).or_default().push(row);
@@ -242,7 +260,7 @@ impl Room {
             people,
             sources: Vec::new(),
             next_rr_id: past.next_rr_id,
-            group: None,
+            group,
             peak,
             ended: None,
             changes: Changes::default(),
@@ -253,6 +271,11 @@ impl Room {
             placed: Vec::new(),
         };
         room.session_begins(reading.mono_ms);
+        if goes_on {
+            // A restart is no news of the room.
+            room.note_straps(reading.mono_ms);
+            room.notes.clear();
+        }
         room
     }
 
@@ -323,6 +346,7 @@ impl Room {
                     heart.link_down();
                 }
                 strap.link = Some(link);
+                self.changes.links = true;
             }
             StrapNews::Battery(percent) => {
                 if percent < 15 && strap.battery_pct.is_none_or(|before| before >= 15) {

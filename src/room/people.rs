@@ -88,6 +88,8 @@ impl Person {
 #[derive(Clone, Debug, Default)]
 pub struct People {
     known: BTreeMap<ParticipantId, Person>,
+    /// Who wore each strap last, or wears it now.
+    last_wearer: BTreeMap<StrapNo, ParticipantId>,
     next_claim_no: i64,
 }
 
@@ -114,6 +116,7 @@ impl People {
             }
         }
         for (id, strap) in last_straps {
+            people.last_wearer.insert(strap, id);
             if let Some(person) = people.known.get_mut(&id) {
                 person.last_strap = Some(strap);
             }
@@ -146,6 +149,11 @@ impl People {
 
     pub fn taking_part(&self) -> impl Iterator<Item = &Person> {
         self.known.values().filter(|person| person.takes_part())
+    }
+
+    /// Whether the beats of this strap so far are somebody else's, as far as anybody said.
+    pub fn was_anothers(&self, strap: StrapNo, id: ParticipantId) -> bool {
+        self.last_wearer.get(&strap).is_some_and(|last| *last != id)
     }
 
     /// All straps that somebody wears.
@@ -263,6 +271,7 @@ impl People {
             self.next_claim_no += 1;
             person.claim = Some(row.clone());
             person.last_strap = Some(strap);
+            self.last_wearer.insert(strap, id);
             rows.push(Row::Claim(row));
         }
     }

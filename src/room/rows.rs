@@ -147,6 +147,8 @@ pub struct RrRow {
     pub rr_ms: f64,
     /// Time lost before this interval, in ms; 0 almost always.
     pub gap_ms: f64,
+    /// Another person's heart begins here: no window reaches back beyond this interval.
+    pub begins: bool,
     pub mark: RrMark,
     /// End of the interval on the monotonic clock, by the chain of intervals, ms.
     pub beat_mono_ms: f64,

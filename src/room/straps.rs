@@ -169,8 +169,8 @@ impl Strap {
             battery_pct: self.battery_pct,
             rssi_dbm: self.rssi_dbm,
             last_beat_age_ms: heart.and_then(|heart| heart.age_ms(now_ms)),
-            beats_accepted: heart.map_or(0, |heart| heart.beats_accepted),
-            beats_rejected: heart.map_or(0, |heart| heart.beats_rejected),
+            beats_accepted: Some(heart.map_or(0, |heart| heart.beats_accepted)),
+            beats_rejected: Some(heart.map_or(0, |heart| heart.beats_rejected)),
         }
     }
 }

@@ -128,7 +128,8 @@ pub struct Quality {
     pub age_ms: Option<i64>,
 }
 
-/// A strap as anybody in the room may see it: its label and its state, no address, no number of a person.
+/// A strap: its label and its state, no address and no score. What else it tells of a heart is for
+/// the facilitator ([`StrapView::for_everybody`]).
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StrapView {
@@ -149,10 +150,25 @@ pub struct StrapView {
     pub battery_pct: Option<u8>,
     /// Signal strength of the last advertisement, dBm.
     pub rssi_dbm: Option<i16>,
-    /// Age of the newest beat, ms.
+    /// Age of the newest beat, ms; whole seconds except for the facilitator.
     pub last_beat_age_ms: Option<i64>,
-    pub beats_accepted: u64,
-    pub beats_rejected: u64,
+    /// Beats on the tachogram since the hub began; only for the facilitator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beats_accepted: Option<u64>,
+    /// Beats that were kept but are no part of a score; only for the facilitator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beats_rejected: Option<u64>,
+}
+
+impl StrapView {
+    /// As anybody in the room may see it: two looks at a count of beats would tell a heart rate,
+    /// and the label tells whose.
+    pub fn for_everybody(mut self) -> Self {
+        self.last_beat_age_ms = self.last_beat_age_ms.map(|age_ms| age_ms / 1_000 * 1_000);
+        self.beats_accepted = None;
+        self.beats_rejected = None;
+        self
+    }
 }
 
 /// Judged by data arriving, never by "connected".

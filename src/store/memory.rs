@@ -7,10 +7,8 @@ use super::Boot;
 use super::moment::{Appended, DISORDER_MS, Moment, first_at_or_after};
 use super::open::Opened;
 use super::read;
-use crate::room::rows::{
-    ClaimRow, GroupRow, ParticipantRow, ParticipationRow, RrRow, SessionRow, StrapRow,
-};
-use crate::room::{ParticipantId, StrapNo};
+use crate::room::rows::{RrRow, SessionRow};
+use crate::room::{ParticipantId, Remembered, StrapNo};
 
 /// How far back R-R is handed over, ms: the window of a score, what lies before it that the cleaner
 /// looks at, and room to spare.
@@ -29,27 +27,8 @@ pub struct Memory {
     /// Where a damaged database was moved to; then all but the identity begins anew, and the identity
     /// too where it could not be read any more.
     pub set_aside: Option<String>,
-    /// The newest session, if it is of this same boot: its offset is to be used again.
-    pub session: Option<SessionRow>,
-    /// The newest session of any boot.
-    pub newest_session_id: Option<String>,
-    /// By number.
-    pub straps: Vec<StrapRow>,
-    pub participants: Vec<ParticipantRow>,
-    /// Those of the newest session.
-    pub participations: Vec<ParticipationRow>,
-    /// Those that still hold, by number.
-    pub claims: Vec<ClaimRow>,
-    /// Each participant's latest claim, whether it holds or not.
-    pub last_claims: Vec<(ParticipantId, StrapNo)>,
-    /// What arrived in the last two minutes of this boot, on the tachogram or not, in the order of ids.
-    pub recent_rr: Vec<RrRow>,
-    /// Above every id that was ever stored.
-    pub next_rr_id: i64,
-    /// Above every number that was ever stored.
-    pub next_claim_no: i64,
-    /// The group's figures of the newest session, in order of time.
-    pub group: Vec<GroupRow>,
+    /// The room as it was.
+    pub past: Remembered,
 }
 
 /// Key and PIN never get into a log.
@@ -57,9 +36,8 @@ impl std::fmt::Debug for Memory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Memory")
             .field("hub_id", &self.hub_id)
-            .field("newest_session_id", &self.newest_session_id)
-            .field("participants", &self.participants.len())
-            .field("recent_rr", &self.recent_rr.len())
+            .field("participants", &self.past.participants.len())
+            .field("recent_rr", &self.past.recent_rr.len())
             .finish_non_exhaustive()
     }
 }
@@ -85,25 +63,26 @@ pub(super) fn read(opened: &Opened, boot: &Boot) -> rusqlite::Result<Memory> {
         pin: opened.identity.pin.clone(),
         first_start: opened.first_start,
         set_aside: None,
-        session: newest
-            .filter(|(boot_no, _)| *boot_no == opened.boot_no)
-            .map(|(_, session)| session),
-        newest_session_id,
-        straps: read::straps(conn)?,
-        participants: read::participants(conn, "ORDER BY participant_no", &[])?,
-        participations,
-        claims: read::claims(conn, "WHERE until_mono_ms IS NULL ORDER BY claim_no", &[])?,
-        last_claims: last_claims(conn)?,
-        recent_rr: recent_rr(conn, opened.boot_no, boot)?,
-        next_rr_id: next(
-            conn,
-            "SELECT max(high_rr_id, (SELECT coalesce(max(rr_id), 0) FROM rr)) FROM meta",
-        )?,
-        next_claim_no: next(
-            conn,
-            "SELECT max(high_claim_no, (SELECT coalesce(max(claim_no), 0) FROM claim)) FROM meta",
-        )?,
-        group,
+        past: Remembered {
+            session: newest
+                .filter(|(boot_no, _)| *boot_no == opened.boot_no)
+                .map(|(_, session)| session),
+            straps: read::straps(conn)?,
+            participants: read::participants(conn, "ORDER BY participant_no", &[])?,
+            participations,
+            claims: read::claims(conn, "WHERE until_mono_ms IS NULL ORDER BY claim_no", &[])?,
+            last_claims: last_claims(conn)?,
+            recent_rr: recent_rr(conn, opened.boot_no, boot)?,
+            next_rr_id: next(
+                conn,
+                "SELECT max(high_rr_id, (SELECT coalesce(max(rr_id), 0) FROM rr)) FROM meta",
+            )?,
+            next_claim_no: next(
+                conn,
+                "SELECT max(high_claim_no, (SELECT coalesce(max(claim_no), 0) FROM claim)) FROM meta",
+            )?,
+            group,
+        },
     })
 }
 

@@ -212,7 +212,7 @@ pub(super) fn rr(
     params: &[&dyn ToSql],
 ) -> rusqlite::Result<Vec<RrRow>> {
     let sql = format!(
-        "SELECT r.rr_id, r.strap_no, p.participant_id, r.rr_ms, r.gap_ms, r.mark, r.beat_mono_ms, r.mono_ms, r.wall_ms, r.wall_synced
+        "SELECT r.rr_id, r.strap_no, p.participant_id, r.rr_ms, r.gap_ms, r.mark, r.beat_mono_ms, r.mono_ms, r.wall_ms, r.wall_synced, r.begins
          FROM rr r LEFT JOIN participant p ON p.participant_no = r.phone_no {which}"
     );
     collect(conn, &sql, params, |row| {
@@ -222,6 +222,7 @@ pub(super) fn rr(
             heart: heart(row, 1, 2)?,
             rr_ms: row.get(3)?,
             gap_ms: row.get(4)?,
+            begins: row.get(10)?,
             mark: rr_mark(&mark).ok_or_else(|| {
                 rusqlite::Error::FromSqlConversionFailure(5, Type::Text, "no such mark".into())
             })?,

@@ -225,14 +225,15 @@ impl Pen<'_> {
         let (strap_no, phone_no) = heart_columns(self.conn, row.heart)?;
         // No upsert: a second row of the same id is a fault of the asker, refused and counted.
         self.execute(
-            "INSERT INTO rr (rr_id, strap_no, phone_no, rr_ms, gap_ms, mark, beat_mono_ms, boot_no, mono_ms, wall_ms, wall_synced)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            "INSERT INTO rr (rr_id, strap_no, phone_no, rr_ms, gap_ms, begins, mark, beat_mono_ms, boot_no, mono_ms, wall_ms, wall_synced)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             params![
                 row.id,
                 strap_no,
                 phone_no,
                 row.rr_ms,
                 row.gap_ms,
+                row.begins,
                 row.mark.word(),
                 row.beat_mono_ms,
                 self.boot_no,

@@ -227,6 +227,7 @@ mod tests {
             heart,
             rr_ms: 812.5,
             gap_ms: 0.0,
+            begins: false,
             mark: RrMark::Accepted,
             beat_mono_ms,
             arrived: at(2000),

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::HeaderMap;
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::WebState;
+use super::access::Who;
 use super::problem::{Code, Problem, ProblemBody};
+use super::rest_participants::bearer;
 use crate::room::rows::GroupRow;
 use crate::room::view::{GroupView, Phase, SessionView, SourceView, StrapView};
 use crate::room::{Suppression, shown_group};
@@ -163,14 +166,33 @@ pub async fn session(
     }
 }
 
-/// All straps by their label with their state, and the radios through which they are heard.
-#[utoipa::path(get, path = "/api/straps", tag = "room", responses((status = 200, body = Straps)))]
-pub async fn straps(State(web): State<Arc<WebState>>) -> impl IntoResponse {
+/// All straps by their label with their state, and the radios through which they are heard. With a
+/// facilitator's token (`Authorization: Bearer`, optional) also how many beats each has sent.
+#[utoipa::path(
+    get, path = "/api/straps", tag = "room",
+    responses(
+        (status = 200, body = Straps),
+        (status = 401, description = "bad_token", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn straps(
+    State(web): State<Arc<WebState>>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Problem> {
+    let who = match headers.contains_key(AUTHORIZATION) {
+        true => Some(web.who(bearer(&headers)?)?),
+        false => None,
+    };
     let published = Arc::clone(&web.room.published().borrow());
-    fresh(Straps {
-        straps: published.straps.clone(),
+    let straps = published.straps.iter().cloned();
+    let straps = match who {
+        Some(Who::Facilitator { .. }) => straps.collect(),
+        Some(Who::Participant(_)) | None => straps.map(StrapView::for_everybody).collect(),
+    };
+    Ok(fresh(Straps {
+        straps,
         sources: published.sources.clone(),
-    })
+    }))
 }
 
 /// An answer that is true now and not to be kept.

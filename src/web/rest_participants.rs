@@ -64,7 +64,8 @@ impl FromRequestParts<Arc<WebState>> for Me {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+/// The token of a request.
+pub fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let missing = || {
         let detail = "This needs the token from joining: `Authorization: Bearer <resumeToken>`.";
         Problem::new(Code::Unauthorized, detail)

@@ -7,8 +7,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::phone::Phone;
 use super::{DEADLINE, wait_until};
 
 /// The program under test.
@@ -18,6 +19,8 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_coherence-hub");
 pub struct Hub {
     child: Child,
     pub address: SocketAddr,
+    /// Sent with every request, where there is one.
+    token: Option<String>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
@@ -88,6 +91,7 @@ impl Hub {
                 return Hub {
                     child,
                     address,
+                    token: None,
                     log,
                 };
             }
@@ -107,8 +111,14 @@ impl Hub {
         format!("http://{}{path}", self.address)
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Asks as the facilitator from now on, with the PIN that the log showed at the first start.
+    pub async fn become_facilitator(&mut self) {
+        let log = self.log();
+        let (_, pin) = log.split_once("pin=").expect("it is the first start");
+        let mut phone = Phone::connect(self).await;
+        phone.send(json!({"type": "auth", "pin": &pin[..6]})).await;
+        let token = phone.wait_for("auth_ok").await["token"].clone();
+        self.token = Some(token.as_str().expect("a token").to_owned());
     }
 
     /// Everything the hub has logged so far.
@@ -121,7 +131,11 @@ impl Hub {
 
     /// `GET`, as JSON, whatever the status.
     pub async fn get(&self, path: &str) -> Value {
-        let answer = reqwest::get(self.url(path)).await.expect("the hub answers");
+        let mut request = reqwest::Client::new().get(self.url(path));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let answer = request.send().await.expect("the hub answers");
         answer.json().await.expect("JSON")
     }
 

@@ -403,9 +403,9 @@ fn a_restart_within_five_seconds_is_seen_by_nobody() {
         ("20261120T0945Z", 1)
     );
     assert_eq!(
-        after.room.group_view(after.now_ms).peak,
-        None,
-        "no figures before the first grid point"
+        after.room.group_view(after.now_ms),
+        before.room.group_view(before.now_ms),
+        "the figures of the running grid interval stand"
     );
     after.until(125_000);
     let group = after.room.group_view(after.now_ms);
@@ -520,4 +520,42 @@ fn who_was_not_here_for_the_days_that_are_kept_is_forgotten_in_memory_too() {
         participant: person(2),
     })
     .expect("is here");
+}
+
+#[test]
+fn a_strap_that_passes_to_another_shows_and_scores_nothing_of_the_first() {
+    let mut rig = Rig::new(4);
+    rig.until(90_000);
+    rig.join(1, Some("1")).expect("joins");
+    rig.until(100_000);
+    assert!(rig.feedback(1).score.is_some());
+    rig.apply(Command::Leave {
+        participant: person(1),
+    })
+    .expect("leaves");
+    rig.join(2, Some("1")).expect("takes the strap over");
+    let at_once = rig.feedback(2);
+    assert_eq!((at_once.score, at_once.heart_rate), (None, None));
+    rig.until(120_000);
+    assert_eq!(rig.feedback(2).reason, Some("warming_up"));
+    let first = rig.rows.iter().find_map(|row| match row {
+        Row::Rr(row) if row.begins => Some(row.clone()),
+        _ => None,
+    });
+    let first = first.expect("it is kept where the second heart begins");
+    assert!(first.arrived.mono_ms > 100_000);
+    // Not even a restart brings the first one's beats back.
+    let mut after = Rig::at(4, 121_000, rig.remembered());
+    after.until(125_000);
+    assert_eq!(after.feedback(2).reason, Some("warming_up"));
+    rig.until(170_000);
+    assert!(rig.feedback(2).score.is_some());
+    // The same person coming back goes on with the same heart.
+    rig.apply(Command::Leave {
+        participant: person(2),
+    })
+    .expect("leaves");
+    rig.join(2, Some("1")).expect("comes back");
+    rig.until(175_000);
+    assert!(rig.feedback(2).score.is_some());
 }

@@ -76,9 +76,9 @@ fn an_erased_person_leaves_no_trace_in_any_table_or_byte() {
     let path = bench.path();
     let _dir = bench.close();
     let (_store, memory) = open(&path, boot("a", 10_000)).unwrap();
-    assert_eq!(memory.participants.len(), 1);
-    assert_eq!(memory.next_claim_no, 3);
-    assert_eq!(memory.next_rr_id, 6);
+    assert_eq!(memory.past.participants.len(), 1);
+    assert_eq!(memory.past.next_claim_no, 3);
+    assert_eq!(memory.past.next_rr_id, 6);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn forgetting_takes_old_hearts_and_absent_people_and_leaves_the_group() {
     let path = bench.path();
     let _dir = bench.close();
     let (_store, memory) = open(&path, boot("a", 1_000_000)).unwrap();
-    assert_eq!(memory.next_rr_id, 4);
+    assert_eq!(memory.past.next_rr_id, 4);
 }
 
 #[test]

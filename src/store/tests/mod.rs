@@ -360,8 +360,8 @@ fn a_row_written_again_after_a_reboot_keeps_the_boot_of_its_old_stamps() {
     let path = bench.path();
     let _dir = bench.close();
     let (store, memory) = open(&path, boot("b", 50)).unwrap();
-    assert_eq!(memory.claims.len(), 2);
-    let mut claim = memory.claims[0].clone();
+    assert_eq!(memory.past.claims.len(), 2);
+    let mut claim = memory.past.claims[0].clone();
     claim.until = Some(samples::at(70));
     store.commit(vec![Row::Claim(claim)]);
     let boots = Runtime::new()
@@ -405,6 +405,6 @@ fn the_thread_ends_when_the_last_handle_goes_and_leaves_nothing_unwritten() {
         "closed in good order"
     );
     let (_store, memory) = open(&dir.path().join("hub.db"), boot("a", 3_000)).unwrap();
-    assert_eq!(memory.recent_rr.len(), 1);
-    assert_eq!(memory.recent_rr[0].heart, HeartKey::Strap(StrapNo(1)));
+    assert_eq!(memory.past.recent_rr.len(), 1);
+    assert_eq!(memory.past.recent_rr[0].heart, HeartKey::Strap(StrapNo(1)));
 }
