@@ -455,7 +455,9 @@ async fn keep_house(
 ) {
     const LOOK: Duration = Duration::from_secs(5);
     const DAY: Duration = Duration::from_secs(86_400);
-    let mut forget_in = Duration::from_secs(60);
+    // Not at once: a clock that was wrong at boot has been set right by then.
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let mut forget_in = HOUR;
     loop {
         tokio::time::sleep(LOOK).await;
         recorder.run_upkeep();
