@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::air::Air;
 use super::bus::{Bus, Kept, Pulse};
-use super::fault::{Fault, Trouble, within};
+use super::fault::{Fault, Trouble, within, without_addresses};
 use super::{BleOptions, HEART_RATE_SERVICE};
 use crate::{SourceClock, SourceEvent, SourceState};
 
@@ -71,6 +71,7 @@ impl Radio {
                         .await;
                 }
                 Err(error) => {
+                    let error = without_addresses(&error);
                     let text = format!(
                         "The D-Bus system bus cannot be reached, so no Bluetooth strap is heard: \
                          is dbus running? ({error})"
