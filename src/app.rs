@@ -219,9 +219,10 @@ async fn serve(
     });
 
     // Sources, the control socket and housekeeping may end without ending the hub.
+    let mut hearing = JoinSet::new();
     let mut helpers = JoinSet::new();
     if let Some(source) = virtual_room {
-        helpers.spawn(sources::run(source, events.clone()));
+        hearing.spawn(sources::run(source, events.clone(), stopped.clone()));
     }
     if !replayed.is_empty() {
         let text = format!("Playing {} recordings.", replayed.len());
@@ -233,7 +234,7 @@ async fn serve(
             clock.source_clock(),
             text,
         );
-        helpers.spawn(sources::run(source, events.clone()));
+        hearing.spawn(sources::run(source, events.clone(), stopped.clone()));
     }
     #[cfg(feature = "ble")]
     if config.straps.ble {
@@ -242,7 +243,7 @@ async fn serve(
             max_links: config.straps.max_links as usize,
         };
         let source = coherence_hal::ble::BleSource::new(clock.source_clock(), options);
-        helpers.spawn(sources::run(source, events.clone()));
+        hearing.spawn(sources::run(source, events.clone(), stopped.clone()));
     }
     match control::listen(&control::socket_path(data_dir)) {
         Ok(listener) => {
@@ -280,14 +281,23 @@ async fn serve(
     systemd::stopping();
     helpers.abort_all();
     stop.send_replace(true);
-    let ended = tokio::time::timeout(LAST_WORDS, async {
+    let last_words_end = tokio::time::Instant::now() + LAST_WORDS;
+    let ended = tokio::time::timeout_at(last_words_end, async {
         while parts.join_next().await.is_some() {}
     });
     if ended.await.is_err() {
         tracing::warn!("some parts did not end in time");
         parts.abort_all();
     }
-    store.close().await?;
+    // What has come in is safe before the straps are waited for, which takes BlueZ seconds.
+    let saved = store.close().await;
+    let let_go = tokio::time::timeout_at(last_words_end, async {
+        while hearing.join_next().await.is_some() {}
+    });
+    if let_go.await.is_err() {
+        tracing::warn!("the radio did not let go of the straps in time");
+    }
+    saved?;
     let _ = std::fs::remove_file(control::socket_path(data_dir));
     end
 }

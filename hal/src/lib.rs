@@ -186,9 +186,17 @@ impl SourceClock {
 /// - It is cancel-safe: a call that was dropped before it was ready lost nothing.
 /// - `None` means that the source is at its end (a recording) and will never speak again.
 /// - Events of one strap come in the order in which they happened.
+/// - `close` is called once, when the hub stops; `next_event` is not called after it. It lets go of
+///   the straps, so that other devices can have them, and is done within a few seconds whatever the
+///   radio does. A source that is dropped without it (a crash) leaves its links behind.
 pub trait StrapSource: Send + 'static {
     /// One word for logs and the API: `ble`, `replay`, `virtual`.
     fn name(&self) -> &'static str;
 
     fn next_event(&mut self) -> impl Future<Output = Option<SourceEvent>> + Send;
+
+    /// Ends politely. A source that holds no strap has nothing to do.
+    fn close(&mut self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 }

@@ -208,6 +208,11 @@ impl FakeBluez {
         self.order(move |world| world.straps[strap].connect_time = time);
     }
 
+    /// How long `Disconnect` takes, as BlueZ's 2 s; without this none.
+    pub fn set_disconnect_time(&self, strap: usize, time: Duration) {
+        self.order(move |world| world.straps[strap].disconnect_time = time);
+    }
+
     /// From now on `Connect` fails with `org.bluez.Error.Failed` and this text, such as
     /// `le-connection-abort-by-local`; None: it works again.
     pub fn refuse_connect(&self, strap: usize, text: Option<&str>) {

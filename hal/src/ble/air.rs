@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use btleplug::api::{Central, CentralEvent, Peripheral as _};
-use btleplug::platform::{Adapter, PeripheralId};
+use btleplug::platform::{Adapter, Peripheral, PeripheralId};
 use futures_util::future::join_all;
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::bus::Bus;
 use super::fault::within;
@@ -22,6 +22,10 @@ const CALL_LIMIT: Duration = Duration::from_secs(10);
 const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 /// BlueZ waits 2 s before it ends a link.
 const LET_GO_LIMIT: Duration = Duration::from_secs(4);
+/// When the hub stops: what the straps' tasks get to put down what they are doing, and then what
+/// BlueZ gets for all links at once. Together less than `CLOSE_LIMIT`.
+const PUT_DOWN_LIMIT: Duration = Duration::from_millis(500);
+const LET_ALL_GO_LIMIT: Duration = Duration::from_secs(3);
 const SEEN_EVERY: Duration = Duration::from_secs(5);
 /// A device that was no strap may say later what it offers.
 const LOOK_AGAIN_AT_STRANGERS: Duration = Duration::from_secs(30);
@@ -38,7 +42,7 @@ pub(super) struct Air {
 struct Device {
     looked_up: Instant,
     /// None for what is no heart-rate strap.
-    strap: Option<(StrapId, watch::Sender<Hints>)>,
+    strap: Option<(Peripheral, watch::Sender<Hints>)>,
 }
 
 impl Air {
@@ -157,9 +161,9 @@ impl Air {
         if strange {
             let (hints, receiver) = watch::channel(Hints::default());
             let strap = Strap::new(
-                strap_id.clone(),
+                strap_id,
                 adapter.clone(),
-                peripheral,
+                peripheral.clone(),
                 self.shared.clone(),
                 receiver,
             );
@@ -170,7 +174,7 @@ impl Air {
             });
             let device = Device {
                 looked_up: now,
-                strap: Some((strap_id, hints)),
+                strap: Some((peripheral, hints)),
             };
             self.devices.insert(id.clone(), device);
         }
@@ -245,9 +249,30 @@ impl Air {
     }
 
     /// The bus is dead: says so for each strap and ends the tasks.
-    pub(super) async fn end(mut self, why: &str) {
+    pub(super) async fn end(&mut self, why: &str) {
         self.tell_loss(why, true);
         while self.tasks.join_next().await.is_some() {}
+    }
+
+    /// The hub stops: ends the tasks, the scan and every link, so that a watch can have the strap
+    /// and its battery rests. BlueZ does not do so by itself when a program ends.
+    pub(super) async fn let_all_go(&mut self, scanning: Option<&Adapter>) {
+        let put_down = self.end("the hub stops");
+        if timeout(PUT_DOWN_LIMIT, put_down).await.is_err() {
+            self.tasks.detach_all(); // aborted in mid-call they would drop btleplug's streams
+        }
+        if self.bus.is_dead() {
+            return; // and every call would wait in vain
+        }
+        let stop_scan = async {
+            if let Some(adapter) = scanning {
+                let _ = within(LET_ALL_GO_LIMIT, adapter.stop_scan()).await;
+            }
+        };
+        // Also those without a link: BlueZ may be about to make one. It says so at once.
+        let straps = self.devices.values().filter_map(|d| d.strap.as_ref());
+        let let_go = straps.map(|(strap, _)| within(LET_ALL_GO_LIMIT, strap.disconnect()));
+        tokio::join!(stop_scan, join_all(let_go));
     }
 
     fn tell_loss(&self, why: &str, over: bool) {

@@ -65,7 +65,7 @@ impl Bus {
         pulse
     }
 
-    fn is_dead(&self) -> bool {
+    pub(super) fn is_dead(&self) -> bool {
         let canary = self.canary.lock().unwrap_or_else(PoisonError::into_inner);
         canary.read_write(Some(Duration::ZERO)).is_err() || !canary.is_connected()
     }

@@ -33,7 +33,7 @@ pub(super) enum Fault {
     Other,
 }
 
-/// A failed call: its class and BlueZ's own words.
+/// A failed call: its class and BlueZ's own words, without addresses.
 #[derive(Clone, Debug)]
 pub(super) struct Trouble {
     pub(super) fault: Fault,
@@ -41,10 +41,11 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    pub(super) fn new(fault: Fault, words: impl Into<String>) -> Self {
+    /// The words reach everybody in the room, so no address gets past here.
+    pub(super) fn new(fault: Fault, words: impl AsRef<str>) -> Self {
         Trouble {
             fault,
-            words: words.into(),
+            words: without_addresses(words.as_ref()),
         }
     }
 
@@ -96,7 +97,7 @@ impl From<btleplug::Error> for Trouble {
             },
             _ => Fault::Other,
         };
-        Trouble { fault, words }
+        Trouble::new(fault, words)
     }
 }
 
@@ -131,6 +132,33 @@ fn classify(name: &str, words: &str) -> Fault {
         _ if says(&["Not Powered", "rfkill"]) => Fault::AdapterOff,
         _ => Fault::Other,
     }
+}
+
+/// BlueZ's words without the addresses of straps, written as `AA:BB:CC:DD:EE:FF` or, in the name
+/// of an object, as `dev_AA_BB_CC_DD_EE_FF`.
+pub(super) fn without_addresses(words: &str) -> String {
+    let mut clean = String::with_capacity(words.len());
+    let mut rest = words;
+    while let Some(at) = rest.as_bytes().windows(ADDRESS_LEN).position(is_address) {
+        let before = &rest[..at];
+        clean.push_str(before.strip_suffix("dev_").unwrap_or(before));
+        clean.push_str("a strap");
+        rest = &rest[at + ADDRESS_LEN..];
+    }
+    clean.push_str(rest);
+    clean
+}
+
+/// Six pairs of digits and what stands between them.
+const ADDRESS_LEN: usize = 17;
+
+fn is_address(bytes: &[u8]) -> bool {
+    let between = bytes[2];
+    let fits = |(i, byte): (usize, &u8)| match i % 3 {
+        2 => *byte == between,
+        _ => byte.is_ascii_hexdigit(),
+    };
+    matches!(between, b':' | b'_') && bytes.iter().enumerate().all(fits)
 }
 
 /// A call that is given up after `limit`.
@@ -206,6 +234,56 @@ mod tests {
         ];
         for (name, words, fault) in cases {
             assert_eq!(classify(name, words), fault, "{name} {words}");
+        }
+    }
+
+    #[test]
+    fn no_address_is_left_in_bluezs_words() {
+        let cases = [
+            ("Device D0:5F:B8:00:00:01 is busy", "Device a strap is busy"),
+            ("d0:5f:b8:00:00:0a: gone", "a strap: gone"),
+            (
+                "not connected to D0:5F:B8:00:00:01",
+                "not connected to a strap",
+            ),
+            (
+                "D0:5F:B8:00:00:01 or D0:5F:B8:00:00:02",
+                "a strap or a strap",
+            ),
+            (
+                "no object /org/bluez/hci0/dev_D0_5F_B8_00_00_01/service000d",
+                "no object /org/bluez/hci0/a strap/service000d",
+            ),
+            ("dev_d0_5f_b8_00_00_01", "a strap"),
+            (
+                "\u{201e}D0:5F:B8:00:00:01\u{201c} \u{2014} nein",
+                "\u{201e}a strap\u{201c} \u{2014} nein",
+            ),
+        ];
+        for (words, clean) in cases {
+            assert_eq!(without_addresses(words), clean);
+        }
+        for words in [
+            "",
+            "since 12:34:56",
+            "2026-05-01 12:34:56.789 at 01:02:03",
+            "00002a37-0000-1000-8000-00805f9b34fb",
+            "le-connection-abort-by-local",
+            "10:20:30:40:50",
+            "\u{e4}\u{f6}\u{fc}",
+        ] {
+            assert_eq!(without_addresses(words), words);
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_a_failed_call_names_no_address() {
+        let words = "Device D0:5F:B8:00:00:01 at /org/bluez/hci0/dev_D0_5F_B8_00_00_01";
+        let inner = dbus::Error::new_custom("org.bluez.Error.Failed", words);
+        let trouble = Trouble::from(btleplug::Error::from(BluetoothError::DbusError(inner)));
+        for said in [trouble.why(), trouble.to_string()] {
+            assert!(said.contains("Device a strap at"), "{said}");
+            assert!(!said.contains("5F"), "{said}");
         }
     }
 

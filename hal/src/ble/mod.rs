@@ -14,8 +14,9 @@ mod strap;
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{SourceClock, SourceEvent, StrapSource};
@@ -24,6 +25,8 @@ use crate::{SourceClock, SourceEvent, StrapSource};
 const EVENTS_WAITING: usize = 1024;
 /// Rest before everything is started again after a task here ended, which only a defect can cause.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
+/// How long letting go of all straps may take; `air` stays below it.
+const CLOSE_LIMIT: Duration = Duration::from_secs(4);
 
 const HEART_RATE_SERVICE: Uuid = assigned_number(0x180d);
 const HEART_RATE_MEASUREMENT: Uuid = assigned_number(0x2a37);
@@ -57,8 +60,9 @@ impl Default for BleOptions {
 /// Hears heart-rate straps on one Bluetooth adapter, for ever.
 ///
 /// The work is done by tasks of its own, started by the first [`StrapSource::next_event`] (which
-/// therefore needs a tokio runtime with IO and time) and ended when this is dropped. It is meant to
-/// live as long as the process: btleplug never closes its connection to the bus.
+/// therefore needs a tokio runtime with IO and time) and ended by [`StrapSource::close`], or rudely
+/// when this is dropped: BlueZ then keeps every link. It is meant to live as long as the process:
+/// btleplug never closes its connection to the bus.
 pub struct BleSource {
     clock: SourceClock,
     options: BleOptions,
@@ -92,18 +96,36 @@ impl StrapSource for BleSource {
             self.running = None;
         }
     }
+
+    async fn close(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.close().await;
+        }
+    }
 }
 
 struct Running {
     events: mpsc::Receiver<SourceEvent>,
-    radio: AbortHandle,
+    stop: watch::Sender<bool>,
+    radio: JoinHandle<()>,
 }
 
 impl Running {
     fn start(clock: SourceClock, options: BleOptions) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_WAITING);
-        let radio = tokio::spawn(radio::Radio::new(clock, options, sender).run()).abort_handle();
-        Running { events, radio }
+        let (stop, stopped) = watch::channel(false);
+        let radio = tokio::spawn(radio::Radio::new(clock, options, sender).run(stopped));
+        Running {
+            events,
+            stop,
+            radio,
+        }
+    }
+
+    async fn close(mut self) {
+        self.events.close(); // nobody waits for the hub any more
+        self.stop.send_replace(true);
+        let _ = timeout(CLOSE_LIMIT, &mut self.radio).await;
     }
 }
 

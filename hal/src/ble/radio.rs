@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use btleplug::api::{Central, CentralEvent, CentralState, Manager as _, ScanFilter};
 use btleplug::platform::Adapter;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::air::Air;
 use super::bus::{Bus, Kept, Pulse};
-use super::fault::{Fault, Trouble, within};
+use super::fault::{Fault, Trouble, within, without_addresses};
 use super::{BleOptions, HEART_RATE_SERVICE};
 use crate::{SourceClock, SourceEvent, SourceState};
 
@@ -39,6 +39,13 @@ pub(super) struct Radio {
     failed_tries: u32,
 }
 
+/// What there is to let go of when the hub stops.
+struct OnAir {
+    air: Air,
+    /// The adapter that scans.
+    adapter: Option<Adapter>,
+}
+
 /// Why listening ended: `code` and sentence for the admin, `why` for each strap.
 struct Ending {
     code: &'static str,
@@ -62,15 +69,40 @@ impl Radio {
         }
     }
 
-    pub(super) async fn run(mut self) {
+    /// Hears straps until `stop` says so, and then lets go of them.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut on_air = None;
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = self.work(&mut on_air) => {}
+        }
+        if let Some(OnAir { air, adapter }) = &mut on_air {
+            air.let_all_go(adapter.as_ref()).await;
+        }
+    }
+
+    /// Never ends by itself.
+    async fn work(&mut self, on_air: &mut Option<OnAir>) {
         loop {
             match Bus::open().await {
                 Ok(bus) => {
-                    self.on_bus(Arc::new(bus)).await;
+                    let bus = Arc::new(bus);
+                    let air = Air::new(
+                        self.clock.clone(),
+                        &self.options,
+                        self.events.clone(),
+                        bus.clone(),
+                    );
+                    let adapter = None;
+                    self.on_bus(bus, on_air.insert(OnAir { air, adapter }))
+                        .await;
+                    *on_air = None;
                     self.missing("no_bus", "The D-Bus system bus is gone.".into())
                         .await;
                 }
                 Err(error) => {
+                    let error = without_addresses(&error);
                     let text = format!(
                         "The D-Bus system bus cannot be reached, so no Bluetooth strap is heard: \
                          is dbus running? ({error})"
@@ -83,21 +115,19 @@ impl Radio {
     }
 
     /// Works on one connection to the bus until that dies.
-    async fn on_bus(&mut self, bus: Arc<Bus>) {
-        let mut air = Air::new(
-            self.clock.clone(),
-            &self.options,
-            self.events.clone(),
-            bus.clone(),
-        );
+    async fn on_bus(&mut self, bus: Arc<Bus>, on_air: &mut OnAir) {
+        let OnAir {
+            air,
+            adapter: scanning,
+        } = on_air;
         // Kept over losses of the adapter, see `Kept`.
         let mut streams = HashMap::new();
         loop {
             let (code, text) = match self.find_adapter(&bus).await {
                 Ok(Some((name, adapter))) => {
-                    let ending = self
-                        .listen(&bus, &name, &adapter, &mut streams, &mut air)
-                        .await;
+                    let adapter = scanning.insert(adapter);
+                    let ending = self.listen(&bus, &name, adapter, &mut streams, air).await;
+                    *scanning = None;
                     if bus.pulse() != Pulse::Dead {
                         air.lose_radio(&ending.why);
                     }

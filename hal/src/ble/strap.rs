@@ -63,7 +63,7 @@ pub(super) struct Hints {
     /// How often adapter or daemon went away, and how that reads.
     pub(super) radio_losses: u64,
     pub(super) radio_loss: String,
-    /// The bus is dead: the task shall end.
+    /// The bus is dead or the hub stops: the task shall end.
     pub(super) over: bool,
 }
 
@@ -111,7 +111,7 @@ impl Strap {
         }
     }
 
-    /// Follows the strap until it was not heard for [`FORGET_AFTER`] or the bus is dead.
+    /// Follows the strap until it was not heard for [`FORGET_AFTER`] or all is over.
     pub(super) async fn run(mut self, bus: Arc<Bus>) {
         let mut values = loop {
             match within(CALL_LIMIT, self.peripheral.notifications()).await {
@@ -127,7 +127,9 @@ impl Strap {
         let mut lost_at = None;
         loop {
             if !self.heard_since(lost_at, &mut place).await {
-                values.close();
+                if !self.hints.borrow().over {
+                    values.close();
+                }
                 return;
             }
             if place.is_none() {
@@ -181,7 +183,7 @@ impl Strap {
     }
 
     /// Waits for an advertisement newer than `since`: without one a connect only blocks the
-    /// others' turn. False when the strap is to be forgotten or the bus is dead.
+    /// others' turn. False when the strap is to be forgotten or all is over.
     async fn heard_since(
         &mut self,
         since: Option<Instant>,
@@ -218,7 +220,7 @@ impl Strap {
         }
     }
 
-    /// A place in the link budget; says once when there is none. None when the bus is dead.
+    /// A place in the link budget; says once when there is none. None when all is over.
     async fn take_place(&mut self) -> Option<OwnedSemaphorePermit> {
         let places = self.shared.places.clone();
         if let Ok(place) = places.clone().try_acquire_owned() {
@@ -250,8 +252,8 @@ impl Strap {
             Err(_radio_ended) => (String::new(), true),
         };
         if over {
-            // connect() holds one of btleplug's streams, which must not be dropped on a dead bus
-            // (see `Kept`). The turn goes with it; nobody takes it any more.
+            // connect() holds one of btleplug's streams, which must not be dropped on a dead bus or
+            // while messages come (see `Kept`). The turn goes with it; nobody takes it any more.
             std::mem::forget(linking);
         }
         Err(Trouble::new(Fault::RadioGone, why))
@@ -409,7 +411,7 @@ impl Strap {
         }
     }
 
-    /// Err when the bus died meanwhile.
+    /// Err when all was over meanwhile.
     async fn rest(&mut self, time: Duration) -> Result<(), ()> {
         match timeout(time, self.hints.wait_for(|hints| hints.over)).await {
             Ok(_over_or_gone) => Err(()),

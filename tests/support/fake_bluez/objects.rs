@@ -73,6 +73,7 @@ impl World {
         let now = Instant::now();
         for i in 0..self.straps.len() {
             self.end_connect(i, now);
+            self.end_disconnects(i, now);
             let strap = &mut self.straps[i];
             let Some(interval) = strap.interval else {
                 continue;
@@ -281,6 +282,17 @@ impl World {
         self.link(i, Instant::now());
     }
 
+    fn end_disconnects(&mut self, i: usize, now: Instant) {
+        let calls = &mut self.straps[i].disconnecting;
+        for (_, call) in calls
+            .extract_if(.., |(at, _)| now >= *at)
+            .collect::<Vec<_>>()
+        {
+            self.disconnect(i);
+            self.send(call.method_return());
+        }
+    }
+
     fn disconnect(&mut self, i: usize) {
         if let Some((_, call)) = self.straps[i].connecting.take() {
             self.fail(
@@ -309,6 +321,13 @@ impl World {
             .position(|s| s.known && path.starts_with(&s.path));
         if let (Some(i), DEVICE1, "Connect") = (strap, interface.as_str(), member.as_str()) {
             return self.begin_connect(i, call);
+        }
+        if let (Some(i), DEVICE1, "Disconnect") = (strap, interface.as_str(), member.as_str())
+            && self.straps[i].connected
+        {
+            let strap = &mut self.straps[i];
+            let at = Instant::now() + strap.disconnect_time;
+            return strap.disconnecting.push((at, call));
         }
         match self.reply(&call, &path, &interface, &member, strap) {
             Ok(reply) => self.send(reply),
