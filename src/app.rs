@@ -297,9 +297,10 @@ async fn serve(
     if let_go.await.is_err() {
         tracing::warn!("the radio did not let go of the straps in time");
     }
-    saved?;
     let _ = std::fs::remove_file(control::socket_path(data_dir));
-    end
+    // Why it ended says more than what that led to.
+    end?;
+    Ok(saved?)
 }
 
 /// One hub per data directory: the lock is held as long as the file is open.

@@ -645,7 +645,7 @@ async fn closing_writes_what_was_handed_in_and_ends_the_other_handles() {
     let late = durably(&other, vec![Row::Strap(strap_row(3))]);
     assert!(matches!(late, Err(StoreError::Closed)), "{late:?}");
     other.commit(vec![Row::Strap(strap_row(3))]);
-    assert_eq!(other.dropped_rows(), 1);
+    assert_eq!(other.health().dropped, 1);
     assert!(matches!(other.close().await, Err(StoreError::Closed)));
     let (_store, memory) = open(&path, boot("boot a", 303_000));
     assert_eq!(memory.past.recent_rr, beats());

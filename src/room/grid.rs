@@ -1,7 +1,7 @@
 //! The grid point: every 5 s all windows leave for the compute thread and come back as scores.
 //! Between the two the room may have changed, so the job carries what it was asked with.
 
-use super::group::{self, Group};
+use super::group::Group;
 use super::heart::{HeartJob, Reason, Scored};
 use super::rows::{Row, ScoreRow, Stamp};
 use super::view::{FeedbackView, Quality};
@@ -181,8 +181,9 @@ impl Room {
         }
     }
 
-    /// The present group figures before suppression, for the log and for tests.
-    pub fn exact_group(&self) -> Option<&group::Group> {
+    /// The present group figures before suppression.
+    #[cfg(test)]
+    pub(super) fn exact_group(&self) -> Option<&Group> {
         self.group.as_ref().map(|(group, _)| group)
     }
 }

@@ -249,11 +249,6 @@ impl Store {
             .picture(self.inbox.max_capacity() - self.inbox.capacity())
     }
 
-    /// Rows lost so far.
-    pub fn dropped_rows(&self) -> u64 {
-        self.gauges.dropped.load(Ordering::Relaxed)
-    }
-
     /// Waits until the thread has ended: unless it was closed, the process can't go on.
     pub async fn ended(&self) {
         self.inbox.closed().await;

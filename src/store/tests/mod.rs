@@ -293,7 +293,7 @@ fn asks_beyond_the_inbox_are_refused_at_once_and_leave_room_for_beats() {
             .commit(vec![samples::rr(1 + n as i64, 1, 2_000)]);
     }
     assert_eq!(
-        bench.store.dropped_rows(),
+        bench.store.health().dropped,
         1,
         "only what went beyond the whole inbox is lost"
     );
