@@ -26,7 +26,7 @@ use crate::room::rows::Stamp;
 use crate::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
 use crate::room_task::{self, Parts, Published, RoomHandle, RoomTaskError};
 use crate::store::{self, Boot, Memory, Store, StoreError};
-use crate::telemetry::{self, TelemetryError, metric};
+use crate::telemetry::{self, Report, TelemetryError, metric};
 use crate::web::{self, WebState};
 use crate::{sources, systemd};
 
@@ -198,6 +198,10 @@ async fn serve(
     let mut parts: JoinSet<Result<(), AppError>> = JoinSet::new();
     let room_stop = stopped.clone();
     parts.spawn(async move { task.run(room_stop).await.map_err(AppError::Room) });
+    let uplink = watch::Sender::new(Report::off(
+        "No broker is configured: nothing leaves this hub.",
+    ));
+    let load = watch::Sender::new(Report::ok("Everything is on time."));
     let state = WebState {
         room: handle.clone(),
         store: store.clone(),
@@ -209,6 +213,8 @@ async fn serve(
         started_mono_ms: reading.mono_ms,
         version: env!("CARGO_PKG_VERSION"),
         suppression: settings.suppression,
+        uplink: uplink.subscribe(),
+        load: load.subscribe(),
         live: Arc::default(),
     };
     let web_stop = stopped.clone();

@@ -4,6 +4,7 @@
 //! keys are `layers`'.
 
 use std::fmt::Display;
+use std::path::Path;
 
 use super::Config;
 
@@ -17,6 +18,8 @@ pub(super) struct Refused {
 const MINUTES_A_DAY: u32 = 24 * 60;
 /// Scores are computed on this grid, so phases begin and end on it.
 const GRID_S: u32 = 5;
+
+const ROOM_CODE_CHARS: usize = 64;
 
 /// 1 January 2100.
 const LATEST_ANCHOR_MS: i64 = 4_102_444_800_000;
@@ -87,6 +90,28 @@ pub(super) fn check(config: &Config) -> Result<(), Refused> {
         ),
     )?;
     within("privacy.keep_days", privacy.keep_days, 1, 3650)?;
+    web(&config.web)?;
+    require(
+        config.access.room_code.chars().count() <= ROOM_CODE_CHARS,
+        "access.room_code",
+        "(not shown)",
+        "at most 64 characters",
+    )?;
+    uplink(&config.uplink)?;
+    let alerts = &config.alerts;
+    within(
+        "alerts.update_latency_ms",
+        alerts.update_latency_ms,
+        1,
+        60_000,
+    )?;
+    within("alerts.memory_mb", alerts.memory_mb, 10, 100_000)?;
+    within(
+        "alerts.errors_per_minute",
+        alerts.errors_per_minute,
+        1,
+        100_000,
+    )?;
     within("straps.max_links", config.straps.max_links, 1, 64)?;
     require(
         config
@@ -131,6 +156,124 @@ pub(super) fn check(config: &Config) -> Result<(), Refused> {
         anchor_ms,
         "Unix time in milliseconds, up to the year 2100",
     )
+}
+
+fn web(web: &super::Web) -> Result<(), Refused> {
+    for host in &web.hosts {
+        require(
+            is_host_name(host),
+            "web.hosts",
+            host,
+            "host names without scheme, port and path, such as hub.example.org",
+        )?;
+    }
+    for origin in &web.origins {
+        let host = origin
+            .strip_prefix("https://")
+            .or_else(|| origin.strip_prefix("http://"));
+        require(
+            host.is_some_and(|host| {
+                let name = host.rsplit_once(':').map_or(host, |(name, port)| {
+                    if port.parse::<u16>().is_ok() {
+                        name
+                    } else {
+                        host
+                    }
+                });
+                is_host_name(name)
+            }),
+            "web.origins",
+            origin,
+            "origins such as https://wall.example.org, in lower case, without a path",
+        )?;
+    }
+    within("web.max_connections", web.max_connections, 10, 60_000)?;
+    both_or_none(
+        ("web.tls_cert", &web.tls_cert),
+        ("web.tls_key", &web.tls_key),
+    )
+}
+
+fn uplink(uplink: &super::Uplink) -> Result<(), Refused> {
+    require(
+        uplink.broker.is_empty()
+            || uplink
+                .broker
+                .strip_prefix("mqtts://")
+                .or_else(|| uplink.broker.strip_prefix("mqtt://"))
+                .and_then(|rest| rest.rsplit_once(':'))
+                .is_some_and(|(host, port)| {
+                    !host.is_empty()
+                        && !host.contains(['/', '@', ' '])
+                        && port.parse::<u16>().is_ok_and(|port| port > 0)
+                }),
+        "uplink.broker",
+        &uplink.broker,
+        "mqtts://HOST:PORT, mqtt://HOST:PORT, or empty for none",
+    )?;
+    require(
+        is_topic_level(&uplink.root),
+        "uplink.root",
+        &uplink.root,
+        "letters, digits, - _ and . (1 to 64 of them)",
+    )?;
+    for (key, value) in [
+        ("uplink.name", &uplink.name),
+        ("uplink.facility", &uplink.facility),
+    ] {
+        require(
+            value.is_empty() || is_topic_level(value),
+            key,
+            value,
+            "letters, digits, - _ and . (at most 64 of them), or empty",
+        )?;
+    }
+    require(
+        is_topic_level(&uplink.study),
+        "uplink.study",
+        &uplink.study,
+        "letters, digits, - _ and . (1 to 64 of them)",
+    )?;
+    both_or_none(
+        ("uplink.cert_file", &uplink.cert_file),
+        ("uplink.key_file", &uplink.key_file),
+    )?;
+    within("uplink.outbox_mb", uplink.outbox_mb, 1, 100_000)?;
+    within("uplink.outbox_days", uplink.outbox_days, 1, 3650)
+}
+
+fn both_or_none(
+    (first_key, first): (&'static str, &Path),
+    (second_key, second): (&'static str, &Path),
+) -> Result<(), Refused> {
+    let first_given = !first.as_os_str().is_empty();
+    let second_given = !second.as_os_str().is_empty();
+    let (key, missing) = if first_given {
+        (first_key, second_key)
+    } else {
+        (second_key, first_key)
+    };
+    require(
+        first_given == second_given,
+        key,
+        if first_given { first } else { second }.display(),
+        format!("both or none: {missing} is missing"),
+    )
+}
+
+fn is_topic_level(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+fn is_host_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 253
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
 }
 
 fn require(
@@ -188,7 +331,7 @@ mod tests {
     #[test]
     fn each_rule_names_the_key_it_speaks_of() {
         type Change = fn(&mut Config);
-        let cases: [(&str, Change); 16] = [
+        let cases: [(&str, Change); 27] = [
             ("session.length_min", |c| c.session.length_min = 0),
             ("session.length_min", |c| c.session.length_min = 7),
             ("session.preparation_s", |c| c.session.preparation_s = 31),
@@ -205,6 +348,17 @@ mod tests {
             ("straps.max_links", |c| c.straps.max_links = 0),
             ("straps.adapter", |c| c.straps.adapter = "../x".into()),
             ("room.max_participants", |c| c.room.max_participants = 0),
+            ("web.hosts", |c| c.web.hosts = vec!["http://x".into()]),
+            ("web.origins", |c| c.web.origins = vec!["x.org".into()]),
+            ("web.origins", |c| c.web.origins = vec!["http://x/y".into()]),
+            ("web.max_connections", |c| c.web.max_connections = 1),
+            ("web.tls_cert", |c| c.web.tls_cert = "/a.pem".into()),
+            ("web.tls_key", |c| c.web.tls_key = "/a.pem".into()),
+            ("access.room_code", |c| c.access.room_code = "x".repeat(65)),
+            ("uplink.broker", |c| c.uplink.broker = "host:1883".into()),
+            ("uplink.broker", |c| c.uplink.broker = "mqtts://host".into()),
+            ("uplink.root", |c| c.uplink.root = "a/b".into()),
+            ("uplink.key_file", |c| c.uplink.key_file = "/a.pem".into()),
             ("store.data_dir", |c| c.store.data_dir = "data".into()),
             ("test.clock_speed", |c| c.test.clock_speed = 0.0),
             ("test.clock_speed", |c| c.test.clock_speed = f64::NAN),

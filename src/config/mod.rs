@@ -24,11 +24,14 @@ pub struct Config {
     pub web: Web,
     pub session: Session,
     pub privacy: Privacy,
+    pub access: Access,
     pub straps: Straps,
     pub room: Room,
     pub clock: Clock,
     pub log: Log,
     pub store: Store,
+    pub uplink: Uplink,
+    pub alerts: Alerts,
     pub test: Test,
 }
 
@@ -37,12 +40,26 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct Web {
     pub listen: SocketAddr,
+    /// Names under which phones may call the hub, beside its own and its addresses.
+    pub hosts: Vec<String>,
+    /// Pages of other origins that may ask the hub.
+    pub origins: Vec<String>,
+    /// Connections held at the same time.
+    pub max_connections: u32,
+    /// PEM files of the facility's certificate and key; both or none.
+    pub tls_cert: PathBuf,
+    pub tls_key: PathBuf,
 }
 
 impl Default for Web {
     fn default() -> Self {
         Web {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            max_connections: 10_000,
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
         }
     }
 }
@@ -79,6 +96,8 @@ pub struct Privacy {
     pub min_distribution_live: u32,
     /// Days after which R-R intervals and people are forgotten.
     pub keep_days: u32,
+    /// The facility's secret, from which pseudonyms are made; empty: the hub's own.
+    pub facility_key_file: PathBuf,
 }
 
 impl Default for Privacy {
@@ -87,8 +106,17 @@ impl Default for Privacy {
             min_group_live: 3,
             min_distribution_live: 5,
             keep_days: 30,
+            facility_key_file: PathBuf::new(),
         }
     }
+}
+
+/// Who may take part.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Access {
+    /// What joining takes; empty: nothing.
+    pub room_code: String,
 }
 
 /// Where hearts come from.
@@ -176,6 +204,72 @@ impl Default for Store {
     fn default() -> Self {
         Store {
             data_dir: "/var/lib/coherence-hub".into(),
+        }
+    }
+}
+
+/// The way to the central store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Uplink {
+    /// `mqtts://host:8883` or `mqtt://host:1883`; empty: nothing leaves this hub.
+    pub broker: String,
+    /// The first level of every topic.
+    pub root: String,
+    /// This hub's name in topics; empty: its id.
+    pub name: String,
+    /// As the centre knows the facility.
+    pub facility: String,
+    /// The study for which pseudonyms are made.
+    pub study: String,
+    pub username: String,
+    pub password_file: PathBuf,
+    /// PEM file of the authorities that may vouch for the broker.
+    pub ca_file: PathBuf,
+    /// PEM files of this hub's own certificate and key; both or none.
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+    /// What may wait on the disk while the centre is away.
+    pub outbox_mb: u32,
+    pub outbox_days: u32,
+}
+
+impl Default for Uplink {
+    fn default() -> Self {
+        Uplink {
+            broker: String::new(),
+            root: "coherence".into(),
+            name: String::new(),
+            facility: String::new(),
+            study: "default".into(),
+            username: String::new(),
+            password_file: PathBuf::new(),
+            ca_file: "/etc/ssl/certs/ca-certificates.crt".into(),
+            cert_file: PathBuf::new(),
+            key_file: PathBuf::new(),
+            outbox_mb: 256,
+            outbox_days: 30,
+        }
+    }
+}
+
+/// Beyond which figures the hub complains of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Alerts {
+    /// From the grid point to the phone's socket.
+    pub update_latency_ms: u32,
+    pub memory_mb: u32,
+    /// Failed requests, lost rows and failed commits.
+    pub errors_per_minute: u32,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Alerts {
+            update_latency_ms: 100,
+            memory_mb: 250,
+            errors_per_minute: 60,
         }
     }
 }

@@ -15,7 +15,10 @@ use super::Boot;
 use super::error::StoreError;
 
 /// Numbered by their place; SQLite's `user_version` says how many are done. Only ever appended to.
-const STEPS: &[M<'static>] = &[M::up(include_str!("../../migrations/hub/0001_first.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("../../migrations/hub/0001_first.sql")),
+    M::up(include_str!("../../migrations/hub/0002_hold_fast.sql")),
+];
 
 /// A writer elsewhere (`sqlite3` on the command line) is waited for this long; then the commit counts
 /// as failed and is tried again.

@@ -7,6 +7,7 @@
 mod journal;
 mod lines;
 pub mod metric;
+mod report;
 
 use std::io::{self, IsTerminal};
 
@@ -17,6 +18,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 pub use metric::install as install_metrics;
 pub use metrics_exporter_prometheus::PrometheusHandle;
+pub use report::{Condition, Report};
 
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {

@@ -14,6 +14,7 @@ use super::problem::{Code, Problem, ProblemBody};
 use super::rest::fresh;
 use crate::room::view::{SessionView, SourceView};
 use crate::store::StoreHealth;
+use crate::telemetry::{Condition, Report};
 
 /// How long the room and the store may take to show that they live.
 const PING: Duration = Duration::from_secs(1);
@@ -39,26 +40,13 @@ pub struct Health {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Parts {
-    pub straps: Part,
-    pub store: Part,
-    pub uplink: Part,
-    pub clock: Part,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Part {
-    pub status: Condition,
-    /// What is, and what to do about it.
-    pub text: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Condition {
-    Ok,
-    Degraded,
-    /// Not wanted by the configuration.
-    Off,
+    pub straps: Report,
+    pub store: Report,
+    /// The way to the central store.
+    pub uplink: Report,
+    pub clock: Report,
+    /// Whether the hub keeps up with what it has to do.
+    pub load: Report,
 }
 
 /// How the hub is: 200 even when a part is degraded, 503 when the room or the store does not answer.
@@ -88,13 +76,17 @@ pub async fn health(State(web): State<Arc<WebState>>) -> Result<impl IntoRespons
     let parts = Parts {
         straps: straps_part(&published.sources),
         store: store_part(&web.store.health()),
-        uplink: Part::new(
-            Condition::Off,
-            "No broker is configured: nothing leaves this hub.",
-        ),
+        uplink: web.uplink.borrow().clone(),
         clock: clock_part(published.clock_synced),
+        load: web.load.borrow().clone(),
     };
-    let all = [&parts.straps, &parts.store, &parts.uplink, &parts.clock];
+    let all = [
+        &parts.straps,
+        &parts.store,
+        &parts.uplink,
+        &parts.clock,
+        &parts.load,
+    ];
     let degraded = all.iter().any(|part| part.status == Condition::Degraded);
     let health = Health {
         status: if degraded {
@@ -113,54 +105,45 @@ pub async fn health(State(web): State<Arc<WebState>>) -> Result<impl IntoRespons
     Ok(fresh(health))
 }
 
-impl Part {
-    fn new(status: Condition, text: impl Into<String>) -> Self {
-        Part {
-            status,
-            text: text.into(),
-        }
-    }
-}
-
-fn straps_part(sources: &[SourceView]) -> Part {
+fn straps_part(sources: &[SourceView]) -> Report {
     if sources.is_empty() {
-        return Part::new(Condition::Off, "No source of straps is configured.");
+        return Report::off("No source of straps is configured.");
     }
     match sources.iter().find(|source| !source.up) {
-        Some(down) => Part::new(Condition::Degraded, down.text.clone()),
+        Some(down) => Report::degraded(down.text.clone()),
         None => {
             let texts: Vec<_> = sources.iter().map(|source| source.text.as_str()).collect();
-            Part::new(Condition::Ok, texts.join(" "))
+            Report::ok(texts.join(" "))
         }
     }
 }
 
-fn store_part(health: &StoreHealth) -> Part {
+fn store_part(health: &StoreHealth) -> Report {
     let why = health.last_error.as_deref().unwrap_or("unknown");
     if health.failing {
         let text = format!(
             "Nothing can be written at present ({why}). {} rows wait.",
             health.waiting_rows
         );
-        Part::new(Condition::Degraded, text)
+        Report::degraded(text)
     } else if health.dropped > 0 {
         let text = format!(
             "Writing again; {} rows were lost since the start ({why}).",
             health.dropped
         );
-        Part::new(Condition::Degraded, text)
+        Report::degraded(text)
     } else {
-        Part::new(Condition::Ok, "Everything is written.")
+        Report::ok("Everything is written.")
     }
 }
 
-fn clock_part(synced: bool) -> Part {
+fn clock_part(synced: bool) -> Report {
     if synced {
-        Part::new(Condition::Ok, "The clock is right.")
+        Report::ok("The clock is right.")
     } else {
         let text =
             "The clock is not known to be right. Sessions run on the hub's own time until it is.";
-        Part::new(Condition::Degraded, text)
+        Report::degraded(text)
     }
 }
 

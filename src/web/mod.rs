@@ -41,7 +41,7 @@ use crate::clock::Clock;
 use crate::room::Suppression;
 use crate::room_task::RoomHandle;
 use crate::store::Store;
-use crate::telemetry::metric;
+use crate::telemetry::{Report, metric};
 
 /// The largest body of a request, bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -65,6 +65,9 @@ pub struct WebState {
     pub version: &'static str,
     /// The room's rule, for figures of past sessions.
     pub suppression: Suppression,
+    /// The way upstream, and how the hub keeps up, as they speak of themselves.
+    pub uplink: watch::Receiver<Report>,
+    pub load: watch::Receiver<Report>,
     /// The web's own; `Default`.
     pub live: Arc<Live>,
 }

@@ -80,6 +80,8 @@ async fn hub() -> Hub {
         started_mono_ms: reading.mono_ms,
         version: "0.0.0",
         suppression: SUPPRESSION,
+        uplink: watch::channel(Report::off("No broker.")).1,
+        load: watch::channel(Report::ok("Everything is on time.")).1,
         live: Arc::clone(&live),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,0 +1,2 @@
+-- What holding fast takes, each part under its own heading.
+
