@@ -10,7 +10,7 @@ mod error;
 mod layers;
 
 pub use error::{ConfigError, Origin, Place};
-pub use layers::{CONFIG_FILE, ENV_PREFIX, Loaded, Overrides, load};
+pub use layers::{CONFIG_FILE, ENV_PREFIX, Loaded, Overrides, load, load_from};
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

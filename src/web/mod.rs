@@ -6,7 +6,7 @@
 //! by the code that serves it), `page` (the files of the page).
 
 mod access;
-mod fields;
+pub mod fields;
 mod health;
 mod my_data;
 mod openapi;
