@@ -107,6 +107,11 @@ impl Hub {
         }
     }
 
+    /// The process, as the system numbers it.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
