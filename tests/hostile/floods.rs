@@ -176,7 +176,7 @@ const LEAVE: &str = r#"{"type":"leave_session"}"#;
 
 /// Leaves as soon as it is heard again.
 async fn leave(line: &mut Line) -> Result<(), String> {
-    for _ in 0..10 {
+    for _ in 0..50 {
         line.send(&frame(TEXT, LEAVE.as_bytes())).await;
         let left = until(line, |answer| {
             answer["type"] == "session_left" || answer["code"] == "not_joined"

@@ -183,7 +183,7 @@ impl Row {
 /// The socket still answers.
 async fn lives(line: &mut Line) -> Result<(), String> {
     // After a flood the rest of that second is not heard.
-    for attempt in 0..10 {
+    for attempt in 0..50 {
         let ask = json!({"type": "heartbeat", "id": format!("alive {attempt}")});
         line.send(&frame(TEXT, ask.to_string().as_bytes())).await;
         while let Ok(heard) = timeout(AGAIN, line.own_frame()).await {
