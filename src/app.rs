@@ -4,6 +4,8 @@
 //! Supervision is systemd's: the first part that ends takes the others with it, the process ends,
 //! the service manager starts it again and the state is read back. Not here: what any part does.
 
+mod offline;
+
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,7 +23,8 @@ use tokio::task::JoinSet;
 
 use crate::clock::{self, Clock};
 use crate::config::{Config, Trust};
-use crate::control::{self, Answers};
+use crate::control;
+use crate::gate::Gate;
 use crate::room::rows::Stamp;
 use crate::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
 use crate::room_task::{self, Parts, Published, RoomHandle, RoomTaskError};
@@ -29,6 +32,8 @@ use crate::store::{self, Boot, Memory, Store, StoreError};
 use crate::telemetry::{self, Report, TelemetryError, metric};
 use crate::web::{self, WebState};
 use crate::{sources, systemd};
+
+pub use offline::answer as answer_offline;
 
 /// How long the parts get to end by themselves.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -161,7 +166,8 @@ async fn serve(
     let (store, memory) = store::open(&data_dir.join(store::FILE_NAME), boot(&boot_id, reading))?;
     tell_start(&memory, &config);
 
-    let (hub_id, hub_key, pin) = (memory.hub_id, memory.hub_key, memory.pin.clone());
+    let hub_id = memory.hub_id;
+    let gate = Arc::new(Gate::new(store.clone(), &memory, reading.mono_ms));
     let has_past = !memory.past.recent_rr.is_empty();
     let settings = settings(&config);
     let mut room = Room::new(settings, &boot_id, reading, memory.past);
@@ -207,8 +213,8 @@ async fn serve(
         store: store.clone(),
         clock: clock.clone(),
         hub_id,
-        hub_key,
-        pin: pin.clone(),
+        gate: Arc::clone(&gate),
+        room_code: config.access.room_code.clone(),
         metrics: metrics.clone(),
         started_mono_ms: reading.mono_ms,
         version: env!("CARGO_PKG_VERSION"),
@@ -253,7 +259,9 @@ async fn serve(
     }
     match control::listen(&control::socket_path(data_dir)) {
         Ok(listener) => {
-            helpers.spawn(control::serve(listener, Answers { pin }));
+            let (clock, room) = (clock.clone(), handle.clone());
+            let now = move || room.published().borrow().stamp(clock.mono_ms());
+            helpers.spawn(control::serve(listener, gate, now));
         }
         Err(error) => {
             tracing::warn!(%error, "the command line can't talk to this hub: its socket can't be made")

@@ -38,6 +38,9 @@ pub struct JoinFields {
     pub consent: Option<ConsentFields>,
     /// From an earlier join: the same person comes back.
     pub resume_token: Option<String>,
+    /// The room's code, where the room has one; who comes back with a token needs none.
+    #[schema(max_length = 64)]
+    pub room_code: Option<String>,
 }
 
 /// What is agreed to; every scope that is not named is withdrawn.
@@ -98,6 +101,7 @@ impl JoinFields {
                 }
             },
             resume_token: text(fields, "resumeToken", 128)?,
+            room_code: text(fields, "roomCode", WORD_CHARS)?,
         })
     }
 }

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::WebState;
-use super::access::Who;
 use super::problem::{Code, Problem, ProblemBody};
 use super::rest_participants::bearer;
+use crate::access::Who;
 use crate::room::rows::GroupRow;
 use crate::room::view::{GroupView, Phase, SessionView, SourceView, StrapView};
 use crate::room::{Suppression, shown_group};
@@ -187,7 +187,9 @@ pub async fn straps(
     let straps = published.straps.iter().cloned();
     let straps = match who {
         Some(Who::Facilitator { .. }) => straps.collect(),
-        Some(Who::Participant(_)) | None => straps.map(StrapView::for_everybody).collect(),
+        Some(Who::Participant(_) | Who::Scoped(_)) | None => {
+            straps.map(StrapView::for_everybody).collect()
+        }
     };
     Ok(fresh(Straps {
         straps,

@@ -35,6 +35,10 @@ struct Hub {
 }
 
 async fn hub() -> Hub {
+    hub_with_code("").await
+}
+
+async fn hub_with_code(room_code: &str) -> Hub {
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::system(crate::config::Trust::Always);
     let reading = ClockReading {
@@ -51,7 +55,8 @@ async fn hub() -> Hub {
         boot_id: "test".into(),
         start,
     };
-    let (store, _) = store::open(&dir.path().join("hub.db"), boot).unwrap();
+    let (store, mut memory) = store::open(&dir.path().join("hub.db"), boot).unwrap();
+    memory.pin = PIN.into();
     let plan = SessionPlan {
         length_ms: 900_000,
         preparation_ms: 30_000,
@@ -71,11 +76,11 @@ async fn hub() -> Hub {
     let live: Arc<Live> = Arc::default();
     let state = WebState {
         room: handle,
-        store,
+        store: store.clone(),
         clock,
         hub_id: Uuid::from_u128(7),
-        hub_key: [7; 32],
-        pin: PIN.into(),
+        gate: Arc::new(Gate::new(store.clone(), &memory, reading.mono_ms)),
+        room_code: room_code.into(),
         metrics: crate::telemetry::install_metrics().unwrap(),
         started_mono_ms: reading.mono_ms,
         version: "0.0.0",
