@@ -238,6 +238,7 @@ mod tests {
                 name: Some("Noor".into()),
                 intention: None,
                 since: at(0),
+                has_left: false,
             },
             participations: vec![],
             claims: vec![ClaimRow {

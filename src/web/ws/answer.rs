@@ -130,7 +130,7 @@ impl Phone {
                 let participant = self.present()?;
                 self.web
                     .room
-                    .apply(Command::Leave { participant }, None)
+                    .apply(Command::Leave { participant }, Some(self.line.clone()))
                     .await?;
                 self.joined = false;
                 self.tell(&ServerFrame::SessionLeft {}, re);
