@@ -2,6 +2,7 @@
 //! the wire. No other person and no address is in it; which rows are theirs is the store's to say.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -25,8 +26,19 @@ pub struct MyData {
     pub consents: Vec<MyConsent>,
     /// In order of time.
     pub scores: Vec<MyScore>,
-    /// In the order of arrival.
-    pub rr: Vec<MyRr>,
+    /// In the order of arrival; null where they are not told.
+    pub rr: Option<Vec<MyRr>>,
+    /// Why `rr` is null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rr_withheld: Option<&'static str>,
+}
+
+const RR_WITHHELD: &str = "R-R intervals are given over HTTPS or on the hub itself only: over plain \
+    HTTP anybody in the network could read them along.";
+
+/// Whether R-R intervals may leave by this connection.
+pub fn rr_may_leave(address: IpAddr, tls: bool) -> bool {
+    tls || address.to_canonical().is_loopback()
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -105,8 +117,9 @@ pub struct MyRr {
     pub strap: Option<String>,
 }
 
-impl From<ParticipantData> for MyData {
-    fn from(kept: ParticipantData) -> Self {
+impl MyData {
+    /// `with_rr`: by [`rr_may_leave`].
+    pub fn new(kept: ParticipantData, with_rr: bool) -> Self {
         let labels: HashMap<StrapNo, String> = kept.straps.into_iter().collect();
         let label = |no: StrapNo| {
             labels
@@ -157,11 +170,11 @@ impl From<ParticipantData> for MyData {
                 .into_iter()
                 .map(|row| score(strap(row.heart), row))
                 .collect(),
-            rr: kept
-                .rr
-                .into_iter()
-                .map(|row| rr(strap(row.heart), &row))
-                .collect(),
+            rr: with_rr.then(|| {
+                let rows = kept.rr.into_iter();
+                rows.map(|row| rr(strap(row.heart), &row)).collect()
+            }),
+            rr_withheld: (!with_rr).then_some(RR_WITHHELD),
         }
     }
 }
@@ -209,6 +222,7 @@ mod tests {
     use super::*;
     use crate::room::ParticipantId;
     use crate::room::rows::{ClaimRow, ParticipantRow, RrMark};
+    use serde_json::Value;
     use uuid::Uuid;
 
     fn at(mono_ms: i64) -> Stamp {
@@ -221,6 +235,42 @@ mod tests {
 
     #[test]
     fn my_beats_stand_at_the_time_of_the_beat_and_name_the_strap_by_its_label() {
+        let json = serde_json::to_value(MyData::new(kept(), true)).unwrap();
+        assert_eq!(json["sinceAt"], 1_000_000);
+        let claim = serde_json::json!({"strap": "strap 7", "fromAt": 1_000_010, "untilAt": null});
+        assert_eq!(json["claims"][0], claim);
+        let expected = serde_json::json!([
+            {"at": 1_001_750, "rrMs": 812.5, "gapMs": 0.0, "mark": "accepted", "strap": "strap 7"},
+            {"at": 1_002_000, "rrMs": 812.5, "gapMs": 0.0, "mark": "accepted", "strap": null},
+        ]);
+        assert_eq!(json["rr"], expected);
+        assert!(json.get("rrWithheld").is_none());
+    }
+
+    #[test]
+    fn what_may_not_leave_is_left_out_and_said() {
+        let json = serde_json::to_value(MyData::new(kept(), false)).unwrap();
+        assert_eq!((&json["rr"], &json["name"]), (&Value::Null, &"Noor".into()));
+        assert!(json["rrWithheld"].as_str().unwrap().contains("HTTPS"));
+    }
+
+    #[test]
+    fn beats_leave_by_https_or_not_at_all_but_to_the_hub_itself() {
+        for (address, tls, leaves) in [
+            ("127.0.0.1", false, true),
+            ("::1", false, true),
+            ("::ffff:127.0.0.1", false, true),
+            ("192.168.1.20", false, false),
+            ("fe80::1", false, false),
+            ("192.168.1.20", true, true),
+            ("10.0.0.1", false, false),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(rr_may_leave(address, tls), leaves, "{address} {tls}");
+        }
+    }
+
+    fn kept() -> ParticipantData {
         let id = ParticipantId(Uuid::from_u128(5));
         let interval = |heart, beat_mono_ms| RrRow {
             id: 1,
@@ -232,7 +282,7 @@ mod tests {
             beat_mono_ms,
             arrived: at(2000),
         };
-        let data = MyData::from(ParticipantData {
+        ParticipantData {
             participant: ParticipantRow {
                 id,
                 name: Some("Noor".into()),
@@ -255,15 +305,6 @@ mod tests {
                 interval(HeartKey::Strap(StrapNo(7)), 1_750.4),
                 interval(HeartKey::Phone(id), 2000.0),
             ],
-        });
-        let json = serde_json::to_value(&data).unwrap();
-        assert_eq!(json["sinceAt"], 1_000_000);
-        let claim = serde_json::json!({"strap": "strap 7", "fromAt": 1_000_010, "untilAt": null});
-        assert_eq!(json["claims"][0], claim);
-        let expected = serde_json::json!([
-            {"at": 1_001_750, "rrMs": 812.5, "gapMs": 0.0, "mark": "accepted", "strap": "strap 7"},
-            {"at": 1_002_000, "rrMs": 812.5, "gapMs": 0.0, "mark": "accepted", "strap": null},
-        ]);
-        assert_eq!(json["rr"], expected);
+        }
     }
 }

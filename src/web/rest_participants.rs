@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::WebState;
 use super::fields::{CoherenceFields, ConsentFields, JoinFields, RrFields};
-use super::my_data::MyData;
+use super::my_data::{MyData, rr_may_leave};
 use super::problem::{Code, Problem, ProblemBody};
 use super::rest::not_read;
 use crate::access::Who;
@@ -266,7 +266,8 @@ pub async fn put_consent(
     .await
 }
 
-/// Everything that this hub keeps of this person.
+/// Everything that this hub keeps of this person. R-R intervals only over HTTPS or on the hub itself:
+/// over plain HTTP from elsewhere `rr` is null and `rrWithheld` says why.
 #[utoipa::path(
     get, path = "/api/participants/{id}/data", tag = "participants",
     params(("id" = String, Path, description = "`participantId` from joining")),
@@ -281,6 +282,7 @@ pub async fn put_consent(
 )]
 pub async fn data(
     State(web): State<Arc<WebState>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Me(participant): Me,
 ) -> Result<impl IntoResponse, Problem> {
     let kept = web
@@ -292,7 +294,8 @@ pub async fn data(
         let detail = "This hub keeps nothing of this participant.";
         Problem::new(Code::UnknownParticipant, detail)
     })?;
-    Ok(([(CACHE_CONTROL, "no-store")], Json(MyData::from(kept))))
+    let data = MyData::new(kept, rr_may_leave(peer.ip(), false));
+    Ok(([(CACHE_CONTROL, "no-store")], Json(data)))
 }
 
 /// Leave the session. Coming back is a join with the resume token.
