@@ -6,6 +6,7 @@
 //! serves it), `page` (the files of the page). Who asks is proved at the `gate`.
 
 mod fields;
+mod guard;
 mod health;
 mod my_data;
 mod openapi;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::serve::ListenerExt;
@@ -34,6 +35,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use self::guard::Peer;
 use self::problem::{Code, Problem};
 use crate::access::{Refusal, Who};
 use crate::clock::Clock;
@@ -189,7 +191,9 @@ pub async fn serve(
         // Small frames must not wait for each other. A socket that is gone already is no matter.
         let _ = socket.set_nodelay(true);
     });
-    let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
+    let service = router(state)
+        .layer(middleware::map_request(peer))
+        .into_make_service_with_connect_info::<SocketAddr>();
     let closing = Arc::clone(&live);
     let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
         // A sender that is gone wants nothing served any more either.
@@ -224,4 +228,13 @@ async fn count(request: Request, next: Next) -> Response {
     let status = response.status().as_str().to_owned();
     metrics::counter!(metric::HTTP_REQUESTS, "route" => route, "status" => status).increment(1);
     response
+}
+
+async fn peer(ConnectInfo(address): ConnectInfo<SocketAddr>, mut request: Request) -> Request {
+    let peer = Peer {
+        address,
+        tls: false,
+    };
+    request.extensions_mut().insert(ConnectInfo(peer));
+    request
 }

@@ -2,7 +2,6 @@
 //! the wire. No other person and no address is in it; which rows are theirs is the store's to say.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -35,11 +34,6 @@ pub struct MyData {
 
 const RR_WITHHELD: &str = "R-R intervals are given over HTTPS or on the hub itself only: over plain \
     HTTP anybody in the network could read them along.";
-
-/// Whether R-R intervals may leave by this connection.
-pub fn rr_may_leave(address: IpAddr, tls: bool) -> bool {
-    tls || address.to_canonical().is_loopback()
-}
 
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -118,7 +112,7 @@ pub struct MyRr {
 }
 
 impl MyData {
-    /// `with_rr`: by [`rr_may_leave`].
+    /// `with_rr`: nobody between here and there can read along.
     pub fn new(kept: ParticipantData, with_rr: bool) -> Self {
         let labels: HashMap<StrapNo, String> = kept.straps.into_iter().collect();
         let label = |no: StrapNo| {
@@ -219,9 +213,12 @@ fn rr(strap: Option<String>, row: &RrRow) -> MyRr {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     use crate::room::ParticipantId;
     use crate::room::rows::{ClaimRow, ParticipantRow, RrMark};
+    use crate::web::guard::Peer;
     use serde_json::Value;
     use uuid::Uuid;
 
@@ -266,7 +263,11 @@ mod tests {
             ("10.0.0.1", false, false),
         ] {
             let address: IpAddr = address.parse().unwrap();
-            assert_eq!(rr_may_leave(address, tls), leaves, "{address} {tls}");
+            let peer = Peer {
+                address: (address, 50_000).into(),
+                tls,
+            };
+            assert_eq!(peer.is_private(), leaves, "{peer:?}");
         }
     }
 

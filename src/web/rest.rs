@@ -1,7 +1,6 @@
 //! REST for everybody: the hub's figures and time, sessions, straps. Nothing here names a person;
 //! what is a person's own is in `rest_participants`.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::WebState;
+use super::guard::Peer;
 use super::problem::{Code, Problem, ProblemBody};
 use super::rest_participants::bearer;
 use crate::access::{Scope, Who};
@@ -75,10 +75,10 @@ pub struct SessionsQuery {
 )]
 pub async fn metrics(
     State(web): State<Arc<WebState>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    if !peer.ip().to_canonical().is_loopback() {
+    if !peer.ip().is_loopback() {
         may_see_metrics(&web, &headers).await?;
     }
     let kind = "text/plain; version=0.0.4; charset=utf-8";

@@ -2,7 +2,6 @@
 //! apps without a socket and for what is done after the session. The bearer token of a participant
 //! opens that participant alone.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -18,7 +17,8 @@ use uuid::Uuid;
 
 use super::WebState;
 use super::fields::{CoherenceFields, ConsentFields, JoinFields, RrFields};
-use super::my_data::{MyData, rr_may_leave};
+use super::guard::Peer;
+use super::my_data::MyData;
 use super::problem::{Code, Problem, ProblemBody};
 use super::rest::not_read;
 use crate::access::Who;
@@ -134,11 +134,11 @@ pub async fn join_of(
 )]
 pub async fn join(
     State(web): State<Arc<WebState>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Json(fields): Fields,
 ) -> Result<impl IntoResponse, Problem> {
     let fields = JoinFields::read(&fields)?;
-    let join = join_of(&web, fields, None, peer.ip().to_canonical()).await?;
+    let join = join_of(&web, fields, None, peer.ip()).await?;
     let Reply::Joined {
         participant,
         session,
@@ -282,7 +282,7 @@ pub async fn put_consent(
 )]
 pub async fn data(
     State(web): State<Arc<WebState>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Me(participant): Me,
 ) -> Result<impl IntoResponse, Problem> {
     let kept = web
@@ -294,7 +294,7 @@ pub async fn data(
         let detail = "This hub keeps nothing of this participant.";
         Problem::new(Code::UnknownParticipant, detail)
     })?;
-    let data = MyData::new(kept, rr_may_leave(peer.ip(), false));
+    let data = MyData::new(kept, peer.is_private());
     Ok(([(CACHE_CONTROL, "no-store")], Json(data)))
 }
 

@@ -62,7 +62,7 @@ impl Phone {
                 );
             }
             ClientFrame::AuthPin(pin) => {
-                let (token, expires_at_ms) = self.web.facilitator(self.peer, &pin).await?;
+                let (token, expires_at_ms) = self.web.facilitator(self.peer.ip(), &pin).await?;
                 let (token, expires_at) = (Some(token), Some(expires_at_ms));
                 self.tell(
                     &ServerFrame::AuthOk {
@@ -74,7 +74,7 @@ impl Phone {
                 );
             }
             ClientFrame::JoinSession(fields) => {
-                let join = join_of(&self.web, fields, self.participant, self.peer).await?;
+                let join = join_of(&self.web, fields, self.participant, self.peer.ip()).await?;
                 self.is(join.participant)?;
                 let reply = self
                     .web
