@@ -35,6 +35,8 @@ use crate::{sources, systemd};
 
 pub use offline::answer as answer_offline;
 
+/// In the data directory.
+const LOCK: &str = "lock";
 /// How long the parts get to end by themselves.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How long room and store may take to answer before the watchdog goes hungry.
@@ -324,7 +326,7 @@ fn lock(data_dir: &Path) -> Result<File, AppError> {
         error,
     };
     std::fs::create_dir_all(data_dir).map_err(fail)?;
-    let file = File::create(data_dir.join("lock")).map_err(fail)?;
+    let file = File::create(data_dir.join(LOCK)).map_err(fail)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(AppError::InUse {

@@ -51,8 +51,7 @@ pub struct ConsentFields {
     /// The version of the text that was shown.
     #[schema(max_length = 64)]
     pub text_version: String,
-    /// What may be done with it beyond the room: `sync` (leave this hub), `research`, `publish`.
-    /// `display` and `store` are written down as they are given and change nothing: a session can't
+    /// `sync`, `research`, `publish`: what may be done with it beyond this hub. `display` and `store` are written down as they are given and change nothing: a session can't
     /// be shown without its hearts, and the hub keeps what it hears for `privacy.keep_days`, or until
     /// the person is erased.
     pub scopes: Vec<String>,

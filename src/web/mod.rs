@@ -145,7 +145,7 @@ impl WebState {
         let Some(given) = given else {
             let detail =
                 "Joining this room takes its code, in `roomCode`. It is shown in the room.";
-            return Err(Problem::new(Code::RoomCode, detail));
+            return Err(Problem::new(Code::RoomClosed, detail));
         };
         let tried = self
             .gate
@@ -154,7 +154,7 @@ impl WebState {
         tried.map_err(|refusal| match refusal {
             Refusal::Wrong { .. } => {
                 let detail = "That is not the code of this room. It is shown in the room.";
-                Problem::new(Code::RoomCode, detail)
+                Problem::new(Code::RoomClosed, detail)
             }
             Refusal::Locked { retry_after_ms } => {
                 let seconds = (retry_after_ms + 999) / 1000;

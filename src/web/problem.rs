@@ -59,7 +59,7 @@ codes! {
     BadToken "bad_token" UNAUTHORIZED "This token is not valid"
     WrongPin "wrong_pin" UNAUTHORIZED "This PIN is not right"
     PinLocked "pin_locked" TOO_MANY_REQUESTS "Too many wrong PINs"
-    RoomCode "room_code" FORBIDDEN "The room's code is needed"
+    RoomClosed "room_code" FORBIDDEN "The room's code is needed"
     RoomCodeLocked "room_code_locked" TOO_MANY_REQUESTS "Too many wrong room codes"
     Forbidden "forbidden" FORBIDDEN "This is not yours"
     NotFound "not_found" NOT_FOUND "There is nothing here"
