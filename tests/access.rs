@@ -213,6 +213,25 @@ async fn who_does_not_know_the_rooms_code_stays_out_and_who_was_in_comes_back_wi
             "that there is one is shown: {text}"
         );
     }
+
+    // Another code holds from the reload on; a mistake in that line is told without the code.
+    for (code, said) in [
+        ("= \"grey heron\"", "now in force: access.room_code"),
+        ("= 31415", "the old configuration stays in force"),
+    ] {
+        let config = format!("[access]\nroom_code {code}\n{SLOW}");
+        std::fs::write(&file, config).expect("the test's own directory");
+        hub.signal("-HUP");
+        hub.says(said, 1).await;
+    }
+    for (code, welcome) in [("blue heron", false), ("grey heron", true)] {
+        let mut newcomer = Phone::connect_from(&hub, "127.0.0.5").await;
+        let ask = json!({"type": "join_session", "roomCode": code});
+        let answer = newcomer.ask(ask).await;
+        assert_eq!(answer["type"] == "session_joined", welcome, "{answer}");
+    }
+    let (_, log) = hub.stop().await;
+    assert!(!log.contains("heron") && !log.contains("31415"), "{log}");
 }
 
 /// An address of this machine that is not loopback, so that the hub meets a phone from elsewhere.

@@ -39,6 +39,7 @@ use self::guard::Peer;
 use self::problem::{Code, Problem};
 use crate::access::{Refusal, Who};
 use crate::clock::Clock;
+use crate::config;
 use crate::gate::Gate;
 use crate::room::Suppression;
 use crate::room::rows::Stamp;
@@ -61,13 +62,11 @@ pub struct WebState {
     pub hub_id: Uuid,
     /// Who is asking.
     pub gate: Arc<Gate>,
-    /// What joining takes; empty: nothing.
-    pub room_code: String,
     pub metrics: PrometheusHandle,
     pub started_mono_ms: i64,
     pub version: &'static str,
-    /// The room's rule, for figures of past sessions.
-    pub suppression: Suppression,
+    /// What is in force at present; a reload changes it.
+    pub config: config::Live,
     /// The way upstream, and how the hub keeps up, as they speak of themselves.
     pub uplink: watch::Receiver<Report>,
     pub load: watch::Receiver<Report>,
@@ -112,6 +111,15 @@ impl WebState {
         self.room.published().borrow().stamp(mono_ms)
     }
 
+    /// The room's rule, for figures of past sessions.
+    fn suppression(&self) -> Suppression {
+        let privacy = &self.config.borrow().privacy;
+        Suppression {
+            min_group: privacy.min_group_live,
+            min_distribution: privacy.min_distribution_live,
+        }
+    }
+
     /// Whom a token names.
     fn who(&self, token: &str) -> Result<Who, Problem> {
         self.gate.who(token, self.now()).ok_or_else(|| {
@@ -139,7 +147,8 @@ impl WebState {
 
     /// Whether somebody new may come in. Who comes back with a token is not asked.
     async fn may_join(&self, peer: IpAddr, given: Option<&str>) -> Result<(), Problem> {
-        if self.room_code.is_empty() {
+        let code = self.config.borrow().access.room_code.clone();
+        if code.is_empty() {
             return Ok(());
         }
         let Some(given) = given else {
@@ -147,10 +156,7 @@ impl WebState {
                 "Joining this room takes its code, in `roomCode`. It is shown in the room.";
             return Err(Problem::new(Code::RoomClosed, detail));
         };
-        let tried = self
-            .gate
-            .room_code(peer, &self.room_code, given, self.now())
-            .await;
+        let tried = self.gate.room_code(peer, &code, given, self.now()).await;
         tried.map_err(|refusal| match refusal {
             Refusal::Wrong { .. } => {
                 let detail = "That is not the code of this room. It is shown in the room.";

@@ -35,10 +35,6 @@ struct Hub {
 }
 
 async fn hub() -> Hub {
-    hub_with_code("").await
-}
-
-async fn hub_with_code(room_code: &str) -> Hub {
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::system(crate::config::Trust::Always);
     let reading = ClockReading {
@@ -80,11 +76,10 @@ async fn hub_with_code(room_code: &str) -> Hub {
         clock,
         hub_id: Uuid::from_u128(7),
         gate: Arc::new(Gate::new(store.clone(), &memory, reading.mono_ms)),
-        room_code: room_code.into(),
         metrics: crate::telemetry::install_metrics().unwrap(),
         started_mono_ms: reading.mono_ms,
         version: "0.0.0",
-        suppression: SUPPRESSION,
+        config: watch::channel(Arc::default()).1,
         uplink: watch::channel(Report::off("No broker.")).1,
         load: watch::channel(Report::ok("Everything is on time.")).1,
         live: Arc::clone(&live),
