@@ -6,7 +6,7 @@ mod support;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::hub::{Hub, PROGRAM, quiet};
@@ -14,7 +14,10 @@ use support::phone::Phone;
 
 /// Of a hub that hears nothing and lives slowly: no wait is over before the test is.
 const SLOW: &str =
-    "[straps]\nble = false\n[clock]\ntrust = \"always\"\n[test]\nclock_speed = 0.05\n";
+    "[straps]\nble = false\n[clock]\ntrust = \"always\"\n[test]\nclock_speed = 0.2\n";
+
+/// Two grid points of a hub that lives ten times as fast.
+const A_WHILE: Duration = Duration::from_millis(1_200);
 
 /// The program, asked as the admin asks it.
 fn admin(data_dir: &Path, args: &[&str]) -> Output {
@@ -59,9 +62,13 @@ async fn a_guesser_is_locked_out_over_a_kill_and_a_stop_until_the_admin_forgives
     }
     let (code, wait_ms) = try_pin(&hub, "127.0.0.2", wrong).await;
     assert_eq!((code.as_str(), wait_ms), ("pin_locked", 30_000));
+    let locked = Instant::now();
     hub.kill();
 
     let hub = Hub::run(dir.path(), SLOW, None).await;
+    // Some time on the hub's slow clock.
+    let a_while = || locked.elapsed() > Duration::from_millis(100);
+    support::wait_until("a while", a_while).await;
     let (code, later_ms) = try_pin(&hub, "127.0.0.2", &pin).await;
     assert_eq!(code, "pin_locked", "a kill frees nobody");
     assert!(
@@ -75,7 +82,7 @@ async fn a_guesser_is_locked_out_over_a_kill_and_a_stop_until_the_admin_forgives
     let hub = Hub::run(dir.path(), SLOW, None).await;
     let (code, still_ms) = try_pin(&hub, "127.0.0.2", &pin).await;
     assert_eq!(code, "pin_locked");
-    assert!(still_ms < later_ms, "{still_ms}");
+    assert!((1..=later_ms).contains(&still_ms), "{still_ms}");
     let forgiven = printed(&admin(dir.path(), &["pin", "--unlock"]));
     assert_eq!(forgiven, "1 address had to wait and may try again");
     assert_eq!(try_pin(&hub, "127.0.0.2", &pin).await.0, "auth_ok");
@@ -399,11 +406,11 @@ async fn beats_do_not_leave_over_plain_http_and_the_rest_does() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_leaves_and_comes_back_by_another_way_is_heard_on_the_same_socket() {
     let dir = tempfile::tempdir().expect("a directory for the test");
-    let hub = Hub::demo(dir.path(), &["--people", "3"]).await;
+    // A grid point, and with it feedback, every half second.
+    let quick = SLOW.replace("0.2", "10.0");
+    let hub = Hub::run(dir.path(), &quick, None).await;
     let mut phone = Phone::connect(&hub).await;
-    let joined = phone
-        .ask(json!({"type": "join_session", "strap": "1"}))
-        .await;
+    let joined = phone.ask(json!({"type": "join_session"})).await;
     let token = joined["resumeToken"].as_str().expect("a token");
     phone.wait_for("personal_feedback").await;
     let client = reqwest::Client::new();
@@ -416,16 +423,14 @@ async fn who_leaves_and_comes_back_by_another_way_is_heard_on_the_same_socket() 
     phone
         .wait_where("participant_update", |update| update["change"] == "left")
         .await;
-    let silent = phone
-        .hears_nothing("personal_feedback", Duration::from_millis(6_000))
-        .await;
+    let silent = phone.hears_nothing("personal_feedback", A_WHILE).await;
     assert!(silent, "who has left is told nothing");
     let back = client
         .post(hub.url("/api/participants"))
         .json(&json!({"resumeToken": token}));
     assert_eq!(back.send().await.expect("an answer").status(), 201);
     let feedback = phone.wait_for("personal_feedback").await;
-    assert_eq!(feedback["strap"], joined["strap"]);
+    assert_eq!(feedback["reason"], "no_strap");
 
     // Who leaves over the socket itself hears nothing there until it joins there.
     assert_eq!(
@@ -436,11 +441,7 @@ async fn who_leaves_and_comes_back_by_another_way_is_heard_on_the_same_socket() 
         .post(hub.url("/api/participants"))
         .json(&json!({"resumeToken": token}));
     assert_eq!(back.send().await.expect("an answer").status(), 201);
-    assert!(
-        phone
-            .hears_nothing("personal_feedback", Duration::from_millis(6_000))
-            .await
-    );
+    assert!(phone.hears_nothing("personal_feedback", A_WHILE).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
