@@ -4,6 +4,7 @@
 //! Supervision is systemd's: the first part that ends takes the others with it, the process ends,
 //! the service manager starts it again and the state is read back. Not here: what any part does.
 
+mod offline;
 mod reload;
 
 use std::fs::{File, TryLockError};
@@ -23,7 +24,8 @@ use tokio::task::JoinSet;
 
 use crate::clock::{self, Clock};
 use crate::config::{self, Config, Overrides, Trust};
-use crate::control::{self, Answers};
+use crate::control;
+use crate::gate::Gate;
 use crate::room::rows::Stamp;
 use crate::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
 use crate::room_task::{self, Parts, Published, RoomHandle, RoomTaskError};
@@ -33,6 +35,10 @@ use crate::web::{self, WebState};
 use crate::{sources, systemd};
 use reload::Reload;
 
+pub use offline::answer as answer_offline;
+
+/// In the data directory.
+const LOCK: &str = "lock";
 /// How long the parts get to end by themselves.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How long room and store may take to answer before the watchdog goes hungry.
@@ -177,7 +183,8 @@ async fn serve(
     let (store, memory) = store::open(&data_dir.join(store::FILE_NAME), boot(&boot_id, reading))?;
     tell_start(&memory, &config);
 
-    let (hub_id, hub_key, pin) = (memory.hub_id, memory.hub_key, memory.pin.clone());
+    let hub_id = memory.hub_id;
+    let gate = Arc::new(Gate::new(store.clone(), &memory, reading.mono_ms));
     let has_past = !memory.past.recent_rr.is_empty();
     let settings = settings(&config);
     let mut room = Room::new(settings, &boot_id, reading, memory.past);
@@ -223,8 +230,7 @@ async fn serve(
         store: store.clone(),
         clock: clock.clone(),
         hub_id,
-        hub_key,
-        pin: pin.clone(),
+        gate: Arc::clone(&gate),
         metrics: metrics.clone(),
         started_mono_ms: reading.mono_ms,
         version: env!("CARGO_PKG_VERSION"),
@@ -269,7 +275,9 @@ async fn serve(
     }
     match control::listen(&control::socket_path(data_dir)) {
         Ok(listener) => {
-            helpers.spawn(control::serve(listener, Answers { pin }));
+            let (clock, room) = (clock.clone(), handle.clone());
+            let now = move || room.published().borrow().stamp(clock.mono_ms());
+            helpers.spawn(control::serve(listener, gate, now));
         }
         Err(error) => {
             tracing::warn!(%error, "the command line can't talk to this hub: its socket can't be made")
@@ -334,7 +342,7 @@ fn lock(data_dir: &Path) -> Result<File, AppError> {
         error,
     };
     std::fs::create_dir_all(data_dir).map_err(fail)?;
-    let file = File::create(data_dir.join("lock")).map_err(fail)?;
+    let file = File::create(data_dir.join(LOCK)).map_err(fail)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(AppError::InUse {

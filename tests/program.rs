@@ -21,7 +21,7 @@ fn said(output: &Output) -> String {
 fn help_names_every_subcommand_and_no_arguments_show_help() {
     let help = program(&["--help"]);
     let text = String::from_utf8_lossy(&help.stdout).into_owned();
-    for word in ["run", "demo", "score", "check-config", "pin"] {
+    for word in ["run", "demo", "score", "check-config", "pin", "token"] {
         assert!(text.contains(word), "{word} is missing in:\n{text}");
     }
     assert_eq!(help.status.code(), Some(0));

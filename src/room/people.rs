@@ -28,8 +28,6 @@ pub struct Person {
     pub socket: Option<u64>,
     last_sign: Stamp,
     participation: Option<ParticipationRow>,
-    /// Has said goodbye, and takes part again only by joining.
-    has_left: bool,
     pub claim: Option<ClaimRow>,
     /// Worn last, and taken up again on coming back.
     pub last_strap: Option<StrapNo>,
@@ -45,7 +43,6 @@ impl Person {
             socket: None,
             last_sign: now,
             participation: None,
-            has_left: false,
             claim: None,
             last_strap: None,
             rr_allowed: (RR_AT_ONCE, now.mono_ms),
@@ -175,7 +172,7 @@ impl People {
         self.known.values().find(wears).map(|person| person.row.id)
     }
 
-    /// A newcomer, or somebody known whose name or intention may have changed.
+    /// A newcomer, or somebody known who joins (again), perhaps under another name.
     pub fn meet(
         &mut self,
         id: ParticipantId,
@@ -190,30 +187,24 @@ impl People {
                     name: None,
                     intention: None,
                     since: now,
+                    has_left: false,
                 },
                 now,
             )
         });
         person.row.name = name.or(person.row.name.take());
         person.row.intention = intention.or(person.row.intention.take());
+        person.row.has_left = false;
         Row::Participant(person.row.clone())
     }
 
-    /// A sign of life. Who was absent takes part again; who has left does so only with `join`.
-    /// Returns the row of a participation that began or was resumed.
-    pub fn sign_of_life(
-        &mut self,
-        id: ParticipantId,
-        session_id: &str,
-        join: bool,
-        now: Stamp,
-    ) -> Option<Row> {
+    /// A sign of life. Who was absent takes part again; who has left does not. Returns the row of a participation that began or was resumed.
+    pub fn sign_of_life(&mut self, id: ParticipantId, session_id: &str, now: Stamp) -> Option<Row> {
         let person = self.known.get_mut(&id)?;
         person.last_sign = now;
-        if person.has_left && !join {
+        if person.row.has_left {
             return None;
         }
-        person.has_left = false;
         let here = person
             .participation
             .as_ref()
@@ -241,8 +232,9 @@ impl People {
         let Some(person) = self.known.get_mut(&id) else {
             return;
         };
-        person.has_left = true;
         person.socket = None;
+        person.row.has_left = true;
+        rows.push(Row::Participant(person.row.clone()));
         if let Some(row) = person
             .participation
             .as_mut()

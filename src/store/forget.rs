@@ -82,15 +82,15 @@ fn forget_people(conn: &Connection, cut: Moment) -> rusqlite::Result<()> {
 
 /// What is known of the time of a boot.
 #[derive(Clone, Copy, Debug)]
-struct BootTime {
-    boot_no: i64,
+pub(super) struct BootTime {
+    pub boot_no: i64,
     /// Wall minus monotonic time, where it was ever known to be right.
-    synced_offset_ms: Option<i64>,
+    pub synced_offset_ms: Option<i64>,
     /// It lasted at least this long.
-    lived_ms: i64,
+    pub lived_ms: i64,
 }
 
-fn boots(conn: &Connection) -> rusqlite::Result<Vec<BootTime>> {
+pub(super) fn boots(conn: &Connection) -> rusqlite::Result<Vec<BootTime>> {
     collect(
         conn,
         "SELECT boot_no, synced_offset_ms, max(start_mono_ms,

@@ -9,10 +9,11 @@
 //!
 //! - `open`: the file, its schema, the hub's identity; `memory`: what is read at the start
 //! - `keeper`: the thread; `backlog`: rows that wait; `batch`: one transaction
-//! - `write`, `read`, `erase`, `forget`: the statements; `moment`: a stretch of time in them
+//! - `write`, `read`, `erase`, `forget`, `doors`: the statements; `moment`: a stretch of time in them
 
 mod backlog;
 mod batch;
+mod doors;
 mod erase;
 mod error;
 mod forget;
@@ -41,6 +42,7 @@ pub use self::health::StoreHealth;
 use self::health::{Gauges, add};
 use self::keeper::{Done, Keeper, Message};
 pub use self::memory::Memory;
+pub use self::open::random_pin;
 use self::open::{Identity, Opened};
 pub use self::read::{ParticipantData, SessionKept};
 use crate::room::ParticipantId;
@@ -111,6 +113,19 @@ pub fn open(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
         }
         opened => opened?,
     };
+    start(opened, memory)
+}
+
+/// As [`open`], for who only looks in while no hub runs: a damaged file is left as it is.
+///
+/// # Errors
+/// As [`open`]; also when the file is damaged.
+pub fn open_as_it_is(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
+    let (opened, memory) = open_and_read(path, &boot, None)?;
+    start(opened, memory)
+}
+
+fn start(opened: Opened, memory: Memory) -> Result<(Store, Memory), StoreError> {
     let (inbox, messages) = mpsc::channel(INBOX);
     let gauges = Arc::new(Gauges::default());
     let keeper = Keeper::new(opened, Arc::clone(&gauges));

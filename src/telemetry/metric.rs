@@ -46,6 +46,8 @@ pub const FRAMES_DROPPED: &str = "coherence_frames_dropped_total";
 pub const CLOCK_SYNCED: &str = "coherence_clock_synced";
 /// Counter.
 pub const WS_FRAMES_RECEIVED: &str = "coherence_ws_frames_received_total";
+/// Counter, by `door` (`pin`, `room_code`).
+pub const WRONG_TRIES: &str = "coherence_wrong_tries_total";
 /// Counter, by `route` (the pattern, not the path) and `status`.
 pub const HTTP_REQUESTS: &str = "coherence_http_requests_total";
 
@@ -158,6 +160,11 @@ fn describe() {
         HTTP_REQUESTS,
         Unit::Count,
         "HTTP requests, by route and status"
+    );
+    describe_counter!(
+        WRONG_TRIES,
+        Unit::Count,
+        "wrong PINs and room codes, by door"
     );
     for name in [
         RR_RECEIVED,

@@ -37,16 +37,24 @@ struct Bearer;
 
 impl Modify for Bearer {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .description(Some(
+        let components = document.components.get_or_insert_default();
+        for (name, description) in [
+            (
+                "bearer",
                 "The `resumeToken` of a join. It names one participant and opens only what is theirs.",
-            ))
-            .build();
-        document
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("bearer", SecurityScheme::Http(scheme));
+            ),
+            (
+                "token",
+                "Made on the hub by `coherence-hub token new`, for one scope; or a facilitator's, given \
+                 for the PIN over the WebSocket.",
+            ),
+        ] {
+            let scheme = HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .description(Some(description))
+                .build();
+            components.add_security_scheme(name, SecurityScheme::Http(scheme));
+        }
     }
 }
 
@@ -177,14 +185,21 @@ mod tests {
     fn what_belongs_to_a_person_asks_for_the_bearer() {
         let document = document();
         for (name, operation) in operations(&document) {
-            let closed = operation["security"].is_array();
-            assert_eq!(closed, name.contains("/api/participants/{id}"), "{name}");
+            let asks = operation["security"][0].get("bearer").is_some();
+            assert_eq!(asks, name.contains("/api/participants/{id}"), "{name}");
         }
         let scheme = &document["components"]["securitySchemes"]["bearer"];
         assert_eq!(
             (&scheme["type"], &scheme["scheme"]),
             (&"http".into(), &"bearer".into())
         );
+    }
+
+    #[test]
+    fn metrics_ask_for_a_token_from_elsewhere_and_for_none_at_home() {
+        let document = document();
+        let security = &document["paths"]["/metrics"]["get"]["security"];
+        assert_eq!(*security, serde_json::json!([{"token": []}, {}]));
     }
 
     #[test]

@@ -59,6 +59,8 @@ codes! {
     BadToken "bad_token" UNAUTHORIZED "This token is not valid"
     WrongPin "wrong_pin" UNAUTHORIZED "This PIN is not right"
     PinLocked "pin_locked" TOO_MANY_REQUESTS "Too many wrong PINs"
+    RoomClosed "room_code" FORBIDDEN "The room's code is needed"
+    RoomCodeLocked "room_code_locked" TOO_MANY_REQUESTS "Too many wrong room codes"
     Forbidden "forbidden" FORBIDDEN "This is not yours"
     NotFound "not_found" NOT_FOUND "There is nothing here"
     UnknownSession "unknown_session" NOT_FOUND "No such session"

@@ -7,7 +7,6 @@
 mod answer;
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::WebState;
+use super::guard::Peer;
 use super::problem::{Code, Problem, ProblemBody};
 use super::wire::{FRAME_BYTES_MAX, SUBPROTOCOL, ServerFrame};
 use crate::room::ParticipantId;
@@ -63,7 +63,7 @@ const STOPPING: End = Some((1001, "the hub stops"));
 )]
 pub async fn upgrade(
     State(web): State<Arc<WebState>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     use WebSocketUpgradeRejection as Rejection;
@@ -87,13 +87,13 @@ pub async fn upgrade(
         .max_write_buffer_size(BUFFER_BYTES_MAX)
         .max_frame_size(FRAME_BYTES_MAX)
         .max_message_size(FRAME_BYTES_MAX)
-        .on_upgrade(move |socket| Phone::new(web, peer.ip().to_canonical()).run(socket))
+        .on_upgrade(move |socket| Phone::new(web, peer).run(socket))
 }
 
 /// One connected client.
 struct Phone {
     web: Arc<WebState>,
-    peer: IpAddr,
+    peer: Peer,
     line: PhoneLine,
     own: mpsc::Receiver<ToPhone>,
     /// Proved by a token or by joining.
@@ -125,7 +125,7 @@ struct Pace {
 type End = Option<(u16, &'static str)>;
 
 impl Phone {
-    fn new(web: Arc<WebState>, peer: IpAddr) -> Self {
+    fn new(web: Arc<WebState>, peer: Peer) -> Self {
         let (outbox, own) = mpsc::channel(OUTBOX);
         let socket = web.live.next_socket.fetch_add(1, Ordering::Relaxed);
         web.live.sockets.fetch_add(1, Ordering::Relaxed);
