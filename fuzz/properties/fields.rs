@@ -18,6 +18,7 @@ pub fn join(join: &JoinFields) {
     text(join.intention.as_ref(), 200);
     text(join.strap.as_ref(), 64);
     text(join.resume_token.as_ref(), 128);
+    text(join.room_code.as_ref(), 64);
     if let Some(id) = &join.session_id {
         assert!(
             id.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-'),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::ground::{Ground, MAX_PARTICIPANTS};
+use crate::ground::{Ground, MAX_PARTICIPANTS, ROOM_CODE, join_frame};
 use crate::line::{CLOSE, Line, PING, TEXT, frame, frame_head, upgrade};
 
 pub type Flood<'a> = (&'static str, BoxFuture<'a, Result<(), String>>);
@@ -51,6 +51,10 @@ pub fn once(ground: &Ground) -> Vec<Flood<'_>> {
         (
             "PINs guessed from several addresses",
             guess_together(ground).boxed(),
+        ),
+        (
+            "room codes guessed from one address",
+            guess_room_code(ground).boxed(),
         ),
     ]
 }
@@ -156,9 +160,10 @@ async fn expect(line: &mut Line, text: &str, kind: &str) -> Result<Value, String
 async fn joins(ground: &Ground, round: u8) -> Result<(), String> {
     let sockets = (0..10).map(|n| async move {
         let mut line = socket(ground, from(round, 1, n)).await;
-        let first = expect(&mut line, JOIN, "session_joined").await?;
+        let first = expect(&mut line, &join_frame(), "session_joined").await?;
         let id = &first["participantId"];
-        line.send(&frame(TEXT, JOIN.as_bytes()).repeat(999)).await;
+        line.send(&frame(TEXT, join_frame().as_bytes()).repeat(999))
+            .await;
         let answer = until(&mut line, |answer| {
             answer["type"] == "rate_limit_exceeded" || answer["participantId"] != *id
         })
@@ -171,7 +176,6 @@ async fn joins(ground: &Ground, round: u8) -> Result<(), String> {
     join_all(sockets).await.into_iter().collect()
 }
 
-const JOIN: &str = r#"{"type":"join_session"}"#;
 const LEAVE: &str = r#"{"type":"leave_session"}"#;
 
 /// Leaves as soon as it is heard again.
@@ -192,7 +196,7 @@ async fn join_leave(ground: &Ground, round: u8) -> Result<(), String> {
     let sockets = (0..5).map(|n| async move {
         let mut line = socket(ground, from(round, 2, n)).await;
         for _ in 0..40 {
-            expect(&mut line, JOIN, "session_joined").await?;
+            expect(&mut line, &join_frame(), "session_joined").await?;
             expect(&mut line, LEAVE, "session_left").await?;
         }
         Ok(())
@@ -230,7 +234,7 @@ async fn vanish(ground: &Ground, round: u8) -> Result<(), String> {
 /// The newest has the person; the older are closed with 4001.
 async fn one_token(ground: &Ground, round: u8) -> Result<(), String> {
     let mut before = socket(ground, from(round, 6, 0)).await;
-    let joined = expect(&mut before, JOIN, "session_joined").await?;
+    let joined = expect(&mut before, &join_frame(), "session_joined").await?;
     let join = json!({"type": "join_session", "resumeToken": joined["resumeToken"]}).to_string();
     for n in 1..20 {
         let mut line = socket(ground, from(round, 6, n)).await;
@@ -249,9 +253,10 @@ async fn one_token(ground: &Ground, round: u8) -> Result<(), String> {
 /// 503 `room_full` from the last place on, and places again when people go.
 async fn full_room(ground: &Ground, round: u8) -> Result<(), String> {
     let mut full = false;
+    let join = json!({"roomCode": ROOM_CODE}).to_string();
     for n in 0..=MAX_PARTICIPANTS {
         let mut line = Line::open(ground.hub, from(round, 7, (n % 200) as u8)).await;
-        let (status, answer) = ask(&mut line, ground, "POST /api/participants", "", "{}").await?;
+        let (status, answer) = ask(&mut line, ground, "POST /api/participants", "", &join).await?;
         if status == 503 && answer["code"] == "room_full" {
             full = true;
             break;
@@ -337,4 +342,23 @@ async fn guess_together(ground: &Ground) -> Result<(), String> {
     let mut line = socket(ground, from(91, 2, 0)).await;
     let right = json!({"type": "auth", "pin": ground.pin}).to_string();
     expect(&mut line, &right, "auth_ok").await.map(drop)
+}
+
+/// Fourteen are refused, the fifteenth locks the address out for joining.
+async fn guess_room_code(ground: &Ground) -> Result<(), String> {
+    for n in 0..20 {
+        let code = if n < 17 { "guess" } else { ROOM_CODE };
+        let join = json!({"roomCode": code}).to_string();
+        let mut line = Line::open(ground.hub, from(91, 3, 0)).await;
+        let (status, answer) = ask(&mut line, ground, "POST /api/participants", "", &join).await?;
+        let wanted = if n < 14 {
+            (403, "room_code")
+        } else {
+            (429, "room_code_locked")
+        };
+        if (status, answer["code"].as_str().unwrap_or_default()) != wanted {
+            return Err(format!("try {n}: {status} {answer}"));
+        }
+    }
+    Ok(())
 }

@@ -11,6 +11,9 @@ use sha2::Sha256;
 
 use crate::support::hub::Hub;
 
+/// What joining takes.
+pub const ROOM_CODE: &str = "quiet-pond-7";
+
 /// More than the people and the rows need, and few enough to be filled in a moment.
 pub const MAX_PARTICIPANTS: usize = 120;
 
@@ -57,13 +60,20 @@ impl Ground {
             ("a token with a tail", format!("{token}.{tag}")),
             (
                 "a token of another hub",
-                facilitator(&other_hub, now_ms + 1_000_000),
+                facilitator(&other_hub, &pin, now_ms + 1_000_000),
             ),
-            ("a token that has expired", facilitator(&key, now_ms - 1000)),
+            (
+                "a token that has expired",
+                facilitator(&key, &pin, now_ms - 1000),
+            ),
             ("a token with a later expiry", {
-                let good = facilitator(&key, now_ms + 1000);
+                let good = facilitator(&key, &pin, now_ms + 1000);
                 format!("f{}.{}", now_ms + 99_000_000, &good[good.len() - 32..])
             }),
+            (
+                "a token for a PIN that is no more",
+                facilitator(&key, "not it", now_ms + 1_000_000),
+            ),
             (
                 "a token signed with \"none\"",
                 "eyJhbGciOiJub25lIn0.eyJyb2xlIjoiZmFjaWxpdGF0b3IifQ.".into(),
@@ -99,10 +109,15 @@ impl Ground {
     }
 }
 
+/// The frame of somebody who joins and knows the room's code.
+pub fn join_frame() -> String {
+    json!({"type": "join_session", "roomCode": ROOM_CODE}).to_string()
+}
+
 async fn join(hub: &Hub) -> (String, String) {
     let answer = reqwest::Client::new()
         .post(hub.url("/api/participants"))
-        .json(&json!({}))
+        .json(&json!({"roomCode": ROOM_CODE}))
         .send();
     let joined: Value = answer
         .await
@@ -120,10 +135,11 @@ async fn join(hub: &Hub) -> (String, String) {
 }
 
 /// A facilitator's token as the hub with this key would make it.
-fn facilitator(key: &[u8], expires_at_ms: i64) -> String {
+fn facilitator(key: &[u8], pin: &str, expires_at_ms: i64) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("keys of any length");
     mac.update(b"facilitator");
     mac.update(&expires_at_ms.to_be_bytes());
+    mac.update(pin.as_bytes());
     let proof = mac.finalize().into_bytes();
     let hex: String = proof[..16]
         .iter()

@@ -1,7 +1,7 @@
 //! Rows about HTTP: bytes that are no request, requests in two minds about where they end, bodies
 //! that are not what they say, paths and methods that lead nowhere, proofs in the wrong place.
 
-use crate::ground::Ground;
+use crate::ground::{Ground, ROOM_CODE};
 use crate::line::upgrade;
 use crate::row::{Answer, Row, Sent};
 
@@ -22,7 +22,7 @@ pub fn rows(ground: &Ground) -> Vec<Row> {
 }
 
 /// A request as a decent client sends it, whatever is in it.
-fn request(
+pub fn request(
     ground: &Ground,
     method: &str,
     path: &str,
@@ -43,7 +43,7 @@ fn request(
 }
 
 /// Bytes as they stand, with `HOST` for the hub's name.
-fn raw(ground: &Ground, text: &str) -> Vec<u8> {
+pub fn raw(ground: &Ground, text: &str) -> Vec<u8> {
     text.replace("HOST", &ground.host()).into_bytes()
 }
 
@@ -165,6 +165,8 @@ fn no_http(ground: &Ground) -> Vec<Row> {
 fn two_minds(ground: &Ground) -> Vec<Row> {
     let post =
         "POST /api/participants HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\n";
+    let join = format!("{{\"roomCode\":\"{ROOM_CODE}\"}}");
+    let chunk = format!("{:x}\r\n{join}\r\n", join.len());
     let inner = "GET /metrics HTTP/1.1\r\nHost: HOST\r\n\r\n";
     let mut rows = Vec::new();
     let mut row = |name: &str, text: String, answer: Answer| {
@@ -173,14 +175,14 @@ fn two_minds(ground: &Ground) -> Vec<Row> {
     row(
         "a length and chunks",
         format!(
-            "{post}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n{inner}"
+            "{post}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n{inner}"
         ),
         Last(201),
     );
     row(
         "chunks and a length",
         format!(
-            "{post}Transfer-Encoding: chunked\r\nContent-Length: 400\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n{inner}"
+            "{post}Transfer-Encoding: chunked\r\nContent-Length: 400\r\n\r\n{chunk}0\r\n\r\n{inner}"
         ),
         Last(201),
     );
@@ -272,7 +274,10 @@ fn two_minds(ground: &Ground) -> Vec<Row> {
     );
     row(
         "a body before its request ends twice",
-        format!("{post}Content-Length: 2\r\nConnection: close\r\n\r\n{{}}{inner}"),
+        format!(
+            "{post}Content-Length: {}\r\nConnection: close\r\n\r\n{join}{inner}",
+            join.len()
+        ),
         Last(201),
     );
     let half = raw(

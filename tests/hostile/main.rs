@@ -14,6 +14,7 @@
 //! | a frame that RFC 6455 forbids | close 1002; text that is no UTF-8: close 1007 |
 //! | more than 100 frames in a second | `rate_limit_exceeded`, once a second; the rest is not heard |
 //! | a wrong PIN | `wrong_pin`; from the fifth on `pin_locked` |
+//! | joining without the room's code, or with a wrong one | `room_code`; from the 15th wrong one on `room_code_locked` |
 //!
 //! `COHERENCE_ROUNDS` says how often the table is run (3).
 
@@ -22,6 +23,7 @@ mod frames;
 mod ground;
 mod http;
 mod line;
+mod names;
 mod people;
 mod row;
 #[path = "../support/mod.rs"]
@@ -33,7 +35,7 @@ use std::time::{Duration, Instant};
 
 use floods::{Flood, HELD_KINDS, Held};
 use futures_util::{StreamExt, stream};
-use ground::{Ground, MAX_PARTICIPANTS};
+use ground::{Ground, MAX_PARTICIPANTS, ROOM_CODE};
 use people::{Diary, People};
 use row::Row;
 use support::hub::Hub;
@@ -55,6 +57,7 @@ fn rows(ground: &Ground) -> Vec<Row> {
     let mut rows = words::rows(ground);
     rows.extend(frames::rows());
     rows.extend(http::rows(ground));
+    rows.extend(names::rows(ground));
     rows
 }
 
@@ -90,7 +93,7 @@ async fn whatever_strangers_send_has_its_answer_and_nobody_in_the_room_notices()
         .map_or(3, |rounds| rounds.parse().expect("a number of rounds"));
     let dir = tempfile::tempdir().expect("a directory for the test");
     let config = format!(
-        "[straps]\nble = false\n[clock]\ntrust = \"always\"\n[room]\nmax_participants = {MAX_PARTICIPANTS}\n"
+        "[straps]\nble = false\n[clock]\ntrust = \"always\"\n[room]\nmax_participants = {MAX_PARTICIPANTS}\n[access]\nroom_code = \"{ROOM_CODE}\"\n"
     );
     let hub = Hub::run(dir.path(), &config, None).await;
     let ground = Ground::of(&hub, dir.path()).await;
@@ -147,7 +150,13 @@ async fn whatever_strangers_send_has_its_answer_and_nobody_in_the_room_notices()
     );
     judge(&diaries, &resident);
     let log = hub.log();
-    for secret in [&ground.token, "DROP TABLE", "<script>", "session=admin"] {
+    for secret in [
+        &ground.token,
+        ROOM_CODE,
+        "DROP TABLE",
+        "<script>",
+        "session=admin",
+    ] {
         assert!(!log.contains(secret), "the log repeats {secret:?}");
     }
     let (status, log) = hub.stop().await;

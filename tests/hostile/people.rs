@@ -14,6 +14,7 @@ use tokio::time::{Instant, interval_at, timeout};
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::ground::join_frame;
 use crate::support::DEADLINE;
 
 /// Beats are handed in this often.
@@ -76,9 +77,8 @@ async fn phone(hub: SocketAddr, from: Ipv4Addr, joins: bool, until: Arc<AtomicI6
         .await
         .expect("the hub takes phones");
     if joins {
-        let join = json!({"type": "join_session"});
         socket
-            .send(Message::text(join.to_string()))
+            .send(Message::text(join_frame()))
             .await
             .expect("the socket is open");
     }

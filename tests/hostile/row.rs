@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::ground::Ground;
+use crate::ground::{self, Ground};
 use crate::line::{self, Line, PONG, TEXT, frame, shown};
 
 /// After which a question is asked again.
@@ -99,7 +99,7 @@ impl Row {
             Sent::Frames(bytes) | Sent::Joined(bytes) => {
                 let mut line = Line::open_socket(ground.hub, from).await;
                 if matches!(self.sent, Sent::Joined(_)) {
-                    let joined = line.ask(r#"{"type":"join_session"}"#).await;
+                    let joined = line.ask(&ground::join_frame()).await;
                     if joined["type"] != "session_joined" {
                         return Err(format!("could not join: {joined}"));
                     }

@@ -1,7 +1,7 @@
 //! Rows about what is said: text frames that are no JSON, no frame, or hold no acceptable value. The
 //! socket answers each with an `error` and lives on.
 
-use crate::ground::Ground;
+use crate::ground::{Ground, ROOM_CODE};
 use crate::line::{TEXT, frame};
 use crate::row::{Answer, Row, Sent};
 
@@ -198,9 +198,14 @@ fn no_frame() -> Vec<Row> {
     ])
 }
 
+/// A join of somebody who knows the room's code.
+fn join_with(fields: &str) -> String {
+    format!(r#"{{"type":"join_session","roomCode":"{ROOM_CODE}",{fields}}}"#)
+}
+
 fn joins() -> Vec<Row> {
     let value = || Error("bad_value");
-    let join = |fields: &str| format!(r#"{{"type":"join_session",{fields}}}"#);
+    let join = |fields: &str| join_with(fields);
     let long = |field: &str, length: usize| join(&format!(r#""{field}":"{}""#, "ä".repeat(length)));
     let scopes = vec![r#""store""#; 17].join(",");
     all(vec![
