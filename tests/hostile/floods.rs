@@ -61,57 +61,94 @@ pub fn once(ground: &Ground) -> Vec<Flood<'_>> {
 
 /// Connections that are bad as long as they last.
 pub struct Held {
-    _lines: Vec<Line>,
+    silent: Vec<Line>,
+    heads: Vec<Line>,
+    bodies: Vec<Line>,
+    _frames: Vec<Line>,
     busy: Vec<JoinHandle<()>>,
 }
 
 /// How many kinds of them there are.
-pub const HELD_KINDS: usize = 5;
+pub const HELD_KINDS: usize = 7;
+
+/// After so long nobody may be waiting for the rest of a request any more.
+pub const HELD_AT_LEAST: Duration = Duration::from_secs(20);
 
 impl Held {
     pub async fn hold(ground: &Ground) -> Held {
-        let mut lines = Vec::new();
-        let mut busy = Vec::new();
-        // Connections that say nothing, half a head, half a body, half a frame.
-        for n in 0..50 {
-            lines.push(Line::open(ground.hub, from(90, 0, n)).await);
-            let mut head = Line::open(ground.hub, from(90, 1, n)).await;
-            head.send(b"GET / HTTP/1.1\r\nHost: ").await;
-            lines.push(head);
-            let mut body = Line::open(ground.hub, from(90, 2, n)).await;
-            let host = ground.host();
-            let half = format!(
-                "POST /api/participants HTTP/1.1\r\nHost: {host}\r\n\
-                 Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{{"
-            );
-            body.send(half.as_bytes()).await;
-            lines.push(body);
+        let host = ground.host();
+        let half_head = format!("GET / HTTP/1.1\r\nHost: {host}\r\nX: ");
+        let half_body = format!(
+            "POST /api/participants HTTP/1.1\r\nHost: {host}\r\n\
+             Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{{"
+        );
+        let mut held = Held {
+            silent: Vec::new(),
+            heads: Vec::new(),
+            bodies: Vec::new(),
+            _frames: Vec::new(),
+            busy: Vec::new(),
+        };
+        for n in 0..40 {
+            held.silent
+                .push(Line::open(ground.hub, from(90, 0, n)).await);
+            held.heads
+                .push(half_said(ground, from(90, 1, n), &half_head).await);
+            held.bodies
+                .push(half_said(ground, from(90, 2, n), &half_body).await);
             let mut half_frame = socket(ground, from(90, 3, n)).await;
             half_frame.send(&frame_head(0x80 | TEXT, true, 4000)).await;
-            lines.push(half_frame);
+            held._frames.push(half_frame);
         }
-        // Readers that do not read, and ask all the time.
-        for n in 0..20 {
-            let mut line = Line::open(ground.hub, from(90, 4, n)).await;
-            let ask = frame(
-                TEXT,
-                json!({"type": "sync_request", "clientTime": 1})
-                    .to_string()
-                    .as_bytes(),
-            );
-            line.send(&upgrade(&ground.host(), "/ws", &[])).await;
-            busy.push(tokio::spawn(async move {
+        for n in 0..10 {
+            for half in [&half_head, &half_body] {
+                // The rest, byte by byte: whoever waits for it waits for ever.
+                let mut line = half_said(ground, from(90, 4, n), half).await;
+                held.busy.push(tokio::spawn(async move {
+                    loop {
+                        sleep(Duration::from_secs(1)).await;
+                        line.send(b" ").await;
+                    }
+                }));
+            }
+            // A reader that does not read, and asks all the time.
+            let ask = json!({"type": "sync_request", "clientTime": 1}).to_string();
+            let ask = frame(TEXT, ask.as_bytes()).repeat(40);
+            let mut line = Line::open(ground.hub, from(90, 5, n)).await;
+            line.send(&upgrade(&host, "/ws", &[])).await;
+            held.busy.push(tokio::spawn(async move {
                 loop {
-                    line.send(&ask.repeat(40)).await;
+                    line.send(&ask).await;
                     sleep(Duration::from_millis(500)).await;
                 }
             }));
         }
-        Held {
-            _lines: lines,
-            busy,
-        }
+        held
     }
+
+    /// What was not as documented, once [`HELD_AT_LEAST`] has passed.
+    pub async fn let_go(mut self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for line in self.silent.iter_mut().chain(&mut self.heads) {
+            if let Some(answer) = line.answer().await {
+                wrong.push(format!("a head that does not come: {answer:?}"));
+            }
+        }
+        for line in &mut self.bodies {
+            let answer = line.answer().await;
+            let told = answer.as_ref().map(|answer| (answer.status, answer.code()));
+            if told != Some((408, Some("too_slow".into()))) {
+                wrong.push(format!("a body that does not come: {answer:?}"));
+            }
+        }
+        wrong
+    }
+}
+
+async fn half_said(ground: &Ground, from: Ipv4Addr, half: &str) -> Line {
+    let mut line = Line::open(ground.hub, from).await;
+    line.send(half.as_bytes()).await;
+    line
 }
 
 impl Drop for Held {
@@ -254,12 +291,16 @@ async fn one_token(ground: &Ground, round: u8) -> Result<(), String> {
 async fn full_room(ground: &Ground, round: u8) -> Result<(), String> {
     let mut full = false;
     let join = json!({"roomCode": ROOM_CODE}).to_string();
-    for n in 0..=MAX_PARTICIPANTS {
+    for n in 0..10 * MAX_PARTICIPANTS {
         let mut line = Line::open(ground.hub, from(round, 7, (n % 200) as u8)).await;
         let (status, answer) = ask(&mut line, ground, "POST /api/participants", "", &join).await?;
         if status == 503 && answer["code"] == "room_full" {
             full = true;
             break;
+        }
+        if status == 429 && answer["code"] == "rate_limited" {
+            sleep(patience(&answer)).await;
+            continue;
         }
         if status != 201 {
             return Err(format!("person {n}: {status} {answer}"));
@@ -269,6 +310,11 @@ async fn full_room(ground: &Ground, round: u8) -> Result<(), String> {
     erase_joined(ground, round).await?;
     full.then_some(())
         .ok_or_else(|| "the room is never full".into())
+}
+
+/// How long to wait, as we were told.
+fn patience(answer: &Value) -> Duration {
+    Duration::from_millis(answer["retryAfterMs"].as_u64().unwrap_or(1000))
 }
 
 /// Erases everybody who joined: 204, and their places are free.

@@ -141,7 +141,7 @@ fn no_http(ground: &Ground) -> Vec<Row> {
     row(
         "a path of 70 KB",
         &format!("GET /{long} HTTP/1.1\r\nHost: HOST\r\n\r\n"),
-        NoHttp(414),
+        NoHttp(431),
     );
     // A client's first words to an HTTPS server.
     let mut tls = vec![0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
@@ -345,13 +345,13 @@ fn bodies(ground: &Ground) -> Vec<Row> {
         "a body that is a list",
         json,
         b"[]",
-        Problem(422, "bad_json"),
+        Problem(400, "bad_json"),
     );
     row(
         "a body that is null",
         json,
         b"null",
-        Problem(422, "bad_json"),
+        Problem(400, "bad_json"),
     );
     row(
         "a body in UTF-16",
@@ -441,7 +441,7 @@ fn bodies(ground: &Ground) -> Vec<Row> {
 
 fn paths(ground: &Ground) -> Vec<Row> {
     let mut rows = Vec::new();
-    let long = format!("/{}", "a".repeat(8000));
+    let long = format!("/{}", "a".repeat(2000));
     for path in [
         "/../../etc/passwd",
         "/page/../../Cargo.toml",
@@ -480,6 +480,7 @@ fn paths(ground: &Ground) -> Vec<Row> {
             Problem(404, "not_found"),
         ));
     }
+    let longer = format!("/{}", "a".repeat(8000));
     for (path, answer) in [
         (
             "/api/sessions/..%2f..%2fhub.db",
@@ -503,11 +504,12 @@ fn paths(ground: &Ground) -> Vec<Row> {
             "/api/sessions?limit=1;DROP%20TABLE%20session",
             Problem(400, "bad_request"),
         ),
+        (&longer, Problem(414, "uri_too_long")),
         ("/?%00%ff=%3Cscript%3E", Status(200)),
         ("/health?token=x", Status(200)),
     ] {
         let sent = Sent::Bytes(request(ground, "GET", path, &[], b""));
-        rows.push(Row::new(format!("the path {path}"), sent, answer));
+        rows.push(Row::new(format!("the path {path:.40}"), sent, answer));
     }
     rows
 }
@@ -538,7 +540,11 @@ fn methods(ground: &Ground) -> Vec<Row> {
             "/api/participants",
             Problem(405, "method_not_allowed"),
         ),
-        ("CONNECT", "evil.example:443", Problem(404, "not_found")),
+        (
+            "CONNECT",
+            "evil.example:443",
+            Problem(405, "method_not_allowed"),
+        ),
         ("HEAD", "/health", Status(200)),
     ] {
         let sent = Sent::Bytes(request(ground, method, path, &[], b""));

@@ -6,8 +6,14 @@
 //! | what comes | the answer |
 //! |---|---|
 //! | bytes that are no HTTP/1.1 request | 400, 414 or 431 without a body, or not a word; closed |
+//! | a request under a name that is not the hub's | 421 `misdirected`; no name, or two: 400 `bad_host` |
+//! | a page of another origin that opens a socket or changes something | 403 `foreign_origin` |
 //! | a request that could be read as two | refused, or answered once and closed |
 //! | a body larger than 64 KiB | 413 `too_large` |
+//! | a head that does not come within 15 s | closed |
+//! | a body that does not come within 15 s | 408 `too_slow` |
+//! | a target of more than 2048 bytes | 414 `uri_too_long` |
+//! | more requests, joins or sockets than allowed | 429 `rate_limited` with `Retry-After` |
 //! | a text frame that holds nothing acceptable | `error` with a code; the socket lives on |
 //! | a binary frame | `error` `not_text`; the socket lives on |
 //! | a frame or message larger than 4 KiB | `error` `too_large`, close 1009 |
@@ -31,9 +37,9 @@ mod support;
 mod words;
 
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use floods::{Flood, HELD_KINDS, Held};
+use floods::{Flood, HELD_AT_LEAST, HELD_KINDS, Held};
 use futures_util::{StreamExt, stream};
 use ground::{Ground, MAX_PARTICIPANTS, ROOM_CODE};
 use people::{Diary, People};
@@ -49,9 +55,6 @@ const AT_ONCE: usize = 12;
 
 /// What the hub may grow by after the first round, KiB.
 const GROWTH_KIB_MAX: i64 = 8 * 1024;
-
-/// So many grid points at least, ms: what is missing must have had time to be missing.
-const AT_LEAST: Duration = Duration::from_secs(20);
 
 fn rows(ground: &Ground) -> Vec<Row> {
     let mut rows = words::rows(ground);
@@ -132,7 +135,7 @@ async fn whatever_strangers_send_has_its_answer_and_nobody_in_the_room_notices()
             wrong.join("\n")
         );
     }
-    tokio::time::sleep(AT_LEAST.saturating_sub(begin.elapsed())).await;
+    tokio::time::sleep(HELD_AT_LEAST.saturating_sub(begin.elapsed())).await;
 
     let now = hub.get("/api/time").await["serverTime"]
         .as_i64()
@@ -141,7 +144,13 @@ async fn whatever_strangers_send_has_its_answer_and_nobody_in_the_room_notices()
     let diaries = tokio::task::spawn_blocking(move || people.go_at(now + 1))
         .await
         .expect("they go");
-    drop(held);
+    let wrong = held.let_go().await;
+    assert!(
+        wrong.is_empty(),
+        "{} lines:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     let health = hub.get("/health").await;
     assert_eq!(health["status"], "ok", "{health:#}\n{}", hub.log());
     println!(

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::ground::{self, Ground};
-use crate::line::{self, Line, PONG, TEXT, frame, shown};
+use crate::line::{self, Answered, Line, PONG, TEXT, frame, shown};
 
 /// After which a question is asked again.
 const AGAIN: Duration = Duration::from_millis(1200);
@@ -123,6 +123,9 @@ impl Row {
             ));
         }
         let code = answer.code();
+        if let Some(lax) = lax(&answer) {
+            return Err(format!("an answer {lax}"));
+        }
         if answer.status == 201 {
             ground.remember(
                 serde_json::from_slice(&answer.body).expect("a join is answered in JSON"),
@@ -197,4 +200,20 @@ async fn lives(line: &mut Line) -> Result<(), String> {
         }
     }
     Err("the socket does not answer any more".into())
+}
+
+/// What an answer lacks of what every answer of the hub has; bytes that are no HTTP have none of it.
+fn lax(answer: &Answered) -> Option<String> {
+    if answer.header("access-control-allow-origin").is_some() {
+        return Some("that other pages may read".into());
+    }
+    let is_ours = answer.status != 101 && !(answer.body.is_empty() && answer.status >= 400);
+    [
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("x-frame-options", "DENY"),
+    ]
+    .into_iter()
+    .find(|(name, value)| is_ours && answer.header(name) != Some(value))
+    .map(|(name, _)| format!("without {name}"))
 }
