@@ -280,6 +280,27 @@ fn two_minds(ground: &Ground) -> Vec<Row> {
         ),
         Last(201),
     );
+    // A single LF ends a line too (RFC 9112, 2.2); what then stands there is read once.
+    row(
+        "lines that end with LF alone",
+        "GET /api/time HTTP/1.1\nHost: HOST\nConnection: close\n\n".into(),
+        Last(200),
+    );
+    row(
+        "a length behind a lone LF",
+        format!(
+            "{post}Content-Length: {}\nContent-Length: 400\r\n\r\n{join}{inner}",
+            join.len()
+        ),
+        NoHttp(400),
+    );
+    row(
+        "chunks behind a lone LF",
+        format!(
+            "{post}Content-Length: 400\nTransfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n{inner}"
+        ),
+        Last(201),
+    );
     let half = raw(
         ground,
         &format!("{post}Content-Length: 100\r\n\r\n{{\"name\":"),
@@ -423,6 +444,12 @@ fn bodies(ground: &Ground) -> Vec<Row> {
         "a compressed body",
         Sent::Bytes(request(ground, "POST", path, &gzip, body)),
         Problem(400, "bad_json"),
+    ));
+    let asked = "POST /api/participants HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 10000000\r\n\r\n";
+    rows.push(Row::new(
+        "10 MB, asked for first",
+        Sent::Bytes(raw(ground, asked)),
+        Problem(413, "too_large"),
     ));
     let with = request(
         ground,

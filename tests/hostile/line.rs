@@ -67,10 +67,14 @@ impl Line {
         }
     }
 
-    /// Connects and becomes a WebSocket; what everybody gets at once has been read.
+    /// Connects and becomes a WebSocket.
     pub async fn open_socket(hub: SocketAddr, from: Ipv4Addr) -> Line {
+        Line::open_socket_at(hub, from, "/ws").await
+    }
+
+    pub async fn open_socket_at(hub: SocketAddr, from: Ipv4Addr, path: &str) -> Line {
         let mut line = Line::open(hub, from).await;
-        line.send(&upgrade(&hub.to_string(), "/ws", &[])).await;
+        line.send(&upgrade(&hub.to_string(), path, &[])).await;
         let answer = line.answer().await.expect("the hub answers");
         assert_eq!(answer.status, 101, "{answer:?}");
         line

@@ -28,6 +28,8 @@ pub enum Sent {
     AllOf(Vec<u8>),
     /// Over a new WebSocket.
     Frames(Vec<u8>),
+    /// Over a new WebSocket that was opened under this path.
+    At(String, Vec<u8>),
     /// Over a new WebSocket that has joined the session.
     Joined(Vec<u8>),
 }
@@ -96,8 +98,12 @@ impl Row {
                 }
                 self.http_answer(ground, line).await
             }
-            Sent::Frames(bytes) | Sent::Joined(bytes) => {
-                let mut line = Line::open_socket(ground.hub, from).await;
+            Sent::Frames(bytes) | Sent::At(_, bytes) | Sent::Joined(bytes) => {
+                let path = match &self.sent {
+                    Sent::At(path, _) => path,
+                    _ => "/ws",
+                };
+                let mut line = Line::open_socket_at(ground.hub, from, path).await;
                 if matches!(self.sent, Sent::Joined(_)) {
                     let joined = line.ask(&ground::join_frame()).await;
                     if joined["type"] != "session_joined" {

@@ -436,6 +436,16 @@ fn proofs(ground: &Ground) -> Vec<Row> {
             Error("bad_value"),
         ),
     ]);
+    let path = format!(
+        "/ws?token={0}&access_token={0}&resumeToken={0}",
+        ground.token
+    );
+    let beats = frame(TEXT, br#"{"type":"update_coherence","rr":[800]}"#);
+    rows.push(Row::new(
+        "a token in the query of a socket",
+        Sent::At(path, beats),
+        Error("not_joined"),
+    ));
     for (name, token) in &ground.forged {
         let auth = format!(r#"{{"type":"auth","token":"{token}"}}"#);
         rows.push(Row::text(
