@@ -2,8 +2,8 @@
 
 
 -- PIN tries
--- Wrong tries at what can be guessed, so that a restart frees no guesser. Nobody who takes part is in
--- here: the address goes with the right try, or a day after the last wrong one.
+-- Wrong tries at what can be guessed, so that a restart frees no guesser. An address goes with its
+-- right try, with others' tries when its wait is over, and with privacy.keep_days at the latest.
 CREATE TABLE guess (
     door             TEXT    NOT NULL,            -- pin, room_code
     address          TEXT    NOT NULL,            -- the guesser's: IPv4, or a /64 network of IPv6; empty: all together in the present hour
