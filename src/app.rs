@@ -20,14 +20,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::{self, Clock};
-use crate::config::{Config, Trust};
+use crate::config::{self, Config, Trust};
 use crate::control::{self, Answers};
 use crate::room::rows::Stamp;
 use crate::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
 use crate::room_task::{self, Parts, Published, RoomHandle, RoomTaskError};
 use crate::store::{self, Boot, Memory, Store, StoreError};
 use crate::telemetry::{self, Report, TelemetryError, metric};
-use crate::web::{self, WebState};
+use crate::web::{self, Guard, Tls, TlsError, WebState};
 use crate::{sources, systemd};
 
 /// How long the parts get to end by themselves.
@@ -58,8 +58,8 @@ pub enum AppError {
     },
     #[error("the store ended by itself")]
     StoreEnded,
-    #[error("serving ended: {0}")]
-    Web(std::io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("the room ended: {0}")]
     Room(#[from] RoomTaskError),
     #[error(transparent)]
@@ -87,7 +87,9 @@ impl AppError {
     pub fn is_permanent(&self) -> bool {
         matches!(
             self,
-            AppError::Recording { .. } | AppError::Store(StoreError::NewerSchema { .. })
+            AppError::Recording { .. }
+                | AppError::Store(StoreError::NewerSchema { .. })
+                | AppError::Tls(_)
         )
     }
 }
@@ -149,6 +151,7 @@ async fn serve(
     let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Process)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Process)?;
 
+    let tls = tls(&config.web)?;
     let clock = Clock::configured(&config.clock, &config.test);
     let data_dir = &config.store.data_dir;
     let _lock = lock(data_dir)?;
@@ -216,12 +219,12 @@ async fn serve(
         uplink: uplink.subscribe(),
         load: load.subscribe(),
         live: Arc::default(),
+        guard: Arc::new(Guard::new(&config.web, tls)),
     };
     let web_stop = stopped.clone();
     parts.spawn(async move {
-        web::serve(listener, state, web_stop)
-            .await
-            .map_err(AppError::Web)
+        web::serve(listener, state, web_stop).await;
+        Ok(())
     });
 
     // Sources, the control socket and housekeeping may end without ending the hub.
@@ -307,6 +310,13 @@ async fn serve(
     // Why it ended says more than what that led to.
     end?;
     Ok(saved?)
+}
+
+/// The facility's certificate, where one is configured.
+fn tls(web: &config::Web) -> Result<Option<Arc<Tls>>, TlsError> {
+    let configured = !web.tls_cert.as_os_str().is_empty();
+    let load = || Tls::load(&web.tls_cert, &web.tls_key).map(Arc::new);
+    configured.then(load).transpose()
 }
 
 /// One hub per data directory: the lock is held as long as the file is open.

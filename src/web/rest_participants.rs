@@ -101,6 +101,9 @@ pub fn join_of(
             }
         },
     };
+    if known.is_none() {
+        web.guard.join(peer)?;
+    }
     Ok(Join {
         participant: known.unwrap_or_else(|| ParticipantId(Uuid::new_v4())),
         resumed: known.is_some(),
