@@ -32,8 +32,10 @@ use tower_http::cors::CorsLayer;
 
 pub use self::headers::harden;
 use self::names::{Called, Names};
+#[cfg(test)]
+pub use self::rates::Allowance;
+pub use self::rates::Allowances;
 use self::rates::Rates;
-pub use self::rates::{Allowance, Allowances};
 use self::refusals::Refusals;
 use self::seats::Seats;
 pub use self::serve::serve;

@@ -25,6 +25,7 @@ const SUPPRESSION: Suppression = Suppression {
 
 mod guard;
 mod http;
+mod https;
 mod socket;
 
 struct Hub {
