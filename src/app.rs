@@ -31,7 +31,7 @@ use crate::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
 use crate::room_task::{self, Parts, Published, RoomHandle, RoomTaskError};
 use crate::store::{self, Boot, Memory, Store, StoreError};
 use crate::telemetry::{self, LogLevel, Report, TelemetryError, metric};
-use crate::web::{self, WebState};
+use crate::web::{self, Guard, Tls, TlsError, WebState};
 use crate::{sources, systemd};
 use reload::Reload;
 
@@ -67,8 +67,8 @@ pub enum AppError {
     },
     #[error("the store ended by itself")]
     StoreEnded,
-    #[error("serving ended: {0}")]
-    Web(std::io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("the room ended: {0}")]
     Room(#[from] RoomTaskError),
     #[error(transparent)]
@@ -96,7 +96,9 @@ impl AppError {
     pub fn is_permanent(&self) -> bool {
         matches!(
             self,
-            AppError::Recording { .. } | AppError::Store(StoreError::NewerSchema { .. })
+            AppError::Recording { .. }
+                | AppError::Store(StoreError::NewerSchema { .. })
+                | AppError::Tls(_)
         )
     }
 }
@@ -171,6 +173,7 @@ async fn serve(
     };
 
     let (in_force, live) = watch::channel(Arc::new(config.clone()));
+    let tls = tls(&config.web)?;
     let clock = Clock::configured(&config.clock, &config.test);
     let data_dir = &config.store.data_dir;
     let _lock = lock(data_dir)?;
@@ -238,12 +241,12 @@ async fn serve(
         uplink: uplink.subscribe(),
         load: load.subscribe(),
         live: Arc::default(),
+        guard: Arc::new(Guard::new(&config.web, tls)),
     };
     let web_stop = stopped.clone();
     parts.spawn(async move {
-        web::serve(listener, state, web_stop)
-            .await
-            .map_err(AppError::Web)
+        web::serve(listener, state, web_stop).await;
+        Ok(())
     });
 
     // Sources, the control socket and housekeeping may end without ending the hub.
@@ -333,6 +336,13 @@ async fn serve(
     // Why it ended says more than what that led to.
     end?;
     Ok(saved?)
+}
+
+/// The facility's certificate, where one is configured.
+fn tls(web: &config::Web) -> Result<Option<Arc<Tls>>, TlsError> {
+    let configured = !web.tls_cert.as_os_str().is_empty();
+    let load = || Tls::load(&web.tls_cert, &web.tls_key).map(Arc::new);
+    configured.then(load).transpose()
 }
 
 /// One hub per data directory: the lock is held as long as the file is open.

@@ -51,6 +51,13 @@ pub const WRONG_TRIES: &str = "coherence_wrong_tries_total";
 /// Counter, by `route` (the pattern, not the path) and `status`.
 pub const HTTP_REQUESTS: &str = "coherence_http_requests_total";
 
+/// Counter, by `reason`: what the guard of the web turned away.
+pub const REFUSED: &str = "coherence_refused_total";
+/// Counter.
+pub const ACCEPTS_FAILED: &str = "coherence_accepts_failed_total";
+/// Counter.
+pub const WS_FRAMES_FLOODED: &str = "coherence_ws_frames_flooded_total";
+
 /// Upper bounds in seconds. A grid point's computation should take milliseconds and must not
 /// take 5 s; a commit on an SD card takes anything from one millisecond to seconds.
 const SECONDS: [f64; 12] = [
@@ -166,6 +173,21 @@ fn describe() {
         Unit::Count,
         "wrong PINs and room codes, by door"
     );
+    describe_counter!(
+        REFUSED,
+        Unit::Count,
+        "connections, requests and joins turned away, by reason"
+    );
+    describe_counter!(
+        ACCEPTS_FAILED,
+        Unit::Count,
+        "times the system gave no connection, for want of file descriptors say"
+    );
+    describe_counter!(
+        WS_FRAMES_FLOODED,
+        Unit::Count,
+        "WebSocket frames dropped because a phone sent more than 100 in a second"
+    );
     for name in [
         RR_RECEIVED,
         MEASUREMENTS_MALFORMED,
@@ -177,6 +199,8 @@ fn describe() {
         STORE_COMMITS_FAILED,
         FRAMES_DROPPED,
         WS_FRAMES_RECEIVED,
+        ACCEPTS_FAILED,
+        WS_FRAMES_FLOODED,
     ] {
         counter!(name).increment(0);
     }

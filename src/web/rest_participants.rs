@@ -102,6 +102,7 @@ pub async fn join_of(
     };
     if known.is_none() {
         web.may_join(peer, fields.room_code.as_deref()).await?;
+        web.guard.join(peer)?;
     }
     Ok(Join {
         participant: known.unwrap_or_else(|| ParticipantId(Uuid::new_v4())),

@@ -58,7 +58,9 @@ const STOPPING: End = Some((1001, "the hub stops"));
     responses(
         (status = 101, description = "JSON text frames of at most 4 KiB"),
         (status = 400, description = "bad_request: another version of the protocol", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "foreign_origin: a page from elsewhere", body = ProblemBody, content_type = "application/problem+json"),
         (status = 426, description = "upgrade_required", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub async fn upgrade(
@@ -80,6 +82,9 @@ pub async fn upgrade(
         }
         Err(other) => return Problem::new(Code::BadRequest, other.body_text()).into_response(),
     };
+    if let Err(problem) = web.guard.socket(peer.ip()) {
+        return problem.into_response();
+    }
     upgrade
         .protocols([SUBPROTOCOL])
         .read_buffer_size(BUFFER_BYTES)
@@ -269,6 +274,7 @@ impl Phone {
         self.pace.renew(now);
         self.pace.frames += 1;
         if self.pace.frames > FRAMES_PER_SECOND {
+            metrics::counter!(metric::WS_FRAMES_FLOODED).increment(1);
             // Told once a second: an answer to each would double the flood.
             if self.pace.frames == FRAMES_PER_SECOND + 1 {
                 let wait = (self.pace.began + SECOND).saturating_duration_since(now);

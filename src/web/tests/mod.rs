@@ -1,5 +1,6 @@
 //! The web on a real socket, with a real room and a real store behind it.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
@@ -22,7 +23,9 @@ const SUPPRESSION: Suppression = Suppression {
     min_distribution: 5,
 };
 
+mod guard;
 mod http;
+mod https;
 mod socket;
 
 struct Hub {
@@ -30,11 +33,15 @@ struct Hub {
     http: reqwest::Client,
     live: Arc<Live>,
     stop: watch::Sender<bool>,
-    serving: tokio::task::JoinHandle<io::Result<()>>,
+    serving: tokio::task::JoinHandle<()>,
     _dir: tempfile::TempDir,
 }
 
 async fn hub() -> Hub {
+    hub_with(Guard::new(&crate::config::Web::default(), None)).await
+}
+
+async fn hub_with(guard: Guard) -> Hub {
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::system(crate::config::Trust::Always);
     let reading = ClockReading {
@@ -83,6 +90,7 @@ async fn hub() -> Hub {
         uplink: watch::channel(Report::off("No broker.")).1,
         load: watch::channel(Report::ok("Everything is on time.")).1,
         live: Arc::clone(&live),
+        guard: Arc::new(guard),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
