@@ -4,6 +4,8 @@
 //! Supervision is systemd's: the first part that ends takes the others with it, the process ends,
 //! the service manager starts it again and the state is read back. Not here: what any part does.
 
+mod reload;
+
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,15 +22,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::{self, Clock};
-use crate::config::{self, Config, Trust};
+use crate::config::{self, Config, Overrides, Trust};
 use crate::control::{self, Answers};
 use crate::room::rows::Stamp;
 use crate::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
 use crate::room_task::{self, Parts, Published, RoomHandle, RoomTaskError};
 use crate::store::{self, Boot, Memory, Store, StoreError};
-use crate::telemetry::{self, Report, TelemetryError, metric};
-use crate::web::{self, Guard, Tls, TlsError, WebState};
+use crate::telemetry::{self, LogLevel, Report, TelemetryError, metric};
+use crate::web::{self, Guard, Rules, TlsError, WebState};
 use crate::{sources, systemd};
+use reload::Reload;
 
 /// How long the parts get to end by themselves.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -103,12 +106,12 @@ pub struct Demo {
     pub data_dir: Option<PathBuf>,
 }
 
-/// The daemon.
+/// The daemon. `overrides` are those that `config` was loaded with: a reload loads it again.
 ///
 /// # Errors
 /// When a part can't be opened or ends by itself; never because a radio is missing.
-pub fn run(config: Config) -> Result<(), AppError> {
-    start(config, None)
+pub fn run(config: Config, overrides: Overrides) -> Result<(), AppError> {
+    start(config, Kind::Hub(overrides))
 }
 
 /// The daemon with a virtual room in place of radios.
@@ -129,29 +132,42 @@ pub fn demo(demo: Demo) -> Result<(), AppError> {
     config.straps.ble = false;
     config.clock.trust = Trust::Always;
     config.store.data_dir = data_dir.unwrap_or_default();
-    start(config, Some(demo))
+    start(config, Kind::Demo(demo))
 }
 
-fn start(config: Config, demo: Option<Demo>) -> Result<(), AppError> {
-    telemetry::install_log(&config.log.level)?;
+/// What is to be run.
+enum Kind {
+    Hub(Overrides),
+    Demo(Demo),
+}
+
+fn start(config: Config, kind: Kind) -> Result<(), AppError> {
+    let log = telemetry::install_log(&config.log.level)?;
     let metrics = telemetry::install_metrics()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(AppError::Process)?;
-    runtime.block_on(serve(config, demo, metrics))
+    runtime.block_on(serve(config, kind, log, metrics))
 }
 
 async fn serve(
     config: Config,
-    demo: Option<Demo>,
+    kind: Kind,
+    log: LogLevel,
     metrics: telemetry::PrometheusHandle,
 ) -> Result<(), AppError> {
     // Whoever says stop while the hub is still starting is heard as well.
     let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Process)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Process)?;
+    let hangup = signal(SignalKind::hangup()).map_err(AppError::Process)?;
+    let (demo, overrides) = match kind {
+        Kind::Demo(demo) => (Some(demo), None),
+        Kind::Hub(overrides) => (None, Some(overrides)),
+    };
 
-    let tls = tls(&config.web)?;
+    let rules = Rules::of(&config.web)?;
+    let (in_force, live) = watch::channel(Arc::new(config.clone()));
     let clock = Clock::configured(&config.clock, &config.test);
     let data_dir = &config.store.data_dir;
     let _lock = lock(data_dir)?;
@@ -205,6 +221,7 @@ async fn serve(
         "No broker is configured: nothing leaves this hub.",
     ));
     let load = watch::Sender::new(Report::ok("Everything is on time."));
+    let guard = Arc::new(Guard::new(rules, config.web.max_connections));
     let state = WebState {
         room: handle.clone(),
         store: store.clone(),
@@ -215,11 +232,11 @@ async fn serve(
         metrics: metrics.clone(),
         started_mono_ms: reading.mono_ms,
         version: env!("CARGO_PKG_VERSION"),
-        suppression: settings.suppression,
+        config: live.clone(),
         uplink: uplink.subscribe(),
         load: load.subscribe(),
         live: Arc::default(),
-        guard: Arc::new(Guard::new(&config.web, tls)),
+        guard: Arc::clone(&guard),
     };
     let web_stop = stopped.clone();
     parts.spawn(async move {
@@ -262,12 +279,15 @@ async fn serve(
             tracing::warn!(%error, "the command line can't talk to this hub: its socket can't be made")
         }
     }
-    helpers.spawn(keep_house(
-        store.clone(),
-        clock.clone(),
-        metrics,
-        config.privacy.keep_days,
-    ));
+    helpers.spawn(keep_house(store.clone(), clock.clone(), metrics, live));
+    let reload = Reload {
+        overrides,
+        config: in_force,
+        room: handle.clone(),
+        guard,
+        log,
+    };
+    helpers.spawn(reload.run(hangup));
     if let Some(interval) = systemd::watchdog_interval() {
         helpers.spawn(feed_watchdog(interval, handle, store.clone(), address));
     }
@@ -310,13 +330,6 @@ async fn serve(
     // Why it ended says more than what that led to.
     end?;
     Ok(saved?)
-}
-
-/// The facility's certificate, where one is configured.
-fn tls(web: &config::Web) -> Result<Option<Arc<Tls>>, TlsError> {
-    let configured = !web.tls_cert.as_os_str().is_empty();
-    let load = || Tls::load(&web.tls_cert, &web.tls_key).map(Arc::new);
-    configured.then(load).transpose()
 }
 
 /// One hub per data directory: the lock is held as long as the file is open.
@@ -478,7 +491,7 @@ async fn keep_house(
     store: Store,
     clock: Clock,
     recorder: telemetry::PrometheusHandle,
-    keep_days: u32,
+    config: config::Live,
 ) {
     const LOOK: Duration = Duration::from_secs(5);
     const DAY: Duration = Duration::from_secs(86_400);
@@ -495,6 +508,7 @@ async fn keep_house(
         forget_in = forget_in.saturating_sub(LOOK);
         if forget_in.is_zero() {
             forget_in = DAY;
+            let keep_days = config.borrow().privacy.keep_days;
             let kept_ms = keep_ms(keep_days);
             let before = Stamp {
                 mono_ms: clock.mono_ms() - kept_ms,

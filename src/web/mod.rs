@@ -35,9 +35,10 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use self::access::{PinGuard, PinRefusal, Who};
-pub use self::guard::{Guard, Tls, TlsError};
+pub use self::guard::{Guard, Rules, TlsError};
 use self::problem::{Code, Problem};
 use crate::clock::Clock;
+use crate::config;
 use crate::room::Suppression;
 use crate::room_task::RoomHandle;
 use crate::store::Store;
@@ -63,8 +64,8 @@ pub struct WebState {
     pub metrics: PrometheusHandle,
     pub started_mono_ms: i64,
     pub version: &'static str,
-    /// The room's rule, for figures of past sessions.
-    pub suppression: Suppression,
+    /// What is in force at present; a reload changes it.
+    pub config: config::Live,
     /// The way upstream, and how the hub keeps up, as they speak of themselves.
     pub uplink: watch::Receiver<Report>,
     pub load: watch::Receiver<Report>,
@@ -104,6 +105,15 @@ impl WebState {
     /// Unix ms of the hub's clock.
     fn hub_now_ms(&self) -> i64 {
         self.clock.mono_ms() + self.room.published().borrow().offset_ms
+    }
+
+    /// The room's rule, for figures of past sessions.
+    fn suppression(&self) -> Suppression {
+        let privacy = &self.config.borrow().privacy;
+        Suppression {
+            min_group: privacy.min_group_live,
+            min_distribution: privacy.min_distribution_live,
+        }
     }
 
     /// Whom a token names.
@@ -150,21 +160,19 @@ impl WebState {
 /// Everything that is served.
 pub fn router(state: WebState) -> Router {
     let (routes, document) = openapi::routes().split_for_parts();
-    let guard = Arc::clone(&state.guard);
     let state = Arc::new(state);
-    let mut app = routes
-        .with_state(Arc::clone(&state))
+    let guarded = Arc::clone(&state);
+    routes
+        .with_state(state)
         .fallback(page::serve)
         .layer(Extension(openapi::Document::of(&document)))
+        .layer(middleware::from_fn_with_state(guarded.clone(), guard::gate))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(
-            Arc::clone(&state),
-            guard::gate,
+            guarded.clone(),
+            guard::share,
         ))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
-    if let Some(cors) = guard.cors() {
-        app = app.layer(cors);
-    }
-    app.layer(middleware::from_fn_with_state(state, guard::front))
+        .layer(middleware::from_fn_with_state(guarded, guard::front))
         .layer(middleware::map_response(problem::rewrite))
         .layer(middleware::from_fn(guard::harden))
         .layer(middleware::from_fn(count))

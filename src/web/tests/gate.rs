@@ -46,14 +46,18 @@ async fn counted(hub: &Hub, series: &str) -> u64 {
     })
 }
 
-async fn hub_with_times(times: Times) -> Hub {
-    hub_with(Guard::with(
-        &config::Web::default(),
-        None,
+fn with(times: Times, allowed: Allowances) -> Guard {
+    let web = config::Web::default();
+    Guard::with(
+        Rules::of(&web).unwrap(),
+        web.max_connections,
         times,
-        Allowances::default(),
-    ))
-    .await
+        allowed,
+    )
+}
+
+async fn hub_with_times(times: Times) -> Hub {
+    hub_with(with(times, Allowances::default())).await
 }
 
 #[tokio::test]
@@ -311,7 +315,7 @@ async fn beyond_the_last_seat_the_hub_says_so_and_serves_again_when_one_is_free(
         max_connections: 10,
         ..config::Web::default()
     };
-    let hub = hub_with(Guard::new(&web, None)).await;
+    let hub = hub_with(guard(&web)).await;
     let mut phones = Vec::new();
     for _ in 0..9 {
         phones.push(hub.phone().await);
@@ -414,7 +418,7 @@ async fn a_page_that_is_configured_may_ask_from_elsewhere() {
         origins: vec!["https://wall.example.org".into()],
         ..config::Web::default()
     };
-    let hub = hub_with(Guard::new(&web, None)).await;
+    let hub = hub_with(guard(&web)).await;
     let preflight = |origin: &'static str| {
         hub.http
             .request(Method::OPTIONS, hub.url("/api/participants"))
@@ -476,7 +480,7 @@ fn few() -> Guard {
         sockets: few(3),
         loopback_times: 1,
     };
-    Guard::with(&config::Web::default(), None, Times::default(), allowed)
+    with(Times::default(), allowed)
 }
 
 #[tokio::test]
