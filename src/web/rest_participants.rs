@@ -101,9 +101,7 @@ pub fn join_of(
             }
         },
     };
-    if known.is_none() {
-        web.guard.join(peer)?;
-    }
+    web.guard.join(peer, known)?;
     Ok(Join {
         participant: known.unwrap_or_else(|| ParticipantId(Uuid::new_v4())),
         resumed: known.is_some(),
@@ -128,6 +126,7 @@ pub fn join_of(
         (status = 413, description = "too_large", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "unsupported_media_type", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited: too many joins from this address", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "room_full, busy, not_stored", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

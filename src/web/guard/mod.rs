@@ -47,6 +47,7 @@ pub use self::tls::TlsError;
 use super::WebState;
 use super::problem::{Code, Problem};
 use super::rest_participants::bearer;
+use crate::room::ParticipantId;
 
 /// The longest target of a request, bytes: what is served here has short names.
 const TARGET_BYTES_MAX: usize = 2048;
@@ -146,12 +147,19 @@ impl Guard {
         Arc::clone(&self.rules.lock().expect("nobody panics while holding it"))
     }
 
-    /// Whether somebody new may join from there now.
-    pub fn join(&self, from: IpAddr) -> Result<(), Problem> {
-        let detail = "Too many people have joined from this address at once.";
-        self.rates
-            .join(from)
-            .map_err(|wait_ms| self.too_often(from, detail, wait_ms))
+    /// Whether somebody may join from there now: somebody new, or who has proved to be known.
+    pub fn join(&self, from: IpAddr, known: Option<ParticipantId>) -> Result<(), Problem> {
+        let (tried, detail) = match known {
+            None => (
+                self.rates.join(from),
+                "Too many people have joined from this address at once.",
+            ),
+            Some(id) => (
+                self.rates.come_back(id),
+                "You have come back too often at once.",
+            ),
+        };
+        tried.map_err(|wait_ms| self.too_often(from, detail, wait_ms))
     }
 
     /// Whether a WebSocket may be opened from there now.
