@@ -31,7 +31,7 @@ use crate::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
 use crate::room_task::{self, Parts, Published, RoomHandle, RoomTaskError};
 use crate::store::{self, Boot, Memory, Store, StoreError};
 use crate::telemetry::{self, LogLevel, Report, TelemetryError, metric};
-use crate::web::{self, Guard, Tls, TlsError, WebState};
+use crate::web::{self, Guard, Rules, TlsError, WebState};
 use crate::{sources, systemd};
 use reload::Reload;
 
@@ -172,8 +172,8 @@ async fn serve(
         Kind::Hub(overrides) => (None, Some(overrides)),
     };
 
+    let rules = Rules::of(&config.web)?;
     let (in_force, live) = watch::channel(Arc::new(config.clone()));
-    let tls = tls(&config.web)?;
     let clock = Clock::configured(&config.clock, &config.test);
     let data_dir = &config.store.data_dir;
     let _lock = lock(data_dir)?;
@@ -228,6 +228,7 @@ async fn serve(
         "No broker is configured: nothing leaves this hub.",
     ));
     let load = watch::Sender::new(Report::ok("Everything is on time."));
+    let guard = Arc::new(Guard::new(rules, config.web.max_connections));
     let state = WebState {
         room: handle.clone(),
         store: store.clone(),
@@ -241,7 +242,7 @@ async fn serve(
         uplink: uplink.subscribe(),
         load: load.subscribe(),
         live: Arc::default(),
-        guard: Arc::new(Guard::new(&config.web, tls)),
+        guard: Arc::clone(&guard),
     };
     let web_stop = stopped.clone();
     parts.spawn(async move {
@@ -291,6 +292,7 @@ async fn serve(
         overrides,
         config: in_force,
         room: handle.clone(),
+        guard,
         log,
     };
     helpers.spawn(reload.run(hangup));
@@ -336,13 +338,6 @@ async fn serve(
     // Why it ended says more than what that led to.
     end?;
     Ok(saved?)
-}
-
-/// The facility's certificate, where one is configured.
-fn tls(web: &config::Web) -> Result<Option<Arc<Tls>>, TlsError> {
-    let configured = !web.tls_cert.as_os_str().is_empty();
-    let load = || Tls::load(&web.tls_cert, &web.tls_key).map(Arc::new);
-    configured.then(load).transpose()
 }
 
 /// One hub per data directory: the lock is held as long as the file is open.

@@ -33,7 +33,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-pub use self::guard::{Guard, Tls, TlsError};
+pub use self::guard::{Guard, Rules, TlsError};
 use self::problem::{Code, Problem};
 use crate::access::{Refusal, Who};
 use crate::clock::Clock;
@@ -173,21 +173,19 @@ impl WebState {
 /// Everything that is served.
 pub fn router(state: WebState) -> Router {
     let (routes, document) = openapi::routes().split_for_parts();
-    let guard = Arc::clone(&state.guard);
     let state = Arc::new(state);
-    let mut app = routes
-        .with_state(Arc::clone(&state))
+    let guarded = Arc::clone(&state);
+    routes
+        .with_state(state)
         .fallback(page::serve)
         .layer(Extension(openapi::Document::of(&document)))
+        .layer(middleware::from_fn_with_state(guarded.clone(), guard::gate))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(
-            Arc::clone(&state),
-            guard::gate,
+            guarded.clone(),
+            guard::share,
         ))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
-    if let Some(cors) = guard.cors() {
-        app = app.layer(cors);
-    }
-    app.layer(middleware::from_fn_with_state(state, guard::front))
+        .layer(middleware::from_fn_with_state(guarded, guard::front))
         .layer(middleware::map_response(problem::rewrite))
         .layer(middleware::from_fn(guard::harden))
         .layer(middleware::from_fn(count))

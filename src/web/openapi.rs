@@ -21,7 +21,10 @@ use super::{WebState, health, rest, rest_participants, ws};
         description = "One room breathing together: its session, its group figures, its straps, and \
             each person's own data. Times (`…At`, `at`, `serverTime`) are Unix milliseconds of the \
             hub's clock, durations end in `Ms`. Every error is `application/problem+json` (RFC 9457) \
-            with a stable `code`. What happens live comes through the WebSocket at `/ws`.",
+            with a stable `code`. Any route may also answer what the guard in front of them says: 400 \
+            `bad_host`, 403 `foreign_origin`, 405 `method_not_allowed`, 408 `too_slow`, 413 `too_large`, \
+            414 `uri_too_long`, 415 `unsupported_media_type`, 421 `misdirected`, 429 `rate_limited`, 503 \
+            `too_many_connections`. What happens live comes through the WebSocket at `/ws`.",
         license(name = "MIT", identifier = "MIT"),
     ),
     tags(

@@ -9,12 +9,13 @@ mod headers;
 mod names;
 mod rates;
 mod refusals;
+mod rules;
 mod seats;
 mod serve;
 mod tls;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -28,22 +29,25 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use governor::clock::DefaultClock;
-use tower_http::cors::CorsLayer;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use tower_http::cors::Cors;
 
 pub use self::headers::harden;
-use self::names::{Called, Names};
+use self::names::Called;
 #[cfg(test)]
 pub use self::rates::Allowance;
 pub use self::rates::Allowances;
 use self::rates::Rates;
 use self::refusals::Refusals;
+pub use self::rules::Rules;
 use self::seats::Seats;
 pub use self::serve::serve;
-pub use self::tls::{Tls, TlsError};
+pub use self::tls::TlsError;
 use super::WebState;
 use super::problem::{Code, Problem};
 use super::rest_participants::bearer;
-use crate::config;
+use crate::room::ParticipantId;
 
 /// The longest target of a request, bytes: what is served here has short names.
 const TARGET_BYTES_MAX: usize = 2048;
@@ -106,46 +110,56 @@ impl Default for Times {
 /// Everything by which the hub guards itself.
 #[derive(Debug)]
 pub struct Guard {
-    names: Names,
-    origins: Vec<HeaderValue>,
+    rules: Mutex<Arc<Rules>>,
     rates: Rates,
     times: Times,
     seats: Arc<Seats>,
-    tls: Option<Arc<Tls>>,
     refusals: Refusals,
 }
 
 impl Guard {
-    /// With the limits that hold everywhere but in tests.
-    pub fn new(config: &config::Web, tls: Option<Arc<Tls>>) -> Self {
-        Guard::with(config, tls, Times::default(), Allowances::default())
+    /// With the limits that hold everywhere but in tests. `max_connections`: at the same time.
+    pub fn new(rules: Rules, max_connections: u32) -> Self {
+        Guard::with(
+            rules,
+            max_connections,
+            Times::default(),
+            Allowances::default(),
+        )
     }
 
-    pub fn with(
-        config: &config::Web,
-        tls: Option<Arc<Tls>>,
-        times: Times,
-        allowed: Allowances,
-    ) -> Self {
-        let origins = config.origins.iter();
+    pub fn with(rules: Rules, max_connections: u32, times: Times, allowed: Allowances) -> Self {
         Guard {
-            names: Names::new(&machine_name(), &config.hosts, &config.origins),
-            // Those that are no header are no origin of a browser either.
-            origins: origins.filter_map(|origin| origin.parse().ok()).collect(),
+            rules: Mutex::new(Arc::new(rules)),
             rates: Rates::new(allowed, DefaultClock::default()),
             times,
-            seats: Arc::new(Seats::new(config.max_connections as usize)),
-            tls,
+            seats: Arc::new(Seats::new(max_connections as usize)),
             refusals: Refusals::default(),
         }
     }
 
-    /// Whether somebody new may join from there now.
-    pub fn join(&self, from: IpAddr) -> Result<(), Problem> {
-        let detail = "Too many people have joined from this address at once.";
-        self.rates
-            .join(from)
-            .map_err(|wait_ms| self.too_often(from, detail, wait_ms))
+    /// From now on these hold. Connections that are open keep their certificate.
+    pub fn obey(&self, rules: Rules) {
+        *self.rules.lock().expect("nobody panics while holding it") = Arc::new(rules);
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.lock().expect("nobody panics while holding it"))
+    }
+
+    /// Whether somebody may join from there now: somebody new, or who has proved to be known.
+    pub fn join(&self, from: IpAddr, known: Option<ParticipantId>) -> Result<(), Problem> {
+        let (tried, detail) = match known {
+            None => (
+                self.rates.join(from),
+                "Too many people have joined from this address at once.",
+            ),
+            Some(id) => (
+                self.rates.come_back(id),
+                "You have come back too often at once.",
+            ),
+        };
+        tried.map_err(|wait_ms| self.too_often(from, detail, wait_ms))
     }
 
     /// Whether a WebSocket may be opened from there now.
@@ -169,21 +183,25 @@ impl Guard {
         self.refusals.note(problem.code.word(), from);
         problem
     }
-
-    /// What pages of `web.origins` may do; none where none are configured.
-    pub fn cors(&self) -> Option<CorsLayer> {
-        let layer = CorsLayer::new()
-            .allow_origin(self.origins.clone())
-            .allow_methods(METHODS)
-            .allow_headers([ACCEPT, AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH])
-            .expose_headers([ETAG, RETRY_AFTER])
-            .max_age(PREFLIGHT);
-        (!self.origins.is_empty()).then_some(layer)
-    }
 }
 
-fn machine_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default()
+/// Tells browsers what pages of `web.origins` may do. Without any nothing is told, so that nothing is
+/// allowed.
+pub async fn share(State(web): State<Arc<WebState>>, request: Request, next: Next) -> Response {
+    let origins = web.guard.rules().origins.clone();
+    if origins.is_empty() {
+        return next.run(request).await;
+    }
+    let shared = Cors::new(next)
+        .allow_origin(origins)
+        .allow_methods(METHODS)
+        .allow_headers([ACCEPT, AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH])
+        .expose_headers([ETAG, RETRY_AFTER])
+        .max_age(PREFLIGHT);
+    match TowerToHyperService::new(shared).call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
 }
 
 /// Lets in what is meant for this hub: by its method, its target and the name it calls the hub.
@@ -208,7 +226,7 @@ pub async fn front(
         let detail = format!("The target of a request has at most {TARGET_BYTES_MAX} bytes.");
         return refuse(Problem::new(Code::UriTooLong, detail));
     }
-    let called = match guard.names.called(target, request.headers()) {
+    let called = match guard.rules().names.called(target, request.headers()) {
         Ok(called) => called,
         Err(problem) => return refuse(problem),
     };
@@ -246,6 +264,7 @@ async fn examine(web: &WebState, peer: Peer, request: Request) -> Result<Request
         let called = parts.extensions.get::<Called>();
         let called = called.expect("`front` puts it there");
         guard
+            .rules()
             .names
             .may_ask(&parts.headers, called, peer.tls)
             .map_err(refuse)?;

@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use super::conduit::Conduit;
 use super::seats::{NoSeat, Seat};
-use super::{Guard, Peer};
+use super::{Guard, Peer, Rules};
 use crate::telemetry::metric;
 use crate::web::problem::{Code, Problem, ProblemBody};
 
@@ -104,14 +104,15 @@ struct Door {
 
 impl Door {
     fn open(self: &Arc<Self>, stream: TcpStream, address: SocketAddr) {
+        let rules = self.guard.rules();
         let peer = Peer {
             address,
-            tls: self.guard.tls.is_some(),
+            tls: rules.tls.is_some(),
         };
         let door = Arc::clone(self);
         match self.guard.seats.take(peer.ip()) {
             Ok(seat) => {
-                tokio::spawn(async move { door.converse(stream, peer, seat).await });
+                tokio::spawn(async move { door.converse(stream, peer, seat, &rules).await });
             }
             Err(none) => {
                 let (reason, detail) = match none {
@@ -134,11 +135,11 @@ impl Door {
         }
     }
 
-    async fn converse(&self, stream: TcpStream, peer: Peer, seat: Seat) {
+    async fn converse(&self, stream: TcpStream, peer: Peer, seat: Seat, rules: &Rules) {
         // Small frames must not wait for each other. A socket that is gone already is no matter.
         let _ = stream.set_nodelay(true);
         let patience = self.guard.times.write;
-        let Some(tls) = &self.guard.tls else {
+        let Some(tls) = &rules.tls else {
             return self.talk(Conduit::new(stream, seat, patience), peer).await;
         };
         let handshake = async {

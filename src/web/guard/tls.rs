@@ -1,8 +1,7 @@
-//! The facility's certificate: read at the start and again when the admin says so. Not here: the
-//! connections that use it (`serve`).
+//! The facility's certificate, read from its files. Not here: when (`rules`) and for whom (`serve`).
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
@@ -30,45 +29,19 @@ pub enum TlsError {
     },
 }
 
-/// HTTPS with the certificate that is in force.
+/// HTTPS with one certificate.
 #[derive(Debug)]
-pub struct Tls {
-    cert: PathBuf,
-    key: PathBuf,
-    in_force: Mutex<Arc<ServerConfig>>,
-}
+pub struct Tls(Arc<ServerConfig>);
 
 impl Tls {
     /// # Errors
     /// The files can't be read, or don't belong together.
     pub fn load(cert: &Path, key: &Path) -> Result<Self, TlsError> {
-        Ok(Tls {
-            cert: cert.to_owned(),
-            key: key.to_owned(),
-            in_force: Mutex::new(read(cert, key)?),
-        })
-    }
-
-    /// Reads the files again. Connections that are open stay as they are; new ones get the new
-    /// certificate.
-    ///
-    /// # Errors
-    /// As with [`Tls::load`]; then the old certificate stays in force.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        let fresh = read(&self.cert, &self.key)?;
-        *self
-            .in_force
-            .lock()
-            .expect("nobody panics while holding it") = fresh;
-        Ok(())
+        read(cert, key).map(Tls)
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        let in_force = self
-            .in_force
-            .lock()
-            .expect("nobody panics while holding it");
-        TlsAcceptor::from(Arc::clone(&in_force))
+        TlsAcceptor::from(Arc::clone(&self.0))
     }
 }
 
@@ -136,19 +109,5 @@ mod tests {
             let error = Tls::load(cert, key).unwrap_err().to_string();
             assert!(error.contains(told), "{error}");
         }
-    }
-
-    #[test]
-    fn when_the_new_files_are_bad_the_old_certificate_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        let (cert, key) = made(dir.path(), "a");
-        let tls = Tls::load(&cert, &key).unwrap();
-        let before = Arc::clone(&tls.in_force.lock().unwrap());
-        fs::write(&key, "half a file").unwrap();
-        assert!(tls.reload().is_err());
-        assert!(Arc::ptr_eq(&before, &tls.in_force.lock().unwrap()));
-        made(dir.path(), "a");
-        tls.reload().unwrap();
-        assert!(!Arc::ptr_eq(&before, &tls.in_force.lock().unwrap()));
     }
 }

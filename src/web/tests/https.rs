@@ -1,6 +1,6 @@
 //! The guard with a certificate.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
@@ -9,17 +9,21 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::guard::{DEADLINE, exchange, problem, status};
+use super::gate::{DEADLINE, exchange, problem, status};
 use super::*;
 use crate::config;
 use crate::web::guard::{Allowances, Times};
 
-fn certificate(dir: &Path) -> (PathBuf, PathBuf) {
+fn certificate(dir: &Path) -> config::Web {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     let (cert, key) = (dir.join("hub.crt"), dir.join("hub.key"));
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    (cert, key)
+    config::Web {
+        tls_cert: cert,
+        tls_key: key,
+        ..config::Web::default()
+    }
 }
 
 /// A connection that trusts this certificate and no other.
@@ -59,11 +63,10 @@ async fn healthy(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
 #[tokio::test]
 async fn with_a_certificate_the_hub_speaks_https_and_takes_a_new_one_without_dropping_anybody() {
     let dir = tempfile::tempdir().unwrap();
-    let (cert, key) = certificate(dir.path());
-    let tls = Arc::new(Tls::load(&cert, &key).unwrap());
-    let guard = Guard::new(&config::Web::default(), Some(Arc::clone(&tls)));
-    let hub = hub_with(guard).await;
-    let mut stream = secure(&hub, &cert).await.unwrap();
+    let web = certificate(dir.path());
+    let cert = &web.tls_cert;
+    let hub = hub_with(guard(&web)).await;
+    let mut stream = secure(&hub, cert).await.unwrap();
     healthy(&mut stream).await;
 
     // Somebody who typed http:// is told.
@@ -76,7 +79,6 @@ async fn with_a_certificate_the_hub_speaks_https_and_takes_a_new_one_without_dro
     // The socket and the page's origin are of https.
     let secure_socket = |origin: &'static str| {
         let hub = &hub;
-        let cert = &cert;
         async move {
             let mut request = "wss://localhost/ws".into_client_request().unwrap();
             let origin = origin.parse().unwrap();
@@ -90,34 +92,29 @@ async fn with_a_certificate_the_hub_speaks_https_and_takes_a_new_one_without_dro
     assert!(first.to_text().unwrap().contains("session_state"));
     assert!(secure_socket("http://localhost").await.is_err());
 
-    // Half a file changes nothing; a whole one is taken.
-    std::fs::write(&key, "nothing").unwrap();
-    assert!(tls.reload().is_err());
-    secure(&hub, &cert).await.unwrap();
+    // Half a file is no rule; a whole one is taken, and whoever is connected stays.
     let old = dir.path().join("old.crt");
-    std::fs::copy(&cert, &old).unwrap();
+    std::fs::copy(cert, &old).unwrap();
+    std::fs::write(&web.tls_key, "nothing").unwrap();
+    assert!(Rules::of(&web).is_err());
+    secure(&hub, &old).await.unwrap();
     certificate(dir.path());
-    tls.reload().unwrap();
+    hub.guard.obey(Rules::of(&web).unwrap());
     healthy(&mut stream).await;
-    secure(&hub, &cert).await.unwrap();
+    secure(&hub, cert).await.unwrap();
     assert!(secure(&hub, &old).await.is_err());
 }
 
 #[tokio::test]
 async fn a_handshake_that_does_not_come_ends() {
     let dir = tempfile::tempdir().unwrap();
-    let (cert, key) = certificate(dir.path());
-    let tls = Arc::new(Tls::load(&cert, &key).unwrap());
+    let web = certificate(dir.path());
+    let rules = Rules::of(&web).unwrap();
     let times = Times {
         handshake: Duration::from_millis(200),
         ..Times::default()
     };
-    let guard = Guard::with(
-        &config::Web::default(),
-        Some(tls),
-        times,
-        Allowances::default(),
-    );
+    let guard = Guard::with(rules, 100, times, Allowances::default());
     let hub = hub_with(guard).await;
     assert_eq!(exchange(&hub, "").await, "");
     assert_eq!(exchange(&hub, "\u{16}\u{3}").await, "");

@@ -23,7 +23,7 @@ const SUPPRESSION: Suppression = Suppression {
     min_distribution: 5,
 };
 
-mod guard;
+mod gate;
 mod http;
 mod https;
 mod socket;
@@ -32,13 +32,18 @@ struct Hub {
     address: SocketAddr,
     http: reqwest::Client,
     live: Arc<Live>,
+    guard: Arc<Guard>,
     stop: watch::Sender<bool>,
     serving: tokio::task::JoinHandle<()>,
     _dir: tempfile::TempDir,
 }
 
 async fn hub() -> Hub {
-    hub_with(Guard::new(&crate::config::Web::default(), None)).await
+    hub_with(guard(&crate::config::Web::default())).await
+}
+
+fn guard(web: &crate::config::Web) -> Guard {
+    Guard::new(Rules::of(web).unwrap(), web.max_connections)
 }
 
 async fn hub_with(guard: Guard) -> Hub {
@@ -77,6 +82,7 @@ async fn hub_with(guard: Guard) -> Hub {
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(task.run(stopped.clone()));
     let live: Arc<Live> = Arc::default();
+    let guard = Arc::new(guard);
     let state = WebState {
         room: handle,
         store: store.clone(),
@@ -90,7 +96,7 @@ async fn hub_with(guard: Guard) -> Hub {
         uplink: watch::channel(Report::off("No broker.")).1,
         load: watch::channel(Report::ok("Everything is on time.")).1,
         live: Arc::clone(&live),
-        guard: Arc::new(guard),
+        guard: Arc::clone(&guard),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -99,6 +105,7 @@ async fn hub_with(guard: Guard) -> Hub {
         address,
         http: reqwest::Client::new(),
         live,
+        guard,
         stop,
         serving,
         _dir: dir,

@@ -46,14 +46,18 @@ async fn counted(hub: &Hub, series: &str) -> u64 {
     })
 }
 
-async fn hub_with_times(times: Times) -> Hub {
-    hub_with(Guard::with(
-        &config::Web::default(),
-        None,
+fn with(times: Times, allowed: Allowances) -> Guard {
+    let web = config::Web::default();
+    Guard::with(
+        Rules::of(&web).unwrap(),
+        web.max_connections,
         times,
-        Allowances::default(),
-    ))
-    .await
+        allowed,
+    )
+}
+
+async fn hub_with_times(times: Times) -> Hub {
+    hub_with(with(times, Allowances::default())).await
 }
 
 #[tokio::test]
@@ -311,7 +315,7 @@ async fn beyond_the_last_seat_the_hub_says_so_and_serves_again_when_one_is_free(
         max_connections: 10,
         ..config::Web::default()
     };
-    let hub = hub_with(Guard::new(&web, None)).await;
+    let hub = hub_with(guard(&web)).await;
     let mut phones = Vec::new();
     for _ in 0..9 {
         phones.push(hub.phone().await);
@@ -414,7 +418,7 @@ async fn a_page_that_is_configured_may_ask_from_elsewhere() {
         origins: vec!["https://wall.example.org".into()],
         ..config::Web::default()
     };
-    let hub = hub_with(Guard::new(&web, None)).await;
+    let hub = hub_with(guard(&web)).await;
     let preflight = |origin: &'static str| {
         hub.http
             .request(Method::OPTIONS, hub.url("/api/participants"))
@@ -473,14 +477,15 @@ fn few() -> Guard {
         of_person: few(3),
         of_address: few(40),
         joins: few(4),
+        returns: few(4),
         sockets: few(3),
         loopback_times: 1,
     };
-    Guard::with(&config::Web::default(), None, Times::default(), allowed)
+    with(Times::default(), allowed)
 }
 
 #[tokio::test]
-async fn joins_are_counted_together_however_they_come_but_coming_back_is_free() {
+async fn joins_are_counted_together_however_they_come_but_coming_back_is_counted_apart() {
     let hub = hub_with(few()).await;
     let (_, token) = hub.join(json!({})).await;
     hub.join(json!({})).await;
@@ -506,7 +511,12 @@ async fn joins_are_counted_together_however_they_come_but_coming_back_is_free() 
     let told = other.ask(json!({"type": "join_session"}), "error").await;
     assert_eq!(told["code"], "rate_limited");
     assert!(told["retryAfterMs"].as_i64().unwrap() > 0, "{told}");
-    hub.join(json!({"resumeToken": token})).await;
+    for _ in 0..4 {
+        hub.join(json!({"resumeToken": token})).await;
+    }
+    let back = hub.http.post(hub.url("/api/participants"));
+    let back = back.json(&json!({"resumeToken": token})).send().await;
+    assert_eq!(back.unwrap().status(), 429);
 }
 
 #[tokio::test]
