@@ -106,7 +106,10 @@ mod tests {
                 .any(|line| line.starts_with(start) && line.ends_with(end))
         };
         assert!(
-            has("session.length_min = 10 ", "# ./hub.toml:2; needs a restart"),
+            has(
+                "session.length_min = 10 ",
+                "# ./hub.toml:2; needs a restart"
+            ),
             "{text}"
         );
         assert!(has("privacy.keep_days = 30 ", "# built in"), "{text}");
