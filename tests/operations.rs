@@ -51,6 +51,7 @@ async fn every_metric_is_there_explained_well_formed_and_names_nobody() {
     for _ in 0..3 {
         phone.wait_for("group_metrics_update").await;
     }
+    hub.get("/health").await;
     // Gauges are set once a second, the process is looked at every five.
     let value = |text: &str, name: &str| {
         text.lines()

@@ -239,3 +239,93 @@ fn status_line(published: &Arc<Published>, load: &Report, address: SocketAddr) -
     }
     line
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::config::Trust;
+    use crate::room::{ClockReading, Remembered, Room};
+    use crate::room_task::{self, Parts};
+    use crate::store::{self, Boot};
+
+    /// A room and a store that live, and what they live in.
+    struct Living {
+        room: RoomHandle,
+        store: Store,
+        task: tokio::task::JoinHandle<Result<(), room_task::RoomTaskError>>,
+        _stop: watch::Sender<bool>,
+        _dir: tempfile::TempDir,
+    }
+
+    fn living() -> Living {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::system(Trust::Always);
+        let reading = ClockReading {
+            mono_ms: clock.mono_ms(),
+            wall_ms: clock.wall_ms(),
+            known: true,
+        };
+        let boot = Boot {
+            boot_id: "test".into(),
+            start: Stamp {
+                mono_ms: reading.mono_ms,
+                wall_ms: reading.wall_ms,
+                synced: true,
+            },
+        };
+        let (store, _) = store::open(&dir.path().join("hub.db"), boot).unwrap();
+        let settings = super::super::settings(&config::Config::default());
+        let room = Room::new(settings, "test", reading, Remembered::default());
+        let Parts { task, handle, .. } = room_task::prepare(room, clock, store.clone(), Vec::new());
+        let (stop, stopped) = watch::channel(false);
+        Living {
+            room: handle,
+            store,
+            task: tokio::spawn(task.run(stopped)),
+            _stop: stop,
+            _dir: dir,
+        }
+    }
+
+    const SOON: Duration = Duration::from_millis(50);
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_store_that_is_stuck_starves_the_watchdog_until_it_goes_on() {
+        let hub = living();
+        assert!(alive(&hub.room, &hub.store, PULSE).await);
+        let (release, stuck) = mpsc::channel::<()>();
+        let hold = move |_| {
+            let _ = stuck.recv();
+        };
+        hub.store.commit_then(Vec::new(), Box::new(hold));
+        assert!(!alive(&hub.room, &hub.store, SOON).await);
+        drop(release);
+        assert!(alive(&hub.room, &hub.store, PULSE).await);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_room_that_is_gone_starves_the_watchdog() {
+        let hub = living();
+        assert!(alive(&hub.room, &hub.store, PULSE).await);
+        hub.task.abort();
+        let _ = hub.task.await;
+        assert!(!alive(&hub.room, &hub.store, SOON).await);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_status_line_says_what_is_wrong() {
+        let hub = living();
+        let published = hub.room.published().borrow().clone();
+        let address = ([127, 0, 0, 1], 8080).into();
+        let fine = status_line(&published, &Report::ok("Everything is on time."), address);
+        assert!(
+            fine.starts_with("Serving on 127.0.0.1:8080: 0 people"),
+            "{fine}"
+        );
+        assert!(!fine.contains("on time"), "{fine}");
+        let late = status_line(&published, &Report::degraded("Updates are late."), address);
+        assert!(late.ends_with("Updates are late."), "{late}");
+    }
+}
