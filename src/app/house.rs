@@ -50,9 +50,6 @@ struct Before {
 impl House {
     /// Keeps house for as long as the hub runs.
     pub async fn keep(self) {
-        for kind in Fault::ALL {
-            tally::fault(kind, 0);
-        }
         let start_ms = self.clock.mono_ms();
         let mut watch = Watch::default();
         let mut before = Before {

@@ -27,10 +27,13 @@ pub struct Metric {
     unit: Unit,
     text: &'static str,
     pub labels: &'static [&'static str],
+    /// The values of its one label, where all are known: each starts at zero.
+    values: &'static [&'static str],
 }
 
 macro_rules! metrics {
-    ($($ident:ident $name:literal $kind:ident $unit:ident [$($label:literal),*] $text:literal)*) => {
+    ($($ident:ident $name:literal $kind:ident $unit:ident
+        [$($label:literal $(: $($value:literal)|+)?),*] $text:literal)*) => {
         $(#[doc = $text] pub const $ident: &str = $name;)*
 
         /// All there are.
@@ -40,6 +43,7 @@ macro_rules! metrics {
             unit: Unit::$unit,
             text: $text,
             labels: &[$($label),*],
+            values: &[$($($($value,)+)?)*],
         }),*];
     };
 }
@@ -85,7 +89,7 @@ metrics! {
         "open connections of phones and tools, WebSockets among them"
     HTTP_REQUESTS "coherence_http_requests_total" Counter Count ["route", "status"]
         "HTTP requests, by route (its pattern, not its path) and status"
-    ERRORS "coherence_errors_total" Counter Count ["kind"]
+    ERRORS "coherence_errors_total" Counter Count ["kind": "answer" | "commit" | "row" | "grid_point"]
         "what the hub failed to do, by kind: answer (a request got a 5xx, a full room aside), commit, row (lost), grid_point (not scored)"
     DB_COMMIT_SECONDS "coherence_db_commit_seconds" Histogram Seconds []
         "time of one database commit"
@@ -102,13 +106,13 @@ metrics! {
     SD_BYTES_WRITTEN "coherence_sd_bytes_written_total" Counter Bytes []
         "bytes that this process caused to be written to the disk or card, as the kernel counts them (write_bytes of /proc/self/io)"
     OUTBOX_ROWS "coherence_outbox_rows" Gauge Count []
-        "messages that wait for the central store's acknowledgement"
+        "messages that wait until the central store has them"
     OUTBOX_OLDEST_SECONDS "coherence_outbox_oldest_seconds" Gauge Seconds []
-        "age of the oldest of them; 0 when there is none"
+        "how long the oldest of them has waited; 0 when there is none"
     UPLINK_STATE "coherence_uplink_state" Gauge Count []
-        "the way to the central store: 0 off, 1 degraded, 2 ok"
+        "the way to the broker: 0 off, 1 not connected, 2 connected"
     E2E_ACK_LAG_SECONDS "coherence_e2e_ack_lag_seconds" Gauge Seconds []
-        "time from a message's making to the central store's acknowledgement, for the newest that was acknowledged"
+        "from giving the newest acknowledged message to the broker until the collector's word"
     CLOCK_SYNCED "coherence_clock_synced" Gauge Count []
         "1 if the wall clock is known to be right, else 0"
     MEMORY_BYTES "process_resident_memory_bytes" Gauge Bytes []
@@ -149,7 +153,7 @@ fn builder() -> Result<PrometheusBuilder, TelemetryError> {
 }
 
 /// Says what each metric is, and lets those without labels start at zero: an alert on a counter that
-/// first appears with its first failure would miss that failure.
+/// first appears with its first failure would miss that failure. Labels whose values are known start too.
 fn describe() {
     for metric in ALL {
         let &Metric {
@@ -164,6 +168,11 @@ fn describe() {
             Kind::Counter if metric.labels.is_empty() => counter!(name).increment(0),
             Kind::Gauge if metric.labels.is_empty() => gauge!(name).increment(0.0),
             _ => {}
+        }
+        for value in metric.values {
+            if let (Kind::Counter, Some(label)) = (metric.kind, metric.labels.first()) {
+                counter!(name, *label => *value).increment(0);
+            }
         }
     }
 }
@@ -187,6 +196,10 @@ mod tests {
             text.contains("\ncoherence_store_rows_dropped_total 0\n"),
             "{text}"
         );
+        for kind in crate::telemetry::load::Fault::ALL {
+            let line = format!("\ncoherence_errors_total{{kind=\"{}\"}} 0\n", kind.word());
+            assert!(text.contains(&line), "no {line} in {text}");
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ static TALLY: Tally = Tally {
     outbox_rows: AtomicU64::new(0),
 };
 
-/// So many things went wrong; 0 makes the metric appear.
+/// So many things went wrong.
 pub fn fault(kind: Fault, count: u64) {
     TALLY.faults[kind as usize].fetch_add(count, Relaxed);
     metrics::counter!(metric::ERRORS, "kind" => kind.word()).increment(count);
