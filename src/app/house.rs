@@ -25,7 +25,7 @@ const LOOK_MS: i64 = 5_000;
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 86_400_000;
-/// How long room and store may take to answer before the watchdog goes hungry.
+/// How long room and store may take to answer, before the watchdog goes hungry or a minute is given up.
 const PULSE: Duration = Duration::from_secs(5);
 
 /// What the housekeeper looks at, and whom it tells.
@@ -48,9 +48,12 @@ struct Before {
 }
 
 impl House {
-    /// Keeps house for as long as the hub runs.
+    /// Keeps house for as long as the hub runs. Forgetting may take minutes, looking must go on.
     pub async fn keep(self) {
-        let start_ms = self.clock.mono_ms();
+        tokio::join!(self.look_on(), self.forget_daily());
+    }
+
+    async fn look_on(&self) {
         let mut watch = Watch::default();
         let mut before = Before {
             at: Instant::now(),
@@ -58,22 +61,26 @@ impl House {
             failed: 0,
             lost: 0,
         };
-        let mut minute = start_ms.div_euclid(MINUTE_MS);
-        let mut minutes_lost = false;
-        // Not at once: a clock that was wrong at boot has been set right by then.
-        let mut forget_at_ms = start_ms + HOUR_MS;
+        let mut minute = self.clock.mono_ms().div_euclid(MINUTE_MS);
+        let mut hole = false;
         loop {
             self.look(&mut watch, &mut before);
             let now_ms = self.clock.mono_ms();
             if now_ms.div_euclid(MINUTE_MS) != minute {
                 minute = now_ms.div_euclid(MINUTE_MS);
-                self.write_minute(&watch, now_ms, &mut minutes_lost).await;
-            }
-            if now_ms >= forget_at_ms {
-                forget_at_ms = now_ms + DAY_MS;
-                self.forget().await;
+                self.write_minute(&watch, now_ms, &mut hole).await;
             }
             self.clock.sleep_until(now_ms + LOOK_MS).await;
+        }
+    }
+
+    async fn forget_daily(&self) {
+        // Not at once: a clock that was wrong at boot has been set right by then.
+        self.clock.sleep_until(self.clock.mono_ms() + HOUR_MS).await;
+        loop {
+            let next_ms = self.clock.mono_ms() + DAY_MS;
+            self.forget().await;
+            self.clock.sleep_until(next_ms).await;
         }
     }
 
@@ -119,7 +126,7 @@ impl House {
         });
     }
 
-    async fn write_minute(&self, watch: &Watch, now_ms: i64, lost: &mut bool) {
+    async fn write_minute(&self, watch: &Watch, now_ms: i64, hole: &mut bool) {
         let at = {
             let published = self.room.published();
             let published = published.borrow();
@@ -129,15 +136,20 @@ impl House {
                 synced: published.clock_synced,
             }
         };
-        let kept = self.store.keep_minute(at, watch.figures()).await;
-        match (&kept, *lost) {
-            (Err(error), false) => {
-                tracing::warn!(%error, "the history has a hole: a minute was not written")
+        let writing = self.store.keep_minute(at, watch.figures());
+        let why = match tokio::time::timeout(PULSE, writing).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("the store is busy".to_owned()),
+        };
+        match &why {
+            Some(why) if !*hole => {
+                tracing::warn!("the history has a hole: a minute was not written, {why}")
             }
-            (Ok(()), true) => tracing::info!("the history goes on"),
+            None if *hole => tracing::info!("the history goes on"),
             _ => {}
         }
-        *lost = kept.is_err();
+        *hole = why.is_some();
     }
 
     /// What is older than `privacy.keep_days`, as it is in force now, goes.
