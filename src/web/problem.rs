@@ -251,6 +251,29 @@ mod tests {
     }
 
     #[test]
+    fn what_the_hub_failed_to_do_is_an_error_and_what_was_asked_wrongly_is_none() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        let mut counted = Vec::new();
+        metrics::with_local_recorder(&recorder, || {
+            for code in Code::ALL {
+                let before = handle.render();
+                Problem::new(*code, "").count();
+                if handle.render() != before {
+                    counted.push(*code);
+                }
+            }
+        });
+        let faults = [
+            Code::Internal,
+            Code::Busy,
+            Code::NotStored,
+            Code::NotServing,
+        ];
+        assert_eq!(counted, faults);
+    }
+
+    #[test]
     fn every_refusal_of_the_room_keeps_its_code_and_its_sentence() {
         use RefusalCode::*;
         let all = [
