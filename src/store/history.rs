@@ -125,7 +125,7 @@ mod tests {
     fn minute(n: u64) -> Figures {
         Figures {
             frames_in: n,
-            update_latency_p95_ms: (n % 2 == 0).then_some(1.5),
+            update_latency_p95_ms: n.is_multiple_of(2).then_some(1.5),
             cpu_pct: 3.25,
             ..Figures::default()
         }
