@@ -30,7 +30,7 @@ use crate::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
 use crate::room_task::{self, Parts, RoomTaskError};
 use crate::store::{self, Boot, Memory, StoreError};
 use crate::telemetry::{self, LogLevel, Report, TelemetryError};
-use crate::web::{self, WebState};
+use crate::web::{self, Guard, Rules, TlsError, WebState};
 use crate::{sources, systemd};
 use house::House;
 use reload::Reload;
@@ -61,8 +61,8 @@ pub enum AppError {
     },
     #[error("the store ended by itself")]
     StoreEnded,
-    #[error("serving ended: {0}")]
-    Web(std::io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("the room ended: {0}")]
     Room(#[from] RoomTaskError),
     #[error(transparent)]
@@ -90,7 +90,9 @@ impl AppError {
     pub fn is_permanent(&self) -> bool {
         matches!(
             self,
-            AppError::Recording { .. } | AppError::Store(StoreError::NewerSchema { .. })
+            AppError::Recording { .. }
+                | AppError::Store(StoreError::NewerSchema { .. })
+                | AppError::Tls(_)
         )
     }
 }
@@ -164,6 +166,7 @@ async fn serve(
         Kind::Hub(overrides) => (None, Some(overrides)),
     };
 
+    let rules = Rules::of(&config.web)?;
     let (in_force, live) = watch::channel(Arc::new(config.clone()));
     let clock = Clock::configured(&config.clock, &config.test);
     let data_dir = &config.store.data_dir;
@@ -218,6 +221,7 @@ async fn serve(
         "No broker is configured: nothing leaves this hub.",
     ));
     let load = watch::Sender::new(Report::ok("Everything is on time."));
+    let guard = Arc::new(Guard::new(rules, config.web.max_connections));
     let state = WebState {
         room: handle.clone(),
         store: store.clone(),
@@ -232,12 +236,12 @@ async fn serve(
         uplink: uplink.subscribe(),
         load: load.subscribe(),
         live: Arc::default(),
+        guard: Arc::clone(&guard),
     };
     let web_stop = stopped.clone();
     parts.spawn(async move {
-        web::serve(listener, state, web_stop)
-            .await
-            .map_err(AppError::Web)
+        web::serve(listener, state, web_stop).await;
+        Ok(())
     });
 
     // Sources, the control socket and housekeeping may end without ending the hub.
@@ -298,6 +302,7 @@ async fn serve(
         overrides,
         config: in_force,
         room: handle,
+        guard,
         log,
     };
     helpers.spawn(reload.run(hangup));
