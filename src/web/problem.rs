@@ -117,7 +117,8 @@ impl Problem {
 impl Problem {
     /// Counts it if it is the hub's own fault; a full room is none.
     pub fn count(&self) {
-        if self.code.status().is_server_error() && self.code != Code::RoomFull {
+        let turned_away = matches!(self.code, Code::RoomFull | Code::TooManyConnections);
+        if self.code.status().is_server_error() && !turned_away {
             tally::fault(Fault::Answer, 1);
         }
     }
