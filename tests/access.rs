@@ -11,6 +11,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use support::hub::{Hub, PROGRAM, quiet};
 use support::phone::Phone;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Of a hub that hears nothing and lives slowly: no wait is over before the test is.
 const SLOW: &str =
@@ -401,6 +406,74 @@ async fn beats_do_not_leave_over_plain_http_and_the_rest_does() {
     );
     assert_eq!(away["name"], "Mira");
     assert_eq!(away["participations"], at_home["participations"]);
+}
+
+/// One request over HTTPS, trusting this certificate alone; the body of the answer.
+async fn ask_https(to: SocketAddr, cert: &Path, request: String) -> Value {
+    let mut roots = RootCertStore::empty();
+    let cert = CertificateDer::from_pem_file(cert).expect("a certificate");
+    roots.add(cert).expect("a certificate");
+    let provider = tokio_rustls::rustls::crypto::ring::default_provider();
+    let config = ClientConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .expect("they are")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = tokio::net::TcpStream::connect(to)
+        .await
+        .expect("it listens");
+    let name = ServerName::try_from("localhost").expect("a name");
+    let connector = TlsConnector::from(std::sync::Arc::new(config));
+    let mut stream = connector.connect(name, stream).await.expect("TLS");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("head and body");
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_https_beats_leave_for_everywhere() {
+    let dir = tempfile::tempdir().expect("a directory for the test");
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).expect("made");
+    let (cert, key) = (dir.path().join("hub.crt"), dir.path().join("hub.key"));
+    std::fs::write(&cert, made.cert.pem()).expect("the test's own directory");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("the test's own directory");
+    let config = format!("[web]\ntls_cert = {cert:?}\ntls_key = {key:?}\n{SLOW}");
+    let file = dir.path().join("hub.toml");
+    std::fs::write(&file, config).expect("the test's own directory");
+    let mut command = Command::new(PROGRAM);
+    quiet(&mut command)
+        .args(["run", "--listen", "0.0.0.0:0", "--config"])
+        .arg(&file)
+        .arg("--data-dir")
+        .arg(dir.path());
+    let Some(own) = own_address() else {
+        eprintln!(
+            "ABSENT: this machine has no address but loopback, so HTTPS from elsewhere was NOT tested"
+        );
+        return;
+    };
+    let hub = Hub::start(&mut command).await;
+    let elsewhere = SocketAddr::from((own, hub.address.port()));
+    let head = "Host: localhost\r\nConnection: close\r\n";
+    let join = format!(
+        "POST /api/participants HTTP/1.1\r\n{head}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"
+    );
+    let joined = ask_https(elsewhere, &cert, join).await;
+    let text = |field: &str| joined[field].as_str().expect("text").to_owned();
+    let (id, token) = (text("participantId"), text("resumeToken"));
+    let read = format!(
+        "GET /api/participants/{id}/data HTTP/1.1\r\n{head}Authorization: Bearer {token}\r\n\r\n"
+    );
+    support::wait_until_async("the data with its beats", async || {
+        let data = ask_https(elsewhere, &cert, read.clone()).await;
+        data["rr"].is_array() && data.get("rrWithheld").is_none()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

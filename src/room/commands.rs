@@ -6,9 +6,9 @@ use super::command::{Command, ConsentGiven, Join, Refusal, RefusalCode, Reply};
 use super::rows::{ConsentRow, Row};
 use super::{HeartKey, ParticipantId, Presence, Room, Settings, StrapNo};
 
-/// The scopes of consent, in the order in which they are asked. `display` and `store` are kept as they
-/// were given and change nothing here: without its hearts there is no session, and what the room heard
-/// goes by `keep_days` or by erasure. The others are for what may leave the hub.
+/// The scopes of consent, in the order in which they are asked. `research` lets something leave the
+/// hub; the others are kept as they were given and change nothing: without its hearts there is no
+/// session, and what the room heard goes by `keep_days` or by erasure.
 pub const CONSENT_SCOPES: [&str; 5] = ["display", "store", "sync", "research", "publish"];
 
 /// How far back a phone may say that its last beat ended, ms.

@@ -13,6 +13,13 @@ use super::{HeartKey, ParticipantId, StrapNo};
 /// Absent after this long without an open socket or a request.
 pub const ABSENT_MS: i64 = 120_000;
 
+/// People remembered at a time, twice the largest room; the store remembers everybody. Beyond it those
+/// are forgotten here who were only ever names, and of these the longest gone first: joining over and
+/// over must not fill the memory, nor push out those who came with a heart.
+const REMEMBERED_MAX: usize = 20_000;
+/// So many at a time, because looking for them means looking at everybody.
+const FORGOTTEN_AT_ONCE: usize = 200;
+
 /// R-R intervals that a phone may hand in at once, after a while without the network say.
 const RR_AT_ONCE: f64 = 1_024.0;
 /// And per second in the long run: more than twice what the fastest heart makes.
@@ -33,6 +40,8 @@ pub struct Person {
     pub last_strap: Option<StrapNo>,
     /// How many intervals the phone may hand in, and as of when.
     rr_allowed: (f64, i64),
+    /// Has worn a strap or handed in beats.
+    had_heart: bool,
 }
 
 impl Person {
@@ -46,6 +55,7 @@ impl Person {
             claim: None,
             last_strap: None,
             rr_allowed: (RR_AT_ONCE, now.mono_ms),
+            had_heart: false,
         }
     }
 
@@ -57,6 +67,7 @@ impl Person {
         let left = (left + since_s * RR_PER_SECOND).min(RR_AT_ONCE) - count as f64;
         if left >= 0.0 {
             self.rr_allowed = (left, now_ms);
+            self.had_heart = true;
         }
         left >= 0.0
     }
@@ -116,13 +127,16 @@ impl People {
             people.last_wearer.insert(strap, id);
             if let Some(person) = people.known.get_mut(&id) {
                 person.last_strap = Some(strap);
+                person.had_heart = true;
             }
         }
         for row in claims {
             if let Some(person) = people.known.get_mut(&row.participant) {
                 person.claim = Some(row);
+                person.had_heart = true;
             }
         }
+        people.make_room(REMEMBERED_MAX);
         people
     }
 
@@ -180,6 +194,9 @@ impl People {
         intention: Option<String>,
         now: Stamp,
     ) -> Row {
+        if !self.known.contains_key(&id) {
+            self.make_room(REMEMBERED_MAX);
+        }
         let person = self.known.entry(id).or_insert_with(|| {
             Person::new(
                 ParticipantRow {
@@ -263,6 +280,7 @@ impl People {
             self.next_claim_no += 1;
             person.claim = Some(row.clone());
             person.last_strap = Some(strap);
+            person.had_heart = true;
             self.last_wearer.insert(strap, id);
             rows.push(Row::Claim(row));
         }
@@ -368,6 +386,23 @@ impl People {
         });
     }
 
+    /// Room for one more among at most `max`.
+    fn make_room(&mut self, max: usize) {
+        let Some(too_many) = (self.known.len() + 1).checked_sub(max).filter(|n| *n > 0) else {
+            return;
+        };
+        let gone = self.known.values().filter(|person| {
+            person.socket.is_none() && !person.takes_part() && person.claim.is_none()
+        });
+        let mut gone: Vec<_> = gone
+            .map(|person| (person.had_heart, person.last_sign.mono_ms, person.row.id))
+            .collect();
+        gone.sort_unstable();
+        for (_, _, id) in gone.iter().take(too_many.max(FORGOTTEN_AT_ONCE)) {
+            self.known.remove(id);
+        }
+    }
+
     /// Forgets one person.
     pub fn erase(&mut self, id: ParticipantId) -> Option<Person> {
         self.known.remove(&id)
@@ -386,5 +421,49 @@ impl People {
             person.socket = None;
             person.last_sign = now;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn at(mono_ms: i64) -> Stamp {
+        Stamp {
+            mono_ms,
+            wall_ms: mono_ms,
+            synced: true,
+        }
+    }
+
+    fn id(n: u128) -> ParticipantId {
+        ParticipantId(Uuid::from_u128(n))
+    }
+
+    #[test]
+    fn joining_and_leaving_for_ever_fills_no_memory_and_forgets_nobody_with_a_heart() {
+        let mut people = People::default();
+        let mut rows = Vec::new();
+        let come = |people: &mut People, n: u128, now: Stamp| {
+            people.meet(id(n), None, None, now);
+            people.sign_of_life(id(n), "s", now);
+        };
+        // One wore a strap and left long ago, one is still here and says nothing.
+        come(&mut people, 1, at(0));
+        people.claim(id(1), StrapNo(1), at(0), &mut rows);
+        people.leave(id(1), at(1), &mut rows);
+        come(&mut people, 2, at(2));
+        for n in 3..50_000_u128 {
+            let now = at(i64::try_from(n).unwrap());
+            come(&mut people, n, now);
+            people.leave(id(n), now, &mut rows);
+            rows.clear();
+            assert!(people.known.len() <= REMEMBERED_MAX);
+        }
+        assert!(people.get(id(1)).is_some() && people.get(id(2)).is_some());
+        assert!(people.get(id(3)).is_none(), "the longest gone goes first");
+        assert!(people.get(id(49_999)).is_some());
     }
 }

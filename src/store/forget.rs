@@ -52,6 +52,11 @@ pub(super) fn forget(
     }
     for cut in &cuts {
         forget_people(&tx, *cut)?;
+        // Their waits are long over; the address of who tried once and never again is nobody's.
+        tx.execute(
+            "DELETE FROM guess WHERE last_boot_no = ?1 AND last_mono_ms < ?2",
+            params![cut.boot_no, cut.mono_ms],
+        )?;
     }
     tx.commit()?;
     conn.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"))?;

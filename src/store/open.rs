@@ -366,7 +366,7 @@ mod tests {
                 "{table}.{prefix}"
             );
         }
-        assert_eq!(moments, 18);
+        assert_eq!(moments, 19);
         assert!(
             columns
                 .iter()

@@ -51,9 +51,10 @@ pub struct ConsentFields {
     /// The version of the text that was shown.
     #[schema(max_length = 64)]
     pub text_version: String,
-    /// `sync`, `research`, `publish`: what may be done with it beyond this hub. `display` and `store` are written down as they are given and change nothing: a session can't
-    /// be shown without its hearts, and the hub keeps what it hears for `privacy.keep_days`, or until
-    /// the person is erased.
+    /// `research`: without it nothing personal leaves this hub. `display`, `store`, `sync` and
+    /// `publish` are written down as they are given and change nothing: a session can't be shown
+    /// without its hearts, and the hub keeps what it hears for `privacy.keep_days`, or until the
+    /// person is erased.
     pub scopes: Vec<String>,
 }
 

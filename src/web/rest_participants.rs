@@ -103,6 +103,7 @@ pub async fn join_of(
     if known.is_none() {
         web.may_join(peer, fields.room_code.as_deref()).await?;
     }
+    web.guard.join(peer, known)?;
     Ok(Join {
         participant: known.unwrap_or_else(|| ParticipantId(Uuid::new_v4())),
         resumed: known.is_some(),
@@ -128,7 +129,7 @@ pub async fn join_of(
         (status = 413, description = "too_large", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "unsupported_media_type", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "room_code_locked", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "room_code_locked; rate_limited: too many joins from this address", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "room_full, busy, not_stored", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

@@ -153,3 +153,17 @@ fn a_new_pin_is_the_pin_from_then_on() {
     assert_eq!(memory.pin, "123450");
     assert_eq!(stored_pin(&bench.path()).unwrap(), "123450");
 }
+
+#[test]
+fn the_address_of_a_guesser_is_forgotten_with_the_rest() {
+    let bench = Bench::new();
+    let rows = vec![
+        (Door::Pin, tries(Some(1), 1, 4_000, 0)),
+        (Door::Pin, tries(Some(2), 1, 9_000, 0)),
+    ];
+    kept(&bench, rows, 9_000);
+    let forgotten = bench.store.forget_old(samples::at(5_000));
+    bench.runtime.block_on(forgotten).unwrap();
+    let (_bench, memory) = reopened(bench, "a", 10_000);
+    assert_eq!(memory.tries, [(Door::Pin, tries(Some(2), 1, 9_000, 0))]);
+}
