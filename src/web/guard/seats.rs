@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 use super::rates::network;
+use crate::telemetry::tally;
 
 /// All seats there are.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub struct Seats {
 pub struct Seat {
     seats: Arc<Seats>,
     network: IpAddr,
+    _counted: tally::Connection,
 }
 
 /// Why there is none.
@@ -57,6 +59,7 @@ impl Seats {
         Ok(Seat {
             seats: Arc::clone(self),
             network,
+            _counted: tally::Connection::opened(),
         })
     }
 
