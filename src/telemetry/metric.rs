@@ -89,14 +89,16 @@ metrics! {
         "open connections of phones and tools, WebSockets among them"
     HTTP_REQUESTS "coherence_http_requests_total" Counter Count ["route", "status"]
         "HTTP requests, by route (its pattern, not its path) and status"
-    REFUSED "coherence_refused_total" Counter Count ["reason"]
+    REFUSED "coherence_refused_total" Counter Count ["reason": "misdirected" | "bad_host"
+        | "foreign_origin" | "method_not_allowed" | "uri_too_long" | "rate_limited" | "too_slow" | "connections_full" | "address_full"
+        | "tls_handshake" | "slow_head" | "unreadable"]
         "connections, requests and sockets that the guard of the web turned away, by reason"
     ACCEPTS_FAILED "coherence_accepts_failed_total" Counter Count []
         "connections that the system would not give, because files or memory ran out"
     WS_FRAMES_FLOODED "coherence_ws_frames_flooded_total" Counter Count []
         "WebSocket frames dropped because a phone sent more than 100 in a second"
     ERRORS "coherence_errors_total" Counter Count ["kind": "answer" | "commit" | "row" | "grid_point"]
-        "what the hub failed to do, by kind: answer (a request got a 5xx, a full room aside), commit, row (lost), grid_point (not scored)"
+        "what the hub failed to do, by kind: answer (a request got a 5xx, a full hub aside), commit, row (lost), grid_point (not scored)"
     DB_COMMIT_SECONDS "coherence_db_commit_seconds" Histogram Seconds []
         "time of one database commit"
     DB_QUERY_SECONDS "coherence_db_query_seconds" Histogram Seconds []

@@ -113,9 +113,10 @@ impl Problem {
 }
 
 impl Problem {
-    /// Counts it if it is the hub's own fault; a full room is none.
+    /// Counts it if it is the hub's own fault; that it is full is none.
     pub fn count(&self) {
-        if self.code.status().is_server_error() && self.code != Code::RoomFull {
+        let full = matches!(self.code, Code::RoomFull | Code::TooManyConnections);
+        if self.code.status().is_server_error() && !full {
             tally::fault(Fault::Answer, 1);
         }
     }
