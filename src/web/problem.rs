@@ -115,8 +115,8 @@ impl Problem {
 impl Problem {
     /// Counts it if it is the hub's own fault; that it is full is none.
     pub fn count(&self) {
-        let full = matches!(self.code, Code::RoomFull | Code::TooManyConnections);
-        if self.code.status().is_server_error() && !full {
+        let turned_away = matches!(self.code, Code::RoomFull | Code::TooManyConnections);
+        if self.code.status().is_server_error() && !turned_away {
             tally::fault(Fault::Answer, 1);
         }
     }
