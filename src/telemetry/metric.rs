@@ -98,7 +98,7 @@ metrics! {
     WRONG_TRIES "coherence_wrong_tries_total" Counter Count ["door": "pin" | "room_code"]
         "wrong PINs and room codes, by door"
     ERRORS "coherence_errors_total" Counter Count ["kind": "answer" | "commit" | "row" | "grid_point"]
-        "what the hub failed to do, by kind: answer (a request got a 5xx, a full room aside), commit, row (lost), grid_point (not scored)"
+        "what the hub failed to do, by kind: answer (a request got a 5xx, a full hub aside), commit, row (lost), grid_point (not scored)"
     DB_COMMIT_SECONDS "coherence_db_commit_seconds" Histogram Seconds []
         "time of one database commit"
     DB_QUERY_SECONDS "coherence_db_query_seconds" Histogram Seconds []
