@@ -89,7 +89,9 @@ metrics! {
         "open connections of phones and tools, WebSockets among them"
     HTTP_REQUESTS "coherence_http_requests_total" Counter Count ["route", "status"]
         "HTTP requests, by route (its pattern, not its path) and status"
-    REFUSED "coherence_refused_total" Counter Count ["reason": "address_full" | "bad_host" | "connections_full" | "foreign_origin" | "https_needed" | "method_not_allowed" | "misdirected" | "rate_limited" | "slow_head" | "tls_handshake" | "too_large" | "too_slow" | "unreadable" | "unsupported_media_type" | "uri_too_long"]
+    REFUSED "coherence_refused_total" Counter Count ["reason": "address_full" | "bad_host" | "connections_full"
+        | "foreign_origin" | "https_needed" | "method_not_allowed" | "misdirected" | "rate_limited" | "slow_head"
+        | "tls_handshake" | "too_large" | "too_slow" | "unreadable" | "unsupported_media_type" | "uri_too_long"]
         "connections, requests and sockets that the guard of the web turned away, by reason"
     ACCEPTS_FAILED "coherence_accepts_failed_total" Counter Count []
         "connections that the system would not give, because files or memory ran out"

@@ -115,7 +115,7 @@ impl Problem {
 }
 
 impl Problem {
-    /// Counts it if it is the hub's own fault; a full room or house is none.
+    /// Counts it if it is the hub's own fault; a full room is none.
     pub fn count(&self) {
         let full = matches!(self.code, Code::RoomFull | Code::TooManyConnections);
         if self.code.status().is_server_error() && !full {
