@@ -46,6 +46,16 @@ pub(super) fn read(opened: &Opened, boot: &Boot) -> rusqlite::Result<Memory> {
     let conn = &opened.conn;
     let newest = newest_session(conn)?;
     let newest_session_id = newest.as_ref().map(|(_, session)| session.id.clone());
+    let may_go_on = newest
+        .as_ref()
+        .filter(|(boot_no, _)| *boot_no != opened.boot_no)
+        .map(|(_, session)| &session.id);
+    let session_ids = read::collect(conn, "SELECT session_id FROM session", &[], |row| {
+        row.get::<_, String>(0)
+    })?
+    .into_iter()
+    .filter(|id| Some(id) != may_go_on)
+    .collect();
     let (participations, group) = match &newest_session_id {
         Some(id) => (
             read::participations(
@@ -67,6 +77,7 @@ pub(super) fn read(opened: &Opened, boot: &Boot) -> rusqlite::Result<Memory> {
             session: newest
                 .filter(|(boot_no, _)| *boot_no == opened.boot_no)
                 .map(|(_, session)| session),
+            session_ids,
             straps: read::straps(conn)?,
             participants: read::participants(conn, "ORDER BY participant_no", &[])?,
             participations,
