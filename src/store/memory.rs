@@ -27,8 +27,19 @@ pub struct Memory {
     /// Where a damaged database was moved to; then all but the identity begins anew, and the identity
     /// too where it could not be read any more.
     pub set_aside: Option<String>,
+    /// What was wrong with it.
+    pub damage: Option<String>,
     /// The room as it was.
     pub past: Remembered,
+}
+
+impl Memory {
+    /// What became of a damaged database: where it is and what was wrong.
+    pub fn aside_in_words(&self) -> Option<String> {
+        let file = self.set_aside.as_ref()?;
+        let why = self.damage.as_deref().unwrap_or("unknown");
+        Some(format!("{file} ({why})"))
+    }
 }
 
 /// Key and PIN never get into a log.
@@ -73,6 +84,7 @@ pub(super) fn read(opened: &Opened, boot: &Boot) -> rusqlite::Result<Memory> {
         pin: opened.identity.pin.clone(),
         first_start: opened.first_start,
         set_aside: None,
+        damage: None,
         past: Remembered {
             session: newest
                 .filter(|(boot_no, _)| *boot_no == opened.boot_no)
