@@ -3,8 +3,6 @@
 
 mod support;
 
-use std::path::Path;
-
 use reqwest::StatusCode;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
@@ -59,9 +57,13 @@ async fn grid_points(hub: &Hub, count: usize) {
     }
 }
 
-fn database(dir: &Path) -> Connection {
-    Connection::open_with_flags(dir.join("hub.db"), OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .expect("the hub's database")
+/// A copy of the database: SQLite does not find its way to a disk in another namespace.
+fn database(disk: &SmallDisk) -> (Connection, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a directory for the test");
+    let copy = dir.path().join("hub.db");
+    std::fs::copy(disk.outside().join("hub.db"), &copy).expect("the hub's database");
+    let db = Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_ONLY);
+    (db.expect("it is a database"), dir)
 }
 
 fn column<T: rusqlite::types::FromSql>(db: &Connection, sql: &str) -> Vec<T> {
@@ -115,7 +117,7 @@ async fn a_disk_that_fills_up_delays_what_is_kept_and_refuses_what_is_promised()
     let (status, log) = hub.stop().await;
     assert!(status.success(), "{log}");
     assert!(log.contains("takes rows again"), "{log}");
-    let db = database(&disk.outside());
+    let (db, _dir) = database(&disk);
     nothing_is_missing(&db);
     let kept: Vec<String> = column(&db, "SELECT text_version FROM consent ORDER BY consent_no");
     assert!(
@@ -172,7 +174,7 @@ async fn on_a_read_only_disk_the_hub_comes_back_with_its_people_and_writes_when_
     assert_eq!(yes.0, StatusCode::NO_CONTENT, "{}", yes.1);
     let (status, log) = hub.stop().await;
     assert!(status.success(), "{log}");
-    let db = database(&disk.outside());
+    let (db, _dir) = database(&disk);
     nothing_is_missing(&db);
     let kept: Vec<String> = column(&db, "SELECT DISTINCT text_version FROM consent");
     assert_eq!(kept, ["writable again"]);
@@ -211,8 +213,6 @@ async fn the_first_start_on_a_full_disk_serves_and_keeps_everything_once_there_i
     assert_eq!(again.id, person.id);
     let (status, log) = hub.stop().await;
     assert!(status.success(), "{log}");
-    assert_eq!(
-        column::<String>(&database(&disk.outside()), "PRAGMA integrity_check"),
-        ["ok"]
-    );
+    let (db, _dir) = database(&disk);
+    assert_eq!(column::<String>(&db, "PRAGMA integrity_check"), ["ok"]);
 }

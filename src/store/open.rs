@@ -193,7 +193,7 @@ fn whole(path: &Path) -> Result<(), StoreError> {
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     };
     let log = fs::metadata(with_ending(path, "-wal"));
-    if empty && log.is_ok_and(|log| log.len() > 0) {
+    if empty && log.is_ok_and(|log| log.is_file() && log.len() > 0) {
         return damaged("the file is gone or empty, only its log is there");
     }
     if empty && data.is_ok() {
