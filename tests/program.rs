@@ -60,6 +60,23 @@ fn a_configuration_that_cant_be_used_ends_with_78_and_says_where() {
     );
 }
 
+#[test]
+fn a_certificate_that_cant_be_used_ends_with_78_and_says_which_file() {
+    let dir = tempfile::tempdir().expect("a directory for the test");
+    let file = dir.path().join("hub.toml");
+    let config = "[web]\ntls_cert = \"/nonexistent/hub.crt\"\ntls_key = \"/nonexistent/hub.key\"\n";
+    std::fs::write(&file, config).expect("writes");
+    let path = file.to_str().expect("plain text");
+    let data_dir = dir.path().to_str().expect("plain text");
+    let output = program(&["run", "--config", path, "--data-dir", data_dir]);
+    assert_eq!(output.status.code(), Some(78), "{}", said(&output));
+    assert!(
+        said(&output).contains("web.tls_cert /nonexistent/hub.crt: "),
+        "{}",
+        said(&output)
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_data_directory_has_one_hub_and_one_port_one_listener() {
     let dir = tempfile::tempdir().expect("a directory for the test");

@@ -22,7 +22,7 @@ mod session;
 mod straps;
 pub mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use coherence_hal::{Link, SourceEvent, SourceState, StrapEvent, StrapNews};
@@ -82,6 +82,9 @@ pub struct Settings {
 pub struct Remembered {
     /// The newest session, if it is of this same boot: its offset is to be used again.
     pub session: Option<SessionRow>,
+    /// Ids that no other session may have. The newest session of an earlier boot is not among them:
+    /// it may be the one that goes on.
+    pub session_ids: BTreeSet<String>,
     /// By number.
     pub straps: Vec<StrapRow>,
     pub participants: Vec<ParticipantRow>,
@@ -202,8 +205,19 @@ pub struct Room {
 
 impl Room {
     /// The room as it was left, at the time that the clocks say.
-    pub fn new(settings: Settings, boot_id: &str, reading: ClockReading, past: Remembered) -> Self {
-        let clock = SessionClock::new(settings.plan, boot_id, reading, past.session.clone());
+    pub fn new(
+        settings: Settings,
+        boot_id: &str,
+        reading: ClockReading,
+        mut past: Remembered,
+    ) -> Self {
+        let clock = SessionClock::new(
+            settings.plan,
+            boot_id,
+            reading,
+            past.session.clone(),
+            std::mem::take(&mut past.session_ids),
+        );
         let now = clock.stamp(reading.mono_ms);
         let everybody_went = past.off_ms(&clock.session().id, now) >= people::ABSENT_MS;
         let session_id = &clock.session().id;

@@ -8,9 +8,12 @@
 //! do not belong here, nor does what leaves the building.
 //!
 //! - `open`: the file, its schema, the hub's identity; `memory`: what is read at the start
+//! - `aside`: files that are damaged; `away`: a file that can't be opened; `snapshot`: before an upgrade
 //! - `keeper`: the thread; `backlog`: rows that wait; `batch`: one transaction
 //! - `write`, `read`, `erase`, `forget`, `doors`, `history`: the statements; `moment`: a stretch of time in them
 
+mod aside;
+mod away;
 mod backlog;
 mod batch;
 mod doors;
@@ -26,6 +29,7 @@ mod open;
 mod read;
 #[cfg(test)]
 mod samples;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -39,6 +43,7 @@ use std::time::Instant;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use self::away::Away;
 use self::backlog::Backlog;
 pub use self::error::StoreError;
 use self::health::Gauges;
@@ -60,7 +65,7 @@ const DURABLE_AT_ONCE: usize = 192;
 const ASKS_AT_ONCE: usize = 32;
 /// Rows that wait while the inbox is full: people who come and go as fast as they can make some
 /// thousands in a second, and a card that tidies up can stand still for seconds.
-const ASIDE_ROWS_MAX: usize = 50_000;
+const WAITING_ROWS_MAX: usize = 50_000;
 
 /// The database's file in the data directory.
 pub const FILE_NAME: &str = "hub.db";
@@ -84,7 +89,7 @@ pub struct Store {
     asks: Arc<Semaphore>,
     /// What found no room in the inbox, in order. It goes in with the next rows, as one batch: many
     /// small transactions become a few large ones just when that is needed.
-    aside: Arc<Mutex<Backlog>>,
+    waiting: Arc<Mutex<Backlog>>,
     /// The inbox was full and this was logged.
     overrun: Arc<AtomicBool>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
@@ -110,21 +115,25 @@ pub fn stored_pin(path: &Path) -> Result<String, StoreError> {
 }
 
 /// Opens the database at `path`, making it where there is none, and starts its thread. A damaged file
-/// is set aside and told of in [`Memory::set_aside`].
+/// is set aside and told of in [`Memory::set_aside`]. A file that can't be opened now (the disk is full,
+/// read-only, in others' hands) is opened later: until then rows are held in memory, nothing is promised
+/// to be kept, and the health says so.
 ///
 /// # Errors
-/// [`StoreError::NewerSchema`] will not pass by itself; the others may.
+/// What will not pass by itself: [`StoreError::NewerSchema`], or a system without threads or random
+/// numbers.
 pub fn open(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
-    let (opened, memory) = match open_and_read(path, &boot, None) {
-        Err(damage) if damage.is_corrupt() => {
-            let (aside, identity) = open::set_aside(path, &boot, &damage)?;
-            let (opened, mut memory) = open_and_read(path, &boot, identity)?;
-            memory.set_aside = Some(aside.display().to_string());
-            (opened, memory)
+    let (opened, memory, away) = match come_in(path, &boot, None) {
+        Ok((opened, memory)) => (opened, memory, None),
+        Err(error) if error.may_pass() => {
+            let advice = error.advice();
+            tracing::error!(%error, advice, "the database can't be used: the hub goes on without it and tries again");
+            let (opened, memory, away) = away::stand_in(path, &boot, &error)?;
+            (opened, memory, Some((away, error)))
         }
-        opened => opened?,
+        Err(error) => return Err(error),
     };
-    start(opened, memory)
+    start(opened, memory, away)
 }
 
 /// As [`open`], for who only looks in while no hub runs: a damaged file is left as it is.
@@ -133,13 +142,22 @@ pub fn open(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
 /// As [`open`]; also when the file is damaged.
 pub fn open_as_it_is(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
     let (opened, memory) = open_and_read(path, &boot, None)?;
-    start(opened, memory)
+    start(opened, memory, None)
 }
 
-fn start(opened: Opened, memory: Memory) -> Result<(Store, Memory), StoreError> {
+/// `away`: the file could not be opened, and why.
+fn start(
+    opened: Opened,
+    memory: Memory,
+    away: Option<(Away, StoreError)>,
+) -> Result<(Store, Memory), StoreError> {
     let (inbox, messages) = mpsc::channel(INBOX);
     let gauges = Arc::new(Gauges::default());
-    let keeper = Keeper::new(opened, Arc::clone(&gauges));
+    gauges.was_set_aside(memory.aside_in_words());
+    let mut keeper = Keeper::new(opened, Arc::clone(&gauges));
+    if let Some((away, why)) = away {
+        keeper.stay_away(away, &why);
+    }
     let thread = std::thread::Builder::new()
         .name("store".to_owned())
         .spawn(move || keeper.run(messages))
@@ -149,7 +167,7 @@ fn start(opened: Opened, memory: Memory) -> Result<(Store, Memory), StoreError> 
         gauges,
         durable: Arc::new(Semaphore::new(DURABLE_AT_ONCE)),
         asks: Arc::new(Semaphore::new(ASKS_AT_ONCE)),
-        aside: Arc::default(),
+        waiting: Arc::default(),
         overrun: Arc::default(),
         thread: Arc::new(Mutex::new(Some(thread))),
     };
@@ -161,9 +179,9 @@ impl Store {
     /// they are held in memory and tried again with the next commit; beyond the bound of that they are
     /// lost and counted.
     pub fn commit(&self, rows: Vec<Row>) {
-        let mut aside = self.aside();
-        self.put_aside(&mut aside, rows);
-        self.hand_in(&mut aside);
+        let mut waiting = self.waiting();
+        self.let_wait(&mut waiting, rows);
+        self.hand_in(&mut waiting);
     }
 
     /// Keeps rows in one durable transaction and calls `done`, on the store's thread, when they are on
@@ -171,15 +189,15 @@ impl Store {
     /// else is pending with [`Store::commit`] first.
     pub fn commit_then(&self, rows: Vec<Row>, done: Done) {
         let refused = {
-            let mut aside = self.aside();
-            self.hand_in(&mut aside);
+            let mut waiting = self.waiting();
+            self.hand_in(&mut waiting);
             // What it builds on must not come after it.
             match Arc::clone(&self.durable).try_acquire_owned() {
-                Ok(permit) if aside.is_empty() => {
+                Ok(permit) if waiting.is_empty() => {
                     self.inbox.try_send(Message::Durable(rows, done, permit))
                 }
                 _ => {
-                    drop(aside);
+                    drop(waiting);
                     return done(Err(StoreError::Busy));
                 }
             }
@@ -196,16 +214,16 @@ impl Store {
         }
     }
 
-    fn aside(&self) -> MutexGuard<'_, Backlog> {
+    fn waiting(&self) -> MutexGuard<'_, Backlog> {
         // A poisoned lock only means that somebody panicked beside whole rows.
-        self.aside.lock().unwrap_or_else(|e| e.into_inner())
+        self.waiting.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    fn hand_in(&self, aside: &mut Backlog) {
-        if aside.is_empty() {
+    fn hand_in(&self, waiting: &mut Backlog) {
+        if waiting.is_empty() {
             return;
         }
-        match self.inbox.try_send(Message::Commit(aside.take())) {
+        match self.inbox.try_send(Message::Commit(waiting.take())) {
             Ok(()) => {
                 // Over only when the inbox is nearly empty: else a flood would fill the log too.
                 if self.inbox.capacity() > INBOX - INBOX / 8 {
@@ -213,7 +231,7 @@ impl Store {
                 }
             }
             Err(mpsc::error::TrySendError::Full(Message::Commit(rows))) => {
-                self.put_aside(aside, rows);
+                self.let_wait(waiting, rows);
                 if !self.overrun.swap(true, Ordering::Relaxed) {
                     tracing::warn!("the store does not keep up: rows wait in memory");
                 }
@@ -225,8 +243,8 @@ impl Store {
         }
     }
 
-    fn put_aside(&self, aside: &mut Backlog, rows: Vec<Row>) {
-        let lost = aside.push(rows, ASIDE_ROWS_MAX);
+    fn let_wait(&self, waiting: &mut Backlog, rows: Vec<Row>) {
+        let lost = waiting.push(rows, WAITING_ROWS_MAX);
         if lost > 0 {
             self.lost(lost, "the store is far too slow: rows are lost");
         }
@@ -243,18 +261,21 @@ impl Store {
         }
     }
 
-    /// A sign of life: the thread has worked off what came before and can read the database. How long
-    /// to wait for it is the caller's decision.
+    /// A sign of life: the thread has worked off what came before and can read the database, or knows
+    /// that it can't be opened. How long to wait for it is the caller's decision.
     ///
     /// # Errors
     /// The database can't be read, or the thread has ended.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.send_ask("answering a ping", |keeper| {
+        let answer = self.send_ask("answering a ping", |keeper| {
             keeper
                 .conn
                 .query_row("SELECT only_row FROM meta", [], |_| Ok(()))
-        })
-        .await
+        });
+        match answer.await {
+            Err(StoreError::Away(_)) => Ok(()),
+            answer => answer,
+        }
     }
 
     /// The newest `limit` sessions, newest first.
@@ -298,14 +319,17 @@ impl Store {
 
     /// Deletes R-R and scores from before `before`, and participants who have not been here since.
     /// `before` is the present moment less `privacy.keep_days` on both its clocks (its monotonic time
-    /// may be negative), `synced` as at present. Sessions and the group's figures stay. Works in small
+    /// may be negative), `synced` as at present; `by_network`: the wall time comes over the network,
+    /// so that a long pause is believed. Sessions and the group's figures stay. Works in small
     /// steps, so that beats are written in between.
     ///
     /// # Errors
     /// The database can't be written, or the thread has ended; what is left goes the next time.
-    pub async fn forget_old(&self, before: Stamp) -> Result<(), StoreError> {
+    pub async fn forget_old(&self, before: Stamp, by_network: bool) -> Result<(), StoreError> {
         while self
-            .ask("forgetting", move |keeper| keeper.forget(&before))
+            .ask("forgetting", move |keeper| {
+                keeper.forget(&before, by_network)
+            })
             .await?
         {}
         Ok(())
@@ -335,7 +359,7 @@ impl Store {
     pub fn health(&self) -> StoreHealth {
         let queue_len = self.inbox.max_capacity() - self.inbox.capacity();
         let mut health = self.gauges.picture(queue_len);
-        health.waiting_rows += self.aside().rows() as u64;
+        health.waiting_rows += self.waiting().rows() as u64;
         health
     }
 
@@ -351,7 +375,7 @@ impl Store {
     /// [`StoreError::Unwritten`] if the disk still took no rows; [`StoreError::Closed`] the second time.
     pub async fn close(self) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
-        let rows = self.aside().take();
+        let rows = self.waiting().take();
         if !rows.is_empty() {
             let last = self.inbox.send(Message::Commit(rows)).await;
             last.map_err(|_| StoreError::Closed)?;
@@ -398,7 +422,7 @@ impl Store {
             // Nobody waits any more: not worth the work.
             if !reply.is_closed() {
                 let begin = Instant::now();
-                let found = what(keeper);
+                let found = keeper.asked(doing, what);
                 metrics::histogram!(metric::DB_QUERY_SECONDS).record(begin.elapsed());
                 drop(reply.send(found));
             }
@@ -407,11 +431,30 @@ impl Store {
             .send(Message::Ask(ask))
             .await
             .map_err(|_| StoreError::Closed)?;
-        answer
-            .await
-            .map_err(|_| StoreError::Closed)?
-            .map_err(StoreError::sql(doing))
+        answer.await.map_err(|_| StoreError::Closed)?
     }
+}
+
+/// Opens and reads; what is damaged is set aside. `identity`: for a database that has none and finds
+/// none beside it.
+fn come_in(
+    path: &Path,
+    boot: &Boot,
+    identity: Option<Identity>,
+) -> Result<(Opened, Memory), StoreError> {
+    let known = identity.or_else(|| aside::salvage_older(path));
+    let damage = match aside::word_left(path) {
+        Some(damage) => damage,
+        None => match open_and_read(path, boot, known.clone()) {
+            Err(damage) if damage.is_corrupt() => damage,
+            opened => return opened,
+        },
+    };
+    let (aside, identity) = aside::set_aside(path, boot, &damage)?;
+    let (opened, mut memory) = open_and_read(path, boot, identity.or(known))?;
+    memory.set_aside = Some(aside.display().to_string());
+    memory.damage = Some(damage.to_string());
+    Ok((opened, memory))
 }
 
 fn open_and_read(

@@ -1,6 +1,7 @@
 //! The store from inside: what needs a hand on its connection. What a user of the store sees is in
 //! `tests/store.rs`.
 
+mod damage;
 mod doors;
 mod leaving;
 
@@ -335,12 +336,12 @@ fn what_waits_for_the_inbox_is_bounded_and_what_is_lost_is_counted() {
         bench.store.commit(vec![samples::rr(n, 1, 2_000)]);
     }
     let first = INBOX as i64 + 1;
-    let many = (first..=first + ASIDE_ROWS_MAX as i64 + 9).map(|n| samples::rr(n, 1, 2_000));
+    let many = (first..=first + WAITING_ROWS_MAX as i64 + 9).map(|n| samples::rr(n, 1, 2_000));
     bench.store.commit(many.collect());
     let health = bench.store.health();
     assert_eq!(
         (health.waiting_rows, health.dropped),
-        (ASIDE_ROWS_MAX as u64, 10)
+        (WAITING_ROWS_MAX as u64, 10)
     );
     go.send(()).unwrap();
     let Bench { store, runtime, .. } = bench;

@@ -291,7 +291,14 @@ async fn examine(web: &WebState, peer: Peer, request: Request) -> Result<Request
     let reading = Bytes::from_request(Request::from_parts(parts.clone(), body), &());
     match tokio::time::timeout(guard.times.body, reading).await {
         Ok(Ok(bytes)) => Ok(Request::from_parts(parts, Body::from(bytes))),
-        Ok(Err(rejection)) => Err(rejection.into_response()),
+        Ok(Err(rejection)) => {
+            let refusal = rejection.into_response();
+            // Anything else is a body that broke off: nobody is left to be refused.
+            if refusal.status() == Code::TooLarge.status() {
+                guard.refusals.note(Code::TooLarge.word(), peer.ip());
+            }
+            Err(refusal)
+        }
         Err(_) => {
             let seconds = guard.times.body.as_secs_f32();
             let detail = format!("The body of this request did not arrive within {seconds} s.");
