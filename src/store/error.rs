@@ -109,8 +109,10 @@ impl StoreError {
             _ => None,
         };
         let no_space = "Free some space on the disk of the data directory.";
-        let read_only = "Make the disk of the data directory writable: if it became read-only by itself,              `journalctl -k` says why, and a worn card has to be replaced.";
-        let rights = "The data directory and all in it must belong to the hub's user:              `chown -R coherence-hub: /var/lib/coherence-hub`.";
+        let read_only = "Make the disk of the data directory writable: if it became read-only by itself, \
+            `journalctl -k` says why, and a worn card has to be replaced.";
+        let rights = "The data directory and all in it must belong to the hub's user: \
+            `chown -R coherence-hub: /var/lib/coherence-hub`.";
         match (self, self.sqlite_code(), file) {
             (StoreError::NoRoom { .. }, ..)
             | (_, Some(ErrorCode::DiskFull), _)

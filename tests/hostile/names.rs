@@ -26,7 +26,7 @@ fn hosts(ground: &Ground) -> Vec<Row> {
         ("127.0.0.1.evil.example", misdirected()),
         ("localhost.evil.example", misdirected()),
         ("evil-localhost", misdirected()),
-        ("hub.lan", misdirected()),
+        ("router.lan", misdirected()),
         ("2130706433", misdirected()),
         ("0x7f.0.0.1", misdirected()),
         ("127.1", misdirected()),

@@ -176,10 +176,10 @@ fn damage_found_in_mid_run_ends_the_store_and_the_next_start_begins_anew() {
             keeper.conn.execute_batch("PRAGMA shrink_memory")
         }))
         .unwrap();
-    // Under the running hub most pages become rubbish.
+    // Under the running hub the newest pages become rubbish.
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     let pages = file.metadata().unwrap().len() / 4_096;
-    let first = pages / 4 * 4_096;
+    let first = pages * 3 / 4 * 4_096;
     file.write_all_at(&vec![0xA5; (pages * 4_096 - first) as usize], first)
         .unwrap();
     store.commit(
