@@ -14,9 +14,9 @@ use super::words::{Mark, Num, Origin, Reason, SessionName, SignalStatus, TimeKno
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Minute {
-    /// Its beginning, Unix milliseconds.
+    /// Beginning of the minute, Unix milliseconds.
     pub from: i64,
-    /// Its end, Unix milliseconds.
+    /// End of the minute, Unix milliseconds.
     pub until: i64,
     /// Whether the moments of this record are right.
     pub clock: TimeKnown,
