@@ -395,18 +395,25 @@ async fn a_full_room_is_queued_in_little_time_and_few_bytes() {
     store.commit(people(PEOPLE));
     queue_all(&store, &rules(), 0).await;
     let mut id = 0;
+    let mut ends_ms = [0.0_f64; PEOPLE as usize];
     for point in 0..MINUTES * 12 {
         let from = point * 5_000;
         let mut rows = Vec::new();
-        for beat_no in 0..6 {
-            for n in 1..=PEOPLE {
+        for (n, end_ms) in (1..=PEOPLE).zip(&mut ends_ms) {
+            while *end_ms < (from + 5_000) as f64 {
                 id += 1;
-                let Row::Rr(mut row) = beat(id, n, from + beat_no * 833 + i64::from(n)) else {
+                // As straps send them: thousand and twenty-fourths of a second, here around 833 ms.
+                let noise = 40.0 * (id as f64 * 0.7).sin() + 20.0 * (id as f64 * 12.9).sin();
+                let rr_ms = (853.0 + noise).round() * 1000.0 / 1024.0;
+                *end_ms += rr_ms;
+                let Row::Rr(row) = beat(id, n, *end_ms as i64 + 150) else {
                     unreachable!("that is what it makes")
                 };
-                // As straps send them: thousand and twenty-fourths of a second around 833 ms.
-                row.rr_ms = (853.0 + (40.0 * (id as f64 * 0.7).sin()).round()) * 1000.0 / 1024.0;
-                rows.push(Row::Rr(row));
+                rows.push(Row::Rr(RrRow {
+                    rr_ms,
+                    beat_mono_ms: *end_ms,
+                    ..row
+                }));
             }
         }
         rows.extend((1..=PEOPLE).map(|n| score(n, from, (point * 64 + i64::from(n)) as f64)));

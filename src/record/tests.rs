@@ -162,18 +162,18 @@ fn example(stream: Stream) -> Record {
                     status: vec![Some(SignalStatus::Warmup), Some(SignalStatus::Good)],
                     last_rr_at: vec![Some(1_795_254_304_312), Some(1_795_254_309_401)],
                     beats: vec![20, 70],
-                    coverage: vec![num(0.3125), num(0.9821)],
-                    artefact_pct: vec![Some(Num::ZERO), Some(num(1.43))],
+                    coverage: vec![num(0.313), num(0.982)],
+                    artefact_pct: vec![Some(Num::ZERO), Some(num(1.4))],
                     age_ms: vec![Some(688), Some(599)],
-                    peak_hz: vec![None, Some(num(0.09766))],
-                    mean_hr_bpm: vec![None, Some(num(66.12))],
+                    peak_hz: vec![None, Some(num(0.0977))],
+                    mean_hr_bpm: vec![None, Some(num(66.1))],
                     sdnn_ms: vec![None, Some(num(70.5))],
-                    rmssd_ms: vec![None, Some(num(45.25))],
-                    pnn50_pct: vec![None, Some(num(20.29))],
-                    lf_ms2: vec![None, Some(num(2000.13))],
-                    hf_ms2: vec![None, Some(num(300.75))],
-                    lf_hf: vec![None, Some(num(6.6505))],
-                    total_ms2: vec![None, Some(num(2500.01))],
+                    rmssd_ms: vec![None, Some(num(45.3))],
+                    pnn50_pct: vec![None, Some(num(20.3))],
+                    lf_ms2: vec![None, Some(num(2000.1))],
+                    hf_ms2: vec![None, Some(num(300.8))],
+                    lf_hf: vec![None, Some(num(6.65))],
+                    total_ms2: vec![None, Some(num(2500.2))],
                     ..series(person(1), Origin::Strap, Some(1))
                 },
                 CoherenceSeries {
@@ -209,7 +209,7 @@ fn example(stream: Stream) -> Record {
                     origin: Origin::Phone,
                     source: 0,
                     t0: 1_795_254_301_000,
-                    t: vec![0, 901],
+                    t: Vec::new(),
                     rr: vec![num(899.0), num(901.0)],
                     gap: Vec::new(),
                     mark: Vec::new(),
@@ -440,6 +440,41 @@ fn whoever_is_left_out_is_in_no_series_and_the_others_are_untouched() {
         let json = message(record).to_json();
         assert!(!json.contains(person(1).as_str()), "{json}");
         assert!(json.contains(person(2).as_str()), "{json}");
+    }
+}
+
+#[test]
+fn ends_that_the_chain_of_intervals_tells_are_left_out_and_found_again() {
+    let series = |t: &[i64], gap: Vec<Num>| RrSeries {
+        pseudonym: person(1),
+        origin: Origin::Strap,
+        source: 1,
+        t0: 1_000,
+        t: t.to_vec(),
+        rr: vec![num(800.0), num(832.03125), num(900.25)],
+        gap,
+        mark: Vec::new(),
+        begins: Vec::new(),
+    };
+    let gap = vec![Num::ZERO, Num::ZERO, num(500.5)];
+    for (t, gap, left_out) in [
+        ([0, 832, 1_732], Vec::new(), true),
+        ([0, 833, 1_733], Vec::new(), true),
+        ([0, 832, 2_233], gap.clone(), true),
+        ([0, 832, 1_900], Vec::new(), false), // a new run
+        ([0, 832, 1_732], gap, false),
+    ] {
+        let mut series = series(&t, gap);
+        let before = series.ends();
+        assert_eq!(before, t.map(|t| 1_000 + t));
+        series.leave_out_t();
+        assert_eq!(series.t.is_empty(), left_out, "{t:?}");
+        let off = |(a, b): (&i64, &i64)| (a - b).abs();
+        let ends = series.ends();
+        assert!(
+            ends.iter().zip(&before).map(off).max() <= Some(1),
+            "{ends:?} {before:?}"
+        );
     }
 }
 

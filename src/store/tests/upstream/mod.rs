@@ -149,6 +149,6 @@ fn beats(id: i64, strap: u32, from_ms: i64, until_ms: i64) -> Vec<Row> {
 
 /// The beats' arrival by what is told of them: the samples' beats end 12.5 ms before.
 fn arrivals(series: &RrSeries) -> Vec<i64> {
-    let arrival = |t: &i64| t + series.t0 - samples::OFFSET_MS + 12;
-    series.t.iter().map(arrival).collect()
+    let arrival = |end: i64| end - samples::OFFSET_MS + 12;
+    series.ends().into_iter().map(arrival).collect()
 }
