@@ -45,7 +45,7 @@ pub struct RrSeries {
     /// End of the first interval, to the millisecond, Unix milliseconds.
     pub t0: i64,
     /// End of each interval, ms after `t0`. Left out, as almost always: each ends, to the millisecond,
-    /// where the one before it ended, plus its own gap and its own length.
+    /// where the one before it ended, plus its own gap and its own length if it is on the tachogram.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub t: Vec<i64>,
     /// Length of each interval, exact, ms.
@@ -88,7 +88,8 @@ impl RrSeries {
         let gap = |at: usize| self.gap.get(at).map_or(0.0, |gap| gap.get());
         let mut end = 0.0;
         self.rr.iter().enumerate().map(move |(at, rr)| {
-            if at > 0 {
+            let is_on = self.mark.get(at).is_none_or(|mark| mark.on_tachogram());
+            if at > 0 && is_on {
                 end += gap(at) + rr.get();
             }
             end

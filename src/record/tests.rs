@@ -445,7 +445,8 @@ fn whoever_is_left_out_is_in_no_series_and_the_others_are_untouched() {
 
 #[test]
 fn ends_that_the_chain_of_intervals_tells_are_left_out_and_found_again() {
-    let series = |t: &[i64], gap: Vec<Num>| RrSeries {
+    let marks = [Mark::Accepted, Mark::Suspect, Mark::Implausible];
+    let series = |t: &[i64], gap: Vec<Num>, mark: &[Mark]| RrSeries {
         pseudonym: person(1),
         origin: Origin::Strap,
         source: 1,
@@ -453,18 +454,20 @@ fn ends_that_the_chain_of_intervals_tells_are_left_out_and_found_again() {
         t: t.to_vec(),
         rr: vec![num(800.0), num(832.03125), num(900.25)],
         gap,
-        mark: Vec::new(),
+        mark: mark.to_vec(),
         begins: Vec::new(),
     };
     let gap = vec![Num::ZERO, Num::ZERO, num(500.5)];
-    for (t, gap, left_out) in [
-        ([0, 832, 1_732], Vec::new(), true),
-        ([0, 833, 1_733], Vec::new(), true),
-        ([0, 832, 2_233], gap.clone(), true),
-        ([0, 832, 1_900], Vec::new(), false), // a new run
-        ([0, 832, 1_732], gap, false),
+    for (t, gap, mark, left_out) in [
+        ([0, 832, 1_732], Vec::new(), &[][..], true),
+        ([0, 833, 1_733], Vec::new(), &[], true),
+        ([0, 832, 2_233], gap.clone(), &[], true),
+        ([0, 832, 1_900], Vec::new(), &[], false), // a new run
+        ([0, 832, 1_732], gap, &[], false),
+        ([0, 0, 900], Vec::new(), &marks, true),
+        ([0, 832, 1_732], Vec::new(), &marks, false),
     ] {
-        let mut series = series(&t, gap);
+        let mut series = series(&t, gap, mark);
         let before = series.ends();
         assert_eq!(before, t.map(|t| 1_000 + t));
         series.leave_out_t();
