@@ -5,6 +5,7 @@
 //! the service manager starts it again and the state is read back. Not here: what any part does.
 
 mod house;
+mod offline;
 mod reload;
 
 use std::fs::{File, TryLockError};
@@ -24,17 +25,22 @@ use tokio::task::JoinSet;
 
 use crate::clock::{self, Clock};
 use crate::config::{Config, Overrides, Trust};
-use crate::control::{self, Answers};
+use crate::control;
+use crate::gate::Gate;
 use crate::room::rows::Stamp;
 use crate::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
 use crate::room_task::{self, Parts, RoomTaskError};
 use crate::store::{self, Boot, Memory, StoreError};
 use crate::telemetry::{self, LogLevel, Report, TelemetryError};
-use crate::web::{self, WebState};
+use crate::web::{self, Guard, Rules, TlsError, WebState};
 use crate::{sources, systemd};
 use house::House;
 use reload::Reload;
 
+pub use offline::answer as answer_offline;
+
+/// In the data directory.
+const LOCK: &str = "lock";
 /// How long the parts get to end by themselves.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How much past the demo brings along, ms.
@@ -61,8 +67,8 @@ pub enum AppError {
     },
     #[error("the store ended by itself")]
     StoreEnded,
-    #[error("serving ended: {0}")]
-    Web(std::io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("the room ended: {0}")]
     Room(#[from] RoomTaskError),
     #[error(transparent)]
@@ -90,7 +96,9 @@ impl AppError {
     pub fn is_permanent(&self) -> bool {
         matches!(
             self,
-            AppError::Recording { .. } | AppError::Store(StoreError::NewerSchema { .. })
+            AppError::Recording { .. }
+                | AppError::Store(StoreError::NewerSchema { .. })
+                | AppError::Tls(_)
         )
     }
 }
@@ -164,6 +172,7 @@ async fn serve(
         Kind::Hub(overrides) => (None, Some(overrides)),
     };
 
+    let rules = Rules::of(&config.web)?;
     let (in_force, live) = watch::channel(Arc::new(config.clone()));
     let clock = Clock::configured(&config.clock, &config.test);
     let data_dir = &config.store.data_dir;
@@ -177,7 +186,8 @@ async fn serve(
     let (store, memory) = store::open(&data_dir.join(store::FILE_NAME), boot(&boot_id, reading))?;
     tell_start(&memory, &config);
 
-    let (hub_id, hub_key, pin) = (memory.hub_id, memory.hub_key, memory.pin.clone());
+    let hub_id = memory.hub_id;
+    let gate = Arc::new(Gate::new(store.clone(), &memory, reading.mono_ms));
     let has_past = !memory.past.recent_rr.is_empty();
     let settings = settings(&config);
     let mut room = Room::new(settings, &boot_id, reading, memory.past);
@@ -218,13 +228,13 @@ async fn serve(
         "No broker is configured: nothing leaves this hub.",
     ));
     let load = watch::Sender::new(Report::ok("Everything is on time."));
+    let guard = Arc::new(Guard::new(rules, config.web.max_connections));
     let state = WebState {
         room: handle.clone(),
         store: store.clone(),
         clock: clock.clone(),
         hub_id,
-        hub_key,
-        pin: pin.clone(),
+        gate: Arc::clone(&gate),
         metrics: metrics.clone(),
         started_mono_ms: reading.mono_ms,
         version: env!("CARGO_PKG_VERSION"),
@@ -232,12 +242,12 @@ async fn serve(
         uplink: uplink.subscribe(),
         load: load.subscribe(),
         live: Arc::default(),
+        guard: Arc::clone(&guard),
     };
     let web_stop = stopped.clone();
     parts.spawn(async move {
-        web::serve(listener, state, web_stop)
-            .await
-            .map_err(AppError::Web)
+        web::serve(listener, state, web_stop).await;
+        Ok(())
     });
 
     // Sources, the control socket and housekeeping may end without ending the hub.
@@ -269,7 +279,9 @@ async fn serve(
     }
     match control::listen(&control::socket_path(data_dir)) {
         Ok(listener) => {
-            helpers.spawn(control::serve(listener, Answers { pin }));
+            let (clock, room) = (clock.clone(), handle.clone());
+            let now = move || room.published().borrow().stamp(clock.mono_ms());
+            helpers.spawn(control::serve(listener, gate, now));
         }
         Err(error) => {
             tracing::warn!(%error, "the command line can't talk to this hub: its socket can't be made")
@@ -298,6 +310,7 @@ async fn serve(
         overrides,
         config: in_force,
         room: handle,
+        guard,
         log,
     };
     helpers.spawn(reload.run(hangup));
@@ -349,7 +362,7 @@ fn lock(data_dir: &Path) -> Result<File, AppError> {
         error,
     };
     std::fs::create_dir_all(data_dir).map_err(fail)?;
-    let file = File::create(data_dir.join("lock")).map_err(fail)?;
+    let file = File::create(data_dir.join(LOCK)).map_err(fail)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(AppError::InUse {

@@ -71,6 +71,7 @@ fn people(count: u8) -> Vec<Row> {
                 id: person(n),
                 name: Some(format!("Name {n}")),
                 intention: None,
+                has_left: false,
                 since: at(0),
             }),
             Row::Claim(ClaimRow {

@@ -320,6 +320,7 @@ fn no_name_address_label_intention_or_id_is_in_anything_that_leaves() {
             id: person(n),
             name: Some("Wilhelmina Quist".to_owned()),
             intention: Some("sleep like a stone".to_owned()),
+            has_left: false,
             since: samples::at(0),
         })
     });
