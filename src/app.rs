@@ -4,6 +4,10 @@
 //! Supervision is systemd's: the first part that ends takes the others with it, the process ends,
 //! the service manager starts it again and the state is read back. Not here: what any part does.
 
+mod house;
+mod offline;
+mod reload;
+
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,20 +24,25 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::{self, Clock};
-use crate::config::{Config, Trust};
-use crate::control::{self, Answers};
+use crate::config::{Config, Overrides, Trust};
+use crate::control;
+use crate::gate::Gate;
 use crate::room::rows::Stamp;
 use crate::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
-use crate::room_task::{self, Parts, Published, RoomHandle, RoomTaskError};
-use crate::store::{self, Boot, Memory, Store, StoreError};
-use crate::telemetry::{self, Report, TelemetryError, metric};
-use crate::web::{self, WebState};
+use crate::room_task::{self, Parts, RoomTaskError};
+use crate::store::{self, Boot, Memory, StoreError};
+use crate::telemetry::{self, LogLevel, Report, TelemetryError};
+use crate::web::{self, Guard, Rules, TlsError, WebState};
 use crate::{sources, systemd};
+use house::House;
+use reload::Reload;
 
+pub use offline::answer as answer_offline;
+
+/// In the data directory.
+const LOCK: &str = "lock";
 /// How long the parts get to end by themselves.
 const LAST_WORDS: Duration = Duration::from_secs(10);
-/// How long room and store may take to answer before the watchdog goes hungry.
-const PULSE: Duration = Duration::from_secs(5);
 /// How much past the demo brings along, ms.
 const DEMO_PAST_MS: i64 = 90_000;
 
@@ -62,8 +71,8 @@ pub enum AppError {
     },
     #[error("the store ended by itself; the log says why")]
     StoreEnded,
-    #[error("serving ended: {0}")]
-    Web(std::io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("the room ended: {0}")]
     Room(#[from] RoomTaskError),
     #[error(transparent)]
@@ -94,6 +103,7 @@ impl AppError {
             AppError::Recording { .. }
                 | AppError::DataDir { .. }
                 | AppError::Store(StoreError::NewerSchema { .. })
+                | AppError::Tls(_)
         )
     }
 }
@@ -107,12 +117,12 @@ pub struct Demo {
     pub data_dir: Option<PathBuf>,
 }
 
-/// The daemon.
+/// The daemon. `overrides` are those that `config` was loaded with: a reload loads it again.
 ///
 /// # Errors
 /// When a part can't be opened or ends by itself; never because a radio is missing.
-pub fn run(config: Config) -> Result<(), AppError> {
-    start(config, None)
+pub fn run(config: Config, overrides: Overrides) -> Result<(), AppError> {
+    start(config, Kind::Hub(overrides))
 }
 
 /// The daemon with a virtual room in place of radios.
@@ -133,28 +143,42 @@ pub fn demo(demo: Demo) -> Result<(), AppError> {
     config.straps.ble = false;
     config.clock.trust = Trust::Always;
     config.store.data_dir = data_dir.unwrap_or_default();
-    start(config, Some(demo))
+    start(config, Kind::Demo(demo))
 }
 
-fn start(config: Config, demo: Option<Demo>) -> Result<(), AppError> {
-    telemetry::install_log(&config.log.level)?;
+/// What is to be run.
+enum Kind {
+    Hub(Overrides),
+    Demo(Demo),
+}
+
+fn start(config: Config, kind: Kind) -> Result<(), AppError> {
+    let log = telemetry::install_log(&config.log.level)?;
     let metrics = telemetry::install_metrics()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(AppError::Process)?;
-    runtime.block_on(serve(config, demo, metrics))
+    runtime.block_on(serve(config, kind, log, metrics))
 }
 
 async fn serve(
     config: Config,
-    demo: Option<Demo>,
+    kind: Kind,
+    log: LogLevel,
     metrics: telemetry::PrometheusHandle,
 ) -> Result<(), AppError> {
     // Whoever says stop while the hub is still starting is heard as well.
     let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Process)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Process)?;
+    let hangup = signal(SignalKind::hangup()).map_err(AppError::Process)?;
+    let (demo, overrides) = match kind {
+        Kind::Demo(demo) => (Some(demo), None),
+        Kind::Hub(overrides) => (None, Some(overrides)),
+    };
 
+    let rules = Rules::of(&config.web)?;
+    let (in_force, live) = watch::channel(Arc::new(config.clone()));
     let clock = Clock::configured(&config.clock, &config.test);
     let data_dir = &config.store.data_dir;
     let _lock = lock(data_dir)?;
@@ -167,7 +191,8 @@ async fn serve(
     let (store, memory) = store::open(&data_dir.join(store::FILE_NAME), boot(&boot_id, reading))?;
     tell_start(&memory, &config);
 
-    let (hub_id, hub_key, pin) = (memory.hub_id, memory.hub_key, memory.pin.clone());
+    let hub_id = memory.hub_id;
+    let gate = Arc::new(Gate::new(store.clone(), &memory, reading.mono_ms));
     let has_past = !memory.past.recent_rr.is_empty();
     let settings = settings(&config);
     let mut room = Room::new(settings, &boot_id, reading, memory.past);
@@ -208,26 +233,26 @@ async fn serve(
         "No broker is configured: nothing leaves this hub.",
     ));
     let load = watch::Sender::new(Report::ok("Everything is on time."));
+    let guard = Arc::new(Guard::new(rules, config.web.max_connections));
     let state = WebState {
         room: handle.clone(),
         store: store.clone(),
         clock: clock.clone(),
         hub_id,
-        hub_key,
-        pin: pin.clone(),
+        gate: Arc::clone(&gate),
         metrics: metrics.clone(),
         started_mono_ms: reading.mono_ms,
         version: env!("CARGO_PKG_VERSION"),
-        suppression: settings.suppression,
+        config: live.clone(),
         uplink: uplink.subscribe(),
         load: load.subscribe(),
         live: Arc::default(),
+        guard: Arc::clone(&guard),
     };
     let web_stop = stopped.clone();
     parts.spawn(async move {
-        web::serve(listener, state, web_stop)
-            .await
-            .map_err(AppError::Web)
+        web::serve(listener, state, web_stop).await;
+        Ok(())
     });
 
     // Sources, the control socket and housekeeping may end without ending the hub.
@@ -259,21 +284,41 @@ async fn serve(
     }
     match control::listen(&control::socket_path(data_dir)) {
         Ok(listener) => {
-            helpers.spawn(control::serve(listener, Answers { pin }));
+            let (clock, room) = (clock.clone(), handle.clone());
+            let now = move || room.published().borrow().stamp(clock.mono_ms());
+            helpers.spawn(control::serve(listener, gate, now));
         }
         Err(error) => {
             tracing::warn!(%error, "the command line can't talk to this hub: its socket can't be made")
         }
     }
-    helpers.spawn(keep_house(
-        store.clone(),
-        clock.clone(),
-        metrics,
-        config.privacy.keep_days,
-    ));
     if let Some(interval) = systemd::watchdog_interval() {
-        helpers.spawn(feed_watchdog(interval, handle, store.clone(), address));
+        let (room, load) = (handle.clone(), load.subscribe());
+        helpers.spawn(house::feed_watchdog(
+            interval,
+            room,
+            store.clone(),
+            load,
+            address,
+        ));
     }
+    let house = House {
+        store: store.clone(),
+        clock: clock.clone(),
+        room: handle.clone(),
+        recorder: metrics,
+        config: live,
+        load,
+    };
+    helpers.spawn(house.keep());
+    let reload = Reload {
+        overrides,
+        config: in_force,
+        room: handle,
+        guard,
+        log,
+    };
+    helpers.spawn(reload.run(hangup));
 
     tracing::info!(%address, "serving");
     systemd::ready(&format!("Serving on {address}"));
@@ -325,7 +370,7 @@ fn lock(data_dir: &Path) -> Result<File, AppError> {
         error,
     };
     std::fs::create_dir_all(data_dir).map_err(fail)?;
-    let path = data_dir.join("lock");
+    let path = data_dir.join(LOCK);
     let file = File::options()
         .write(true)
         .create(true)
@@ -440,80 +485,6 @@ fn recordings(
         Ok(replay::cues(recording, StrapId::new("replay", name)))
     };
     files.iter().map(read).collect()
-}
-
-/// Feeds systemd's watchdog for as long as the room and the store answer, and keeps the line that
-/// `systemctl status` shows.
-async fn feed_watchdog(interval: Duration, room: RoomHandle, store: Store, address: SocketAddr) {
-    let mut shown = String::new();
-    loop {
-        let room_answers = tokio::time::timeout(PULSE, room.ping())
-            .await
-            .unwrap_or(false);
-        let store_answers = matches!(tokio::time::timeout(PULSE, store.ping()).await, Ok(Ok(())));
-        if room_answers && store_answers {
-            systemd::feed_watchdog();
-        } else {
-            tracing::error!(room_answers, store_answers, "the watchdog is not fed");
-        }
-        let line = status_line(&room.published().borrow(), address);
-        if line != shown {
-            systemd::status(&line);
-            shown = line;
-        }
-        tokio::time::sleep(interval).await;
-    }
-}
-
-/// One line for the admin: where, who, and what is wrong.
-fn status_line(published: &Published, address: SocketAddr) -> String {
-    let session = &published.session;
-    let mut line = format!(
-        "Serving on {address}: {} people, {} hearts scored in session {}.",
-        session.participants, session.scored, session.id
-    );
-    for source in published.sources.iter().filter(|source| !source.up) {
-        line.push(' ');
-        line.push_str(&source.text);
-    }
-    line
-}
-
-/// Once a day what is older than `privacy.keep_days` goes; every few seconds the store's figures
-/// become metrics.
-async fn keep_house(
-    store: Store,
-    clock: Clock,
-    recorder: telemetry::PrometheusHandle,
-    keep_days: u32,
-) {
-    const LOOK: Duration = Duration::from_secs(5);
-    const DAY: Duration = Duration::from_secs(86_400);
-    // Not at once: a clock that was wrong at boot has been set right by then.
-    const HOUR: Duration = Duration::from_secs(3_600);
-    let mut forget_in = HOUR;
-    loop {
-        tokio::time::sleep(LOOK).await;
-        recorder.run_upkeep();
-        let health = store.health();
-        metrics::counter!(metric::STORE_ROWS_DROPPED).absolute(health.dropped);
-        metrics::histogram!(metric::STORE_COMMIT_SECONDS).record(health.last_commit);
-        metrics::counter!(metric::STORE_COMMITS_FAILED).absolute(health.failed);
-        forget_in = forget_in.saturating_sub(LOOK);
-        if forget_in.is_zero() {
-            forget_in = DAY;
-            let kept_ms = keep_ms(keep_days);
-            let before = Stamp {
-                mono_ms: clock.mono_ms() - kept_ms,
-                wall_ms: clock.wall_ms() - kept_ms,
-                synced: clock.known(),
-            };
-            match store.forget_old(before, clock.by_network()).await {
-                Ok(()) => tracing::info!(keep_days, "what is older than privacy.keep_days is gone"),
-                Err(error) => tracing::warn!(%error, "old rows could not be removed"),
-            }
-        }
-    }
 }
 
 /// What a newcomer sees.

@@ -9,10 +9,12 @@
 //! | [`config`] | the configuration: layers, limits, complaints with line and suggestion |
 //! | [`clock`] | the monotonic and the wall clock, and waiting on them |
 //! | [`telemetry`] | the log (journal or terminal) and the metrics |
-//! | [`systemd`] | readiness, watchdog |
+//! | [`systemd`] | readiness, reloads, watchdog |
 //! | [`signal`] | PURE: R-R intervals in, coherence score and heart-rate variability out |
 //! | [`room`] | PURE: the session clock, people, straps, claims, the group; what may be seen |
+//! | [`access`] | PURE: who is asking, who is guessing: tokens, lock-outs |
 //! | [`store`] | SQLite: one thread owns the connection |
+//! | [`gate`] | what opens doors while the hub runs: the PIN, lock-outs, tokens |
 //! | [`room_task`] | the one task that owns the room |
 //! | [`sources`] | runs every source of straps |
 //! | [`control`] | the Unix socket through which the command line asks a running hub |
@@ -34,7 +36,11 @@ pub mod signal;
 
 pub mod room;
 
+pub mod access;
+
 pub mod store;
+
+pub mod gate;
 
 pub mod room_task;
 

@@ -4,9 +4,11 @@ use std::cmp::Ordering;
 
 use super::command::{Command, ConsentGiven, Join, Refusal, RefusalCode, Reply};
 use super::rows::{ConsentRow, Row};
-use super::{HeartKey, ParticipantId, Presence, Room, StrapNo};
+use super::{HeartKey, ParticipantId, Presence, Room, Settings, StrapNo};
 
-/// The scopes of consent, in the order in which they are asked.
+/// The scopes of consent, in the order in which they are asked. `research` lets something leave the
+/// hub; the others are kept as they were given and change nothing: without its hearts there is no
+/// session, and what the room heard goes by `keep_days` or by erasure.
 pub const CONSENT_SCOPES: [&str; 5] = ["display", "store", "sync", "research", "publish"];
 
 /// How far back a phone may say that its last beat ended, ms.
@@ -33,6 +35,21 @@ impl Outcome {
 }
 
 impl Room {
+    /// Takes new settings while people are here. A raised threshold hides at once what it must; a lowered
+    /// one shows from the next grid point on. Nobody is sent away. The lengths of the phases stay: they
+    /// are the running session's.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = Settings {
+            plan: self.settings.plan,
+            ..settings
+        };
+        if let Some((group, row)) = &mut self.group {
+            group.suppressed |= group.hearts < settings.suppression.min_group;
+            row.suppressed = group.suppressed;
+            self.changes.group = true;
+        }
+    }
+
     /// Carries a command out, whole or not at all.
     pub fn apply(&mut self, command: Command, now_ms: i64) -> Result<Outcome, Refusal> {
         match command {
@@ -101,7 +118,7 @@ impl Room {
             Command::Erase { participant } => Ok(self.erase(participant, now_ms)),
             Command::Seen { participant } => {
                 self.known(participant)?;
-                self.sign_of_life(participant, false, now_ms);
+                self.sign_of_life(participant, now_ms);
                 Ok(Outcome::of(Reply::Done))
             }
         }
@@ -144,7 +161,7 @@ impl Room {
         let now = self.clock.stamp(now_ms);
         let row = self.people.meet(id, join.name, join.intention, now);
         self.facts.push(row);
-        self.sign_of_life(id, true, now_ms);
+        self.sign_of_life(id, now_ms);
         if let Some(person) = self.people.get_mut(id) {
             person.peer = Some(join.peer);
         }
@@ -281,7 +298,7 @@ impl Room {
     /// Whoever posts is alive; whoever has left must join first.
     fn take_part(&mut self, id: ParticipantId, now_ms: i64) -> Result<(), Refusal> {
         self.known(id)?;
-        self.sign_of_life(id, false, now_ms);
+        self.sign_of_life(id, now_ms);
         if self
             .people
             .get(id)
@@ -296,12 +313,10 @@ impl Room {
         }
     }
 
-    fn sign_of_life(&mut self, id: ParticipantId, join: bool, now_ms: i64) {
+    fn sign_of_life(&mut self, id: ParticipantId, now_ms: i64) {
         let now = self.clock.stamp(now_ms);
         let before = self.people.present();
-        let row = self
-            .people
-            .sign_of_life(id, &self.clock.session().id, join, now);
+        let row = self.people.sign_of_life(id, &self.clock.session().id, now);
         self.facts.extend(row);
         self.note_presence(before);
     }

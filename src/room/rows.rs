@@ -65,13 +65,15 @@ pub struct StrapRow {
     pub first_seen: Stamp,
 }
 
-/// A person in the room (same id: name and intention replaced).
+/// A person in the room (same id: all but `since` replaced).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParticipantRow {
     pub id: ParticipantId,
     pub name: Option<String>,
     pub intention: Option<String>,
     pub since: Stamp,
+    /// Has said goodbye, and takes part again only by joining.
+    pub has_left: bool,
 }
 
 /// One participant in one session (same pair: replaced).
@@ -121,6 +123,14 @@ pub enum RrMark {
 }
 
 impl RrMark {
+    pub const ALL: [RrMark; 5] = [
+        RrMark::Accepted,
+        RrMark::Implausible,
+        RrMark::Suspect,
+        RrMark::OffBody,
+        RrMark::Zero,
+    ];
+
     pub fn on_tachogram(self) -> bool {
         matches!(self, RrMark::Accepted | RrMark::Implausible)
     }

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::room::rows::Stamp;
 use crate::room::view::{GroupView, SessionView, SourceView, StrapView, frame};
 use crate::room::{Presence, Room};
 
@@ -16,6 +17,8 @@ pub struct Published {
     pub session_frame: Frame,
     /// `group_metrics_update`.
     pub group_frame: Frame,
+    /// The grid point (monotonic) that a fresh `group_frame` is of; none where it is no news.
+    pub group_due_ms: Option<i64>,
     /// `participant_update`; none until somebody came or went.
     pub people_frame: Option<Frame>,
     pub session: SessionView,
@@ -26,6 +29,17 @@ pub struct Published {
     pub offset_ms: i64,
     /// Whether the hub's clock was known to be right when this session began.
     pub clock_synced: bool,
+}
+
+impl Published {
+    /// A moment of the monotonic clock in hub time.
+    pub fn stamp(&self, mono_ms: i64) -> Stamp {
+        Stamp {
+            mono_ms,
+            wall_ms: mono_ms + self.offset_ms,
+            synced: self.clock_synced,
+        }
+    }
 }
 
 /// One serialised WebSocket text frame; `version` grows when its content changed.
@@ -81,6 +95,7 @@ pub(super) fn first_look(room: &Room, now_ms: i64) -> Published {
         ended_frame: None,
         session_frame: Frame::of(1, "session_state", &OfSession { session: &session }),
         group_frame: Frame::of(1, "group_metrics_update", &group),
+        group_due_ms: None,
         people_frame: None,
         session,
         group,

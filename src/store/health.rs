@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::error::StoreError;
+use crate::telemetry::tally;
 
 /// A picture of the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,8 +25,6 @@ pub struct StoreHealth {
     pub waiting_rows: u64,
     /// Whether the last attempt to write failed.
     pub failing: bool,
-    /// How long the last commit took.
-    pub last_commit: Duration,
     /// What the last failure said; stays after the recovery.
     pub last_error: Option<String>,
     /// What a person can do about it; may be empty.
@@ -48,7 +47,6 @@ pub(super) struct Gauges {
     pub refused: AtomicU64,
     pub waiting_rows: AtomicU64,
     pub failing: AtomicBool,
-    last_commit_us: AtomicU64,
     pub away: AtomicBool,
     last_error: Mutex<Option<(String, &'static str)>>,
     set_aside: Mutex<Option<String>>,
@@ -56,12 +54,9 @@ pub(super) struct Gauges {
 
 impl Gauges {
     pub fn committed(&self, rows: usize, took: Duration) {
+        tally::committed(took);
         add(&self.commits, 1);
         add(&self.rows, rows);
-        self.last_commit_us.store(
-            u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            Ordering::Relaxed,
-        );
     }
 
     pub fn failed(&self, error: &StoreError) {
@@ -91,7 +86,6 @@ impl Gauges {
             refused: get(&self.refused),
             waiting_rows: get(&self.waiting_rows),
             failing: self.failing.load(Ordering::Relaxed),
-            last_commit: Duration::from_micros(get(&self.last_commit_us)),
             last_error: last_error.as_ref().map(|(text, _)| text.clone()),
             advice: last_error.map_or("", |(_, advice)| advice),
             away: self.away.load(Ordering::Relaxed),

@@ -18,9 +18,10 @@ use super::error::StoreError;
 use super::health::{Gauges, add};
 use super::moment::Moment;
 use super::open::{Opened, Synchronous, set_synchronous};
-use super::{forget, read};
+use super::{forget, history, read};
 use crate::room::ParticipantId;
 use crate::room::rows::{Row, Stamp};
+use crate::telemetry::load::Figures;
 
 /// Called once, on the store's thread, when the rows are on the card or will never be.
 pub(super) type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -43,7 +44,7 @@ const FORGOTTEN_AT_A_TIME: usize = 10_000;
 /// The one owner of the database.
 pub(super) struct Keeper {
     pub(super) conn: Connection,
-    boot_no: i64,
+    pub(super) boot_no: i64,
     gauges: Arc<Gauges>,
     backlog: Backlog,
     erased: Erased,
@@ -360,6 +361,11 @@ impl Keeper {
                 mono_ms: i64::MAX,
             },
         )
+    }
+
+    /// Not held in memory when the disk refuses it: the next minute says more.
+    pub fn keep_minute(&mut self, at: Stamp, figures: &Figures) -> rusqlite::Result<()> {
+        history::keep(&mut self.conn, self.boot_no, at, figures)
     }
 
     /// One step of forgetting; true while there is more.

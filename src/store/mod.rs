@@ -10,16 +10,18 @@
 //! - `open`: the file, its schema, the hub's identity; `memory`: what is read at the start
 //! - `aside`: files that are damaged; `away`: a file that can't be opened; `snapshot`: before an upgrade
 //! - `keeper`: the thread; `backlog`: rows that wait; `batch`: one transaction
-//! - `write`, `read`, `erase`, `forget`: the statements; `moment`: a stretch of time in them
+//! - `write`, `read`, `erase`, `forget`, `doors`, `history`: the statements; `moment`: a stretch of time in them
 
 mod aside;
 mod away;
 mod backlog;
 mod batch;
+mod doors;
 mod erase;
 mod error;
 mod forget;
 mod health;
+mod history;
 mod keeper;
 mod memory;
 mod moment;
@@ -36,19 +38,24 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use self::away::Away;
 pub use self::error::StoreError;
 pub use self::health::StoreHealth;
 use self::health::{Gauges, add};
 use self::keeper::{Done, Keeper, Message};
 pub use self::memory::Memory;
+pub use self::open::random_pin;
 use self::open::{Identity, Opened};
 pub use self::read::{ParticipantData, SessionKept};
 use crate::room::ParticipantId;
 use crate::room::rows::{GroupRow, Row, Stamp};
+use crate::telemetry::load::Figures;
+use crate::telemetry::metric;
 
 /// Messages that the inbox holds. Asks and durable commits may take a part each; the rest is always
 /// free for beats.
@@ -119,6 +126,24 @@ pub fn open(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
         }
         Err(error) => return Err(error),
     };
+    start(opened, memory, away)
+}
+
+/// As [`open`], for who only looks in while no hub runs: a damaged file is left as it is.
+///
+/// # Errors
+/// As [`open`]; also when the file is damaged.
+pub fn open_as_it_is(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
+    let (opened, memory) = open_and_read(path, &boot, None)?;
+    start(opened, memory, None)
+}
+
+/// `away`: the file could not be opened, and why.
+fn start(
+    opened: Opened,
+    memory: Memory,
+    away: Option<(Away, StoreError)>,
+) -> Result<(Store, Memory), StoreError> {
     let (inbox, messages) = mpsc::channel(INBOX);
     let gauges = Arc::new(Gauges::default());
     gauges.was_set_aside(memory.aside_in_words());
@@ -261,6 +286,26 @@ impl Store {
         Ok(())
     }
 
+    /// Keeps how the hub did in the minute that ends at `at`, and forgets the minutes of yesterday.
+    ///
+    /// # Errors
+    /// The database can't be written, or the thread has ended; then the history has a hole.
+    pub async fn keep_minute(&self, at: Stamp, figures: Figures) -> Result<(), StoreError> {
+        self.ask("keeping the figures of a minute", move |keeper| {
+            keeper.keep_minute(at, &figures)
+        })
+        .await
+    }
+
+    /// How the hub did, minute by minute, oldest first: at most a day.
+    ///
+    /// # Errors
+    /// The database can't be read, or the thread has ended.
+    pub async fn history(&self) -> Result<Vec<(Stamp, Figures)>, StoreError> {
+        self.ask("reading the history", |keeper| history::read(&keeper.conn))
+            .await
+    }
+
     /// How it is doing; asks nobody.
     pub fn health(&self) -> StoreHealth {
         self.gauges
@@ -320,7 +365,10 @@ impl Store {
         let ask = Box::new(move |keeper: &mut Keeper| {
             // Nobody waits any more: not worth the work.
             if !reply.is_closed() {
-                drop(reply.send(keeper.asked(doing, what)));
+                let begin = Instant::now();
+                let found = keeper.asked(doing, what);
+                metrics::histogram!(metric::DB_QUERY_SECONDS).record(begin.elapsed());
+                drop(reply.send(found));
             }
         });
         self.inbox

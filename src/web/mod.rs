@@ -2,12 +2,13 @@
 //! asked into the room's commands; what the room decides is not decided again here.
 //!
 //! `fields` (what may be asked) → `wire` + `ws` (the socket) and `rest` + `health` +
-//! `rest_participants` + `my_data` (HTTP) → `problem` (every "no"); `access` (who asks), `openapi` (what is served, told
-//! by the code that serves it), `page` (the files of the page).
+//! `history` + `rest_participants` + `my_data` (HTTP) → `problem` (every "no"); `openapi` (what is served, told by
+//! the code that serves it), `page` (the files of the page). Who asks is proved at the `gate`.
 
-mod access;
 mod fields;
+mod guard;
 mod health;
+mod history;
 mod my_data;
 mod openapi;
 mod page;
@@ -19,26 +20,28 @@ mod tests;
 pub mod wire;
 mod ws;
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::serve::ListenerExt;
 use axum::{Extension, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use self::access::{PinGuard, PinRefusal, Who};
+pub use self::guard::{Guard, Rules, TlsError};
 use self::problem::{Code, Problem};
+use crate::access::{Refusal, Who};
 use crate::clock::Clock;
+use crate::config;
+use crate::gate::Gate;
 use crate::room::Suppression;
+use crate::room::rows::Stamp;
 use crate::room_task::RoomHandle;
 use crate::store::Store;
 use crate::telemetry::{Report, metric};
@@ -56,20 +59,19 @@ pub struct WebState {
     pub store: Store,
     pub clock: Clock,
     pub hub_id: Uuid,
-    /// Proves tokens. Never shown.
-    pub hub_key: [u8; 32],
-    /// Six digits, the facilitator's.
-    pub pin: String,
+    /// Who is asking.
+    pub gate: Arc<Gate>,
     pub metrics: PrometheusHandle,
     pub started_mono_ms: i64,
     pub version: &'static str,
-    /// The room's rule, for figures of past sessions.
-    pub suppression: Suppression,
+    /// What is in force at present; a reload changes it.
+    pub config: config::Live,
     /// The way upstream, and how the hub keeps up, as they speak of themselves.
     pub uplink: watch::Receiver<Report>,
     pub load: watch::Receiver<Report>,
     /// The web's own; `Default`.
     pub live: Arc<Live>,
+    pub guard: Arc<Guard>,
 }
 
 /// What the web itself knows while it runs.
@@ -77,7 +79,6 @@ pub struct WebState {
 pub struct Live {
     next_socket: AtomicU64,
     sockets: AtomicUsize,
-    pins: Mutex<PinGuard>,
     closing: watch::Sender<bool>,
 }
 
@@ -86,7 +87,6 @@ impl Default for Live {
         Live {
             next_socket: AtomicU64::new(1),
             sockets: AtomicUsize::new(0),
-            pins: Mutex::default(),
             closing: watch::Sender::new(false),
         }
     }
@@ -105,98 +105,106 @@ impl WebState {
         self.clock.mono_ms() + self.room.published().borrow().offset_ms
     }
 
+    /// The present moment on both clocks.
+    fn now(&self) -> Stamp {
+        let mono_ms = self.clock.mono_ms();
+        self.room.published().borrow().stamp(mono_ms)
+    }
+
+    /// The room's rule, for figures of past sessions.
+    fn suppression(&self) -> Suppression {
+        let privacy = &self.config.borrow().privacy;
+        Suppression {
+            min_group: privacy.min_group_live,
+            min_distribution: privacy.min_distribution_live,
+        }
+    }
+
     /// Whom a token names.
     fn who(&self, token: &str) -> Result<Who, Problem> {
-        access::read_token(&self.hub_key, token, self.hub_now_ms()).ok_or_else(|| {
+        self.gate.who(token, self.now()).ok_or_else(|| {
             let detail = "This token is not of this hub, or has expired. Join again, or enter the PIN again.";
             Problem::new(Code::BadToken, detail)
         })
     }
 
     /// A facilitator's token and its expiry (hub time), for the right PIN.
-    fn facilitator(&self, peer: IpAddr, pin: &str) -> Result<(String, i64), Problem> {
-        let right = || access::pin_is_right(&self.hub_key, &self.pin, pin);
-        let tried = {
-            let mut pins = self
-                .live
-                .pins
-                .lock()
-                .expect("nobody panics while trying a PIN");
-            pins.try_pin(peer, right, self.clock.mono_ms())
-        };
-        match tried {
-            Ok(()) => {
-                let expires_at_ms = self.hub_now_ms() + access::FACILITATOR_MS;
-                let token = access::facilitator_token(&self.hub_key, expires_at_ms);
-                Ok((token, expires_at_ms))
-            }
-            Err(PinRefusal::Wrong { tries_left }) => {
-                tracing::warn!(%peer, tries_left, "a wrong PIN");
+    async fn facilitator(&self, peer: IpAddr, pin: &str) -> Result<(String, i64), Problem> {
+        let tried = self.gate.facilitator(peer, pin, self.now()).await;
+        tried.map_err(|refusal| match refusal {
+            Refusal::Wrong { tries_left } => {
                 let detail =
                     format!("That PIN is not right. Tries left before a pause: {tries_left}.");
-                Err(Problem::new(Code::WrongPin, detail))
+                Problem::new(Code::WrongPin, detail)
             }
-            Err(PinRefusal::Locked { retry_after_ms }) => {
-                tracing::warn!(%peer, retry_after_ms, "too many wrong PINs");
+            Refusal::Locked { retry_after_ms } => {
                 let seconds = (retry_after_ms + 999) / 1000;
                 let detail = format!("Too many wrong PINs. Try again in {seconds} s.");
-                Err(Problem::new(Code::PinLocked, detail).retry_after(retry_after_ms))
+                Problem::new(Code::PinLocked, detail).retry_after(retry_after_ms)
             }
+        })
+    }
+
+    /// Whether somebody new may come in. Who comes back with a token is not asked.
+    async fn may_join(&self, peer: IpAddr, given: Option<&str>) -> Result<(), Problem> {
+        let code = self.config.borrow().access.room_code.clone();
+        if code.is_empty() {
+            return Ok(());
         }
+        let Some(given) = given else {
+            let detail =
+                "Joining this room takes its code, in `roomCode`. It is shown in the room.";
+            return Err(Problem::new(Code::RoomClosed, detail));
+        };
+        let tried = self.gate.room_code(peer, &code, given, self.now()).await;
+        tried.map_err(|refusal| match refusal {
+            Refusal::Wrong { .. } => {
+                let detail = "That is not the code of this room. It is shown in the room.";
+                Problem::new(Code::RoomClosed, detail)
+            }
+            Refusal::Locked { retry_after_ms } => {
+                let seconds = (retry_after_ms + 999) / 1000;
+                let detail = format!("Too many wrong room codes. Try again in {seconds} s.");
+                Problem::new(Code::RoomCodeLocked, detail).retry_after(retry_after_ms)
+            }
+        })
     }
 }
 
 /// Everything that is served.
 pub fn router(state: WebState) -> Router {
     let (routes, document) = openapi::routes().split_for_parts();
+    let state = Arc::new(state);
+    let guarded = Arc::clone(&state);
     routes
-        .with_state(Arc::new(state))
+        .with_state(state)
         .fallback(page::serve)
         .layer(Extension(openapi::Document::of(&document)))
+        .layer(middleware::from_fn_with_state(guarded.clone(), guard::gate))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(
+            guarded.clone(),
+            guard::share,
+        ))
+        .layer(middleware::from_fn_with_state(guarded, guard::front))
         .layer(middleware::map_response(problem::rewrite))
+        .layer(middleware::from_fn(guard::harden))
         .layer(middleware::from_fn(count))
 }
 
-/// Serves until `shutdown` says so; then sockets are closed with 1001 and requests get two seconds to end.
-///
-/// # Errors
-/// The listener failed.
-pub async fn serve(
-    listener: TcpListener,
-    state: WebState,
-    mut shutdown: watch::Receiver<bool>,
-) -> io::Result<()> {
+/// Serves until `shutdown` says so; then sockets are closed with 1001 and everybody gets two seconds
+/// to end.
+pub async fn serve(listener: TcpListener, state: WebState, mut shutdown: watch::Receiver<bool>) {
     let live = Arc::clone(&state.live);
-    let listener = listener.tap_io(|socket| {
-        // Small frames must not wait for each other. A socket that is gone already is no matter.
-        let _ = socket.set_nodelay(true);
-    });
-    let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
-    let closing = Arc::clone(&live);
-    let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
+    let guard = Arc::clone(&state.guard);
+    let closing = live.closing.subscribe();
+    let serving = guard::serve(listener, router(state), guard, closing, FAREWELL);
+    let stopping = async {
         // A sender that is gone wants nothing served any more either.
         let _ = shutdown.wait_for(|stop| *stop).await;
-        closing.closing.send_replace(true);
-    });
-    let mut over = live.closing.subscribe();
-    let farewell = async {
-        // The sender lives in `live`, which is held here.
-        let _ = over.wait_for(|closing| *closing).await;
-        tokio::time::sleep(FAREWELL).await;
+        live.closing.send_replace(true);
     };
-    tokio::select! {
-        ended = serving => ended?,
-        () = farewell => return Ok(()),
-    }
-    let all_gone = async {
-        while live.sockets() > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    // Those that stay are cut off with the process.
-    let _ = tokio::time::timeout(FAREWELL, all_gone).await;
-    Ok(())
+    tokio::join!(serving, stopping);
 }
 
 /// Counts requests by the pattern of their route, never by their path: that may name a person.

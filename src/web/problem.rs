@@ -10,6 +10,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::room::command::Refusal;
+use crate::telemetry::load::Fault;
+use crate::telemetry::tally;
 
 pub const CONTENT_TYPE_PROBLEM: &str = "application/problem+json";
 
@@ -51,6 +53,8 @@ macro_rules! codes {
 
 codes! {
     BadRequest "bad_request" BAD_REQUEST "The request can't be understood"
+    BadHost "bad_host" BAD_REQUEST "The request does not name this hub"
+    HttpsNeeded "https_needed" BAD_REQUEST "This hub speaks HTTPS"
     BadJson "bad_json" BAD_REQUEST "This is no JSON object"
     BadValue "bad_value" UNPROCESSABLE_ENTITY "A value is not acceptable"
     UnknownType "unknown_type" BAD_REQUEST "Unknown type of frame"
@@ -59,22 +63,29 @@ codes! {
     BadToken "bad_token" UNAUTHORIZED "This token is not valid"
     WrongPin "wrong_pin" UNAUTHORIZED "This PIN is not right"
     PinLocked "pin_locked" TOO_MANY_REQUESTS "Too many wrong PINs"
+    RoomClosed "room_code" FORBIDDEN "The room's code is needed"
+    RoomCodeLocked "room_code_locked" TOO_MANY_REQUESTS "Too many wrong room codes"
     Forbidden "forbidden" FORBIDDEN "This is not yours"
+    ForeignOrigin "foreign_origin" FORBIDDEN "A page from elsewhere may not ask this"
     NotFound "not_found" NOT_FOUND "There is nothing here"
     UnknownSession "unknown_session" NOT_FOUND "No such session"
     UnknownParticipant "unknown_participant" NOT_FOUND "No such participant"
     UnknownStrap "unknown_strap" NOT_FOUND "No such strap"
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "This can't be done here"
+    TooSlow "too_slow" REQUEST_TIMEOUT "The request came too slowly"
     NotJoined "not_joined" CONFLICT "Not in the session"
     AlreadyJoined "already_joined" CONFLICT "Already in the session as somebody else"
     StrapTaken "strap_taken" CONFLICT "Somebody else wears this strap"
+    UriTooLong "uri_too_long" URI_TOO_LONG "The target is too long"
     TooLarge "too_large" PAYLOAD_TOO_LARGE "Too large"
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "JSON is needed"
+    Misdirected "misdirected" MISDIRECTED_REQUEST "This is another hub"
     UpgradeRequired "upgrade_required" UPGRADE_REQUIRED "This is a WebSocket"
     RateLimited "rate_limited" TOO_MANY_REQUESTS "Too many requests"
     Internal "internal" INTERNAL_SERVER_ERROR "The hub failed"
     RoomFull "room_full" SERVICE_UNAVAILABLE "The room is full"
     Busy "busy" SERVICE_UNAVAILABLE "The hub is busy"
+    TooManyConnections "too_many_connections" SERVICE_UNAVAILABLE "The hub has no place for this connection"
     NotStored "not_stored" SERVICE_UNAVAILABLE "It could not be stored"
     NotServing "not_serving" SERVICE_UNAVAILABLE "The hub does not serve at present"
 }
@@ -100,6 +111,16 @@ impl Problem {
     pub fn retry_after(mut self, wait_ms: i64) -> Self {
         self.retry_after_ms = Some(wait_ms);
         self
+    }
+}
+
+impl Problem {
+    /// Counts it if it is the hub's own fault; a full room is none.
+    pub fn count(&self) {
+        let full = matches!(self.code, Code::RoomFull | Code::TooManyConnections);
+        if self.code.status().is_server_error() && !full {
+            tally::fault(Fault::Answer, 1);
+        }
     }
 }
 
@@ -151,6 +172,7 @@ impl From<Problem> for ProblemBody {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        self.count();
         let (status, code) = (self.code.status(), self.code);
         let retry_after_s = self.retry_after_ms.map(|wait_ms| (wait_ms + 999) / 1000);
         let mut response = (status, Json(ProblemBody::from(self))).into_response();
@@ -186,7 +208,15 @@ pub async fn rewrite(response: Response) -> Response {
     let text = to_bytes(body, 4096).await.unwrap_or_default();
     let detail = String::from_utf8_lossy(&text).trim().to_owned();
     let code = code_of(status, &detail);
-    let mut problem = ProblemBody::from(Problem::new(code, detail));
+    let problem = Problem::new(code, detail);
+    problem.count();
+    let mut problem = ProblemBody::from(problem);
+    // What serde calls a wrong type is no JSON object here, whatever status it came with.
+    let status = if code == Code::BadJson {
+        code.status()
+    } else {
+        status
+    };
     problem.status = status.as_u16();
     if problem.detail.is_empty() {
         problem.detail = match code {
@@ -199,6 +229,7 @@ pub async fn rewrite(response: Response) -> Response {
     }
     let json = serde_json::to_vec(&problem).expect("strings and numbers always serialise");
     let mut rewritten = Response::from_parts(parts, Body::from(json));
+    *rewritten.status_mut() = status;
     let headers = rewritten.headers_mut();
     headers.remove(CONTENT_LENGTH);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_PROBLEM));
@@ -234,6 +265,29 @@ mod tests {
     async fn body(response: Response) -> serde_json::Value {
         let bytes = to_bytes(response.into_body(), 65_536).await.unwrap();
         serde_json::from_slice(&bytes).unwrap()
+    }
+
+    #[test]
+    fn what_the_hub_failed_to_do_is_an_error_and_what_was_asked_wrongly_is_none() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        let mut counted = Vec::new();
+        metrics::with_local_recorder(&recorder, || {
+            for code in Code::ALL {
+                let before = handle.render();
+                Problem::new(*code, "").count();
+                if handle.render() != before {
+                    counted.push(*code);
+                }
+            }
+        });
+        let faults = [
+            Code::Internal,
+            Code::Busy,
+            Code::NotStored,
+            Code::NotServing,
+        ];
+        assert_eq!(counted, faults);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;
@@ -12,17 +12,19 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::WebState;
-use super::access::Who;
+use super::guard::Peer;
 use super::problem::{Code, Problem, ProblemBody};
 use super::rest_participants::bearer;
+use crate::access::{Scope, Who};
 use crate::room::rows::GroupRow;
 use crate::room::view::{GroupView, Phase, SessionView, SourceView, StrapView};
 use crate::room::{Suppression, shown_group};
 use crate::room_task::Published;
 use crate::store::{SessionKept, StoreError};
 
-const SESSIONS: u32 = 100;
-const SESSIONS_MAX: u32 = 1000;
+/// About a day of sessions of a quarter of an hour. Each is summed up from its group's figures, and
+/// meanwhile the store's one thread writes nothing.
+const SESSIONS_MAX: u32 = 100;
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -57,18 +59,54 @@ pub struct Straps {
 #[into_params(parameter_in = Query)]
 pub struct SessionsQuery {
     /// How many at most.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
+    #[param(minimum = 1, maximum = 100, default = 100)]
     limit: Option<u32>,
 }
 
-/// Figures for Prometheus.
+/// Figures for Prometheus: from the hub's own machine, or with a token of the scope `metrics` or a
+/// facilitator's.
 #[utoipa::path(
     get, path = "/metrics", tag = "hub",
-    responses((status = 200, description = "Prometheus text format", content_type = "text/plain", body = String))
+    security(("token" = []), ()),
+    responses(
+        (status = 200, description = "Prometheus text format", content_type = "text/plain", body = String),
+        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "forbidden: a participant's token", body = ProblemBody, content_type = "application/problem+json"),
+    )
 )]
-pub async fn metrics(State(web): State<Arc<WebState>>) -> impl IntoResponse {
+pub async fn metrics(
+    State(web): State<Arc<WebState>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Problem> {
+    if !peer.ip().is_loopback() {
+        may_see_metrics(&web, &headers).await?;
+    }
     let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(CONTENT_TYPE, kind)], web.metrics.render())
+    Ok((
+        [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-store")],
+        web.metrics.render(),
+    ))
+}
+
+async fn may_see_metrics(web: &WebState, headers: &HeaderMap) -> Result<(), Problem> {
+    let token = bearer(headers).map_err(|_| {
+        let detail = "From another machine this takes a token: `Authorization: Bearer …`, made on the hub \
+            by `coherence-hub token new --scope metrics --name NAME`.";
+        Problem::new(Code::Unauthorized, detail)
+    })?;
+    match web.who(token)? {
+        Who::Scoped(Scope::Metrics) => {
+            web.gate.note_use(token, web.now()).await;
+            Ok(())
+        }
+        Who::Facilitator { .. } => Ok(()),
+        Who::Participant(_) => {
+            let detail =
+                "A participant's token does not open this; one of the scope `metrics` does.";
+            Err(Problem::new(Code::Forbidden, detail))
+        }
+    }
 }
 
 /// The hub's clock.
@@ -96,9 +134,9 @@ pub async fn sessions(
     State(web): State<Arc<WebState>>,
     Query(query): Query<SessionsQuery>,
 ) -> Result<impl IntoResponse, Problem> {
-    let limit = query.limit.unwrap_or(SESSIONS);
+    let limit = query.limit.unwrap_or(SESSIONS_MAX);
     if !(1..=SESSIONS_MAX).contains(&limit) {
-        return Err(Problem::bad_value("limit", "must be from 1 to 1000"));
+        return Err(Problem::bad_value("limit", "must be from 1 to 100"));
     }
     let kept = web.store.sessions(limit).await.map_err(not_read)?;
     let live = web.room.published().borrow().session.clone();
@@ -130,7 +168,7 @@ pub async fn current_session(
         .await
         .map_err(not_read)?;
     let rows = kept.map(|(_, rows)| rows).unwrap_or_default();
-    Ok(fresh(running(&live, &rows, web.suppression)))
+    Ok(fresh(running(&live, &rows, web.suppression())))
 }
 
 /// One session with its group series, running or past.
@@ -151,12 +189,12 @@ pub async fn session(
     let kept = web.store.session(id.clone()).await.map_err(not_read)?;
     match kept {
         Some((_, rows)) if id == live.session.id => {
-            Ok(fresh(running(&live, &rows, web.suppression)))
+            Ok(fresh(running(&live, &rows, web.suppression())))
         }
-        None if id == live.session.id => Ok(fresh(running(&live, &[], web.suppression))),
+        None if id == live.session.id => Ok(fresh(running(&live, &[], web.suppression()))),
         Some((kept, rows)) => Ok(fresh(SessionWithGroup {
             session: past_session(kept),
-            group: series(&rows, web.suppression),
+            group: series(&rows, web.suppression()),
         })),
         None => {
             let id: String = id.chars().take(64).collect();
@@ -187,7 +225,9 @@ pub async fn straps(
     let straps = published.straps.iter().cloned();
     let straps = match who {
         Some(Who::Facilitator { .. }) => straps.collect(),
-        Some(Who::Participant(_)) | None => straps.map(StrapView::for_everybody).collect(),
+        Some(Who::Participant(_) | Who::Scoped(_)) | None => {
+            straps.map(StrapView::for_everybody).collect()
+        }
     };
     Ok(fresh(Straps {
         straps,

@@ -7,7 +7,6 @@
 mod answer;
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,11 +22,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::WebState;
+use super::guard::Peer;
 use super::problem::{Code, Problem, ProblemBody};
 use super::wire::{FRAME_BYTES_MAX, SUBPROTOCOL, ServerFrame};
 use crate::room::ParticipantId;
 use crate::room_task::{Frame, PhoneLine, Published, ToPhone};
-use crate::telemetry::metric;
+use crate::telemetry::{metric, tally};
 
 const PING_EVERY: Duration = Duration::from_secs(15);
 /// Neither a frame nor a pong for this long: the phone is gone.
@@ -58,12 +58,14 @@ const STOPPING: End = Some((1001, "the hub stops"));
     responses(
         (status = 101, description = "JSON text frames of at most 4 KiB"),
         (status = 400, description = "bad_request: another version of the protocol", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "foreign_origin: a page from elsewhere", body = ProblemBody, content_type = "application/problem+json"),
         (status = 426, description = "upgrade_required", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub async fn upgrade(
     State(web): State<Arc<WebState>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     use WebSocketUpgradeRejection as Rejection;
@@ -80,6 +82,9 @@ pub async fn upgrade(
         }
         Err(other) => return Problem::new(Code::BadRequest, other.body_text()).into_response(),
     };
+    if let Err(problem) = web.guard.socket(peer.ip()) {
+        return problem.into_response();
+    }
     upgrade
         .protocols([SUBPROTOCOL])
         .read_buffer_size(BUFFER_BYTES)
@@ -87,13 +92,13 @@ pub async fn upgrade(
         .max_write_buffer_size(BUFFER_BYTES_MAX)
         .max_frame_size(FRAME_BYTES_MAX)
         .max_message_size(FRAME_BYTES_MAX)
-        .on_upgrade(move |socket| Phone::new(web, peer.ip().to_canonical()).run(socket))
+        .on_upgrade(move |socket| Phone::new(web, peer).run(socket))
 }
 
 /// One connected client.
 struct Phone {
     web: Arc<WebState>,
-    peer: IpAddr,
+    peer: Peer,
     line: PhoneLine,
     own: mpsc::Receiver<ToPhone>,
     /// Proved by a token or by joining.
@@ -103,6 +108,8 @@ struct Phone {
     pace: Pace,
     /// What leaves with the next write.
     pending: Vec<Message>,
+    /// The grid point (monotonic, ms) whose figures are in it, if they are news.
+    due_ms: Option<i64>,
 }
 
 /// The versions that this phone has.
@@ -125,11 +132,11 @@ struct Pace {
 type End = Option<(u16, &'static str)>;
 
 impl Phone {
-    fn new(web: Arc<WebState>, peer: IpAddr) -> Self {
+    fn new(web: Arc<WebState>, peer: Peer) -> Self {
         let (outbox, own) = mpsc::channel(OUTBOX);
         let socket = web.live.next_socket.fetch_add(1, Ordering::Relaxed);
         web.live.sockets.fetch_add(1, Ordering::Relaxed);
-        metrics::gauge!(metric::PHONES).increment(1);
+        metrics::gauge!(metric::WS_CLIENTS).increment(1);
         Phone {
             web,
             peer,
@@ -143,6 +150,7 @@ impl Phone {
                 frames: 0,
             },
             pending: Vec::new(),
+            due_ms: None,
         }
     }
 
@@ -220,6 +228,9 @@ impl Phone {
 
     /// Takes what is new for everybody.
     fn collect(&mut self, newest: &Published) {
+        if sent_before(self.sent.group, newest) {
+            self.due_ms = newest.group_due_ms;
+        }
         let Phone { sent, pending, .. } = self;
         let mut take = |frame: Option<&Frame>, sent: &mut u64| {
             if let Some(frame) = frame
@@ -240,6 +251,7 @@ impl Phone {
         if self.pending.is_empty() {
             return Ok(());
         }
+        let frames = self.pending.len();
         let pending = &mut self.pending;
         let sending = async {
             for message in pending.drain(..) {
@@ -248,7 +260,13 @@ impl Phone {
             socket.flush().await
         };
         match timeout(SILENCE, sending).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                tally::frames_out(frames);
+                if let Some(due_ms) = self.due_ms.take() {
+                    tally::update_sent(self.web.clock.since(due_ms));
+                }
+                Ok(())
+            }
             Ok(Err(_)) => Err(None),
             Err(_) => Err(Some((4000, "nothing was taken for 60 s"))),
         }
@@ -265,10 +283,11 @@ impl Phone {
     }
 
     async fn heard(&mut self, message: Message, now: Instant) -> Result<(), End> {
-        metrics::counter!(metric::WS_FRAMES_RECEIVED).increment(1);
+        tally::frame_in();
         self.pace.renew(now);
         self.pace.frames += 1;
         if self.pace.frames > FRAMES_PER_SECOND {
+            metrics::counter!(metric::WS_FRAMES_FLOODED).increment(1);
             // Told once a second: an answer to each would double the flood.
             if self.pace.frames == FRAMES_PER_SECOND + 1 {
                 let wait = (self.pace.began + SECOND).saturating_duration_since(now);
@@ -320,7 +339,7 @@ impl Phone {
 impl Drop for Phone {
     fn drop(&mut self) {
         self.web.live.sockets.fetch_sub(1, Ordering::Relaxed);
-        metrics::gauge!(metric::PHONES).decrement(1);
+        metrics::gauge!(metric::WS_CLIENTS).decrement(1);
     }
 }
 
@@ -338,6 +357,12 @@ impl Pace {
 async fn stopped(closing: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone, and that is the end as well.
     let _ = closing.wait_for(|closing| *closing).await;
+}
+
+/// Whether the newest group figures are news to a phone that had older ones: what it is greeted with
+/// may be seconds old.
+fn sent_before(version: u64, newest: &Published) -> bool {
+    (1..newest.group_frame.version).contains(&version)
 }
 
 fn version(frame: Option<&Frame>) -> u64 {

@@ -2,6 +2,7 @@
 //! `tests/store.rs`.
 
 mod damage;
+mod doors;
 mod leaving;
 
 use std::path::PathBuf;

@@ -59,7 +59,7 @@ async fn every_error_over_http_is_a_problem_with_its_code() {
             "/api/participants",
             json_type,
             "[]",
-            422,
+            400,
             "bad_json",
         ),
         (
@@ -278,4 +278,19 @@ async fn health_sessions_straps_and_time_are_there_for_everybody() {
         metrics.headers()["content-type"],
         "text/plain; version=0.0.4; charset=utf-8"
     );
+}
+
+#[tokio::test]
+async fn whatever_is_asked_of_a_route_none_fails() {
+    let hub = hub().await;
+    let (_, document) = hub.ask(Method::GET, "/api/openapi.json", None, None).await;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for method in operations.as_object().unwrap().keys() {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let path = path.replace("{id}", "somebody");
+            let body = (method != Method::GET).then(|| json!({}));
+            let (status, answer) = hub.ask(method.clone(), &path, None, body).await;
+            assert!(status.as_u16() < 500, "{method} {path}: {answer}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The web on a real socket, with a real room and a real store behind it.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
@@ -22,19 +23,30 @@ const SUPPRESSION: Suppression = Suppression {
     min_distribution: 5,
 };
 
+mod gate;
 mod http;
+mod https;
 mod socket;
 
 struct Hub {
     address: SocketAddr,
     http: reqwest::Client,
     live: Arc<Live>,
+    guard: Arc<Guard>,
     stop: watch::Sender<bool>,
-    serving: tokio::task::JoinHandle<io::Result<()>>,
+    serving: tokio::task::JoinHandle<()>,
     _dir: tempfile::TempDir,
 }
 
 async fn hub() -> Hub {
+    hub_with(guard(&crate::config::Web::default())).await
+}
+
+fn guard(web: &crate::config::Web) -> Guard {
+    Guard::new(Rules::of(web).unwrap(), web.max_connections)
+}
+
+async fn hub_with(guard: Guard) -> Hub {
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::system(crate::config::Trust::Always);
     let reading = ClockReading {
@@ -51,7 +63,8 @@ async fn hub() -> Hub {
         boot_id: "test".into(),
         start,
     };
-    let (store, _) = store::open(&dir.path().join("hub.db"), boot).unwrap();
+    let (store, mut memory) = store::open(&dir.path().join("hub.db"), boot).unwrap();
+    memory.pin = PIN.into();
     let plan = SessionPlan {
         length_ms: 900_000,
         preparation_ms: 30_000,
@@ -69,20 +82,21 @@ async fn hub() -> Hub {
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(task.run(stopped.clone()));
     let live: Arc<Live> = Arc::default();
+    let guard = Arc::new(guard);
     let state = WebState {
         room: handle,
-        store,
+        store: store.clone(),
         clock,
         hub_id: Uuid::from_u128(7),
-        hub_key: [7; 32],
-        pin: PIN.into(),
+        gate: Arc::new(Gate::new(store.clone(), &memory, reading.mono_ms)),
         metrics: crate::telemetry::install_metrics().unwrap(),
         started_mono_ms: reading.mono_ms,
         version: "0.0.0",
-        suppression: SUPPRESSION,
+        config: watch::channel(Arc::default()).1,
         uplink: watch::channel(Report::off("No broker.")).1,
         load: watch::channel(Report::ok("Everything is on time.")).1,
         live: Arc::clone(&live),
+        guard: Arc::clone(&guard),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -91,6 +105,7 @@ async fn hub() -> Hub {
         address,
         http: reqwest::Client::new(),
         live,
+        guard,
         stop,
         serving,
         _dir: dir,
