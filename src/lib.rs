@@ -12,6 +12,7 @@
 //! | [`systemd`] | readiness, reloads, watchdog |
 //! | [`signal`] | PURE: R-R intervals in, coherence score and heart-rate variability out |
 //! | [`room`] | PURE: the session clock, people, straps, claims, the group; what may be seen |
+//! | [`record`] | PURE: what may leave the building, under pseudonyms |
 //! | [`access`] | PURE: who is asking, who is guessing: tokens, lock-outs |
 //! | [`store`] | SQLite: one thread owns the connection |
 //! | [`gate`] | what opens doors while the hub runs: the PIN, lock-outs, tokens |
@@ -35,6 +36,8 @@ pub mod systemd;
 pub mod signal;
 
 pub mod room;
+
+pub mod record;
 
 pub mod access;
 

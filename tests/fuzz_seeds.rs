@@ -9,6 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use properties::ack::Outbox;
 use properties::config::Etc;
 use properties::{heart_rate_measurement, recording, rest_body, ws_frame};
 
@@ -58,7 +59,7 @@ fn what_fuzzing_holds_to_be_true_holds_for_every_seed_and_its_neighbours() {
         .status();
     assert!(made.expect("bash is everywhere").success());
 
-    let etc = Etc::new();
+    let (etc, outbox) = (Etc::new(), Outbox::new());
     let mut numbers = Numbers(1);
     for entry in fs::read_dir(dir.path()).expect("the seeds were written") {
         let folder = entry.expect("the folder can be read").path();
@@ -67,6 +68,7 @@ fn what_fuzzing_holds_to_be_true_holds_for_every_seed_and_its_neighbours() {
             .and_then(|name| name.to_str())
             .expect("a target's name");
         let holds = |data: &[u8]| match target {
+            "ack" => outbox.holds(data),
             "ws_frame" => ws_frame::holds(data),
             "rest_body" => rest_body::holds(data),
             "config" => etc.holds(data),

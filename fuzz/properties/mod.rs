@@ -5,6 +5,7 @@
 //! The same files are built twice: with a fuzzer behind them (`targets/`, run by `tests/fuzz`) and
 //! as a test over all seeds (`tests/fuzz_seeds.rs`).
 
+pub mod ack;
 pub mod config;
 mod fields;
 pub mod heart_rate_measurement;

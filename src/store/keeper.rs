@@ -18,6 +18,7 @@ use super::error::StoreError;
 use super::health::{Gauges, add};
 use super::moment::Moment;
 use super::open::{Opened, Synchronous, set_synchronous};
+use super::outbox::{self, News, Present, Queued, Upstream};
 use super::{forget, history, read};
 use crate::room::ParticipantId;
 use crate::room::rows::{Row, Stamp};
@@ -59,10 +60,11 @@ pub(super) struct Keeper {
     away: Option<Away>,
     /// The process must begin anew; why was logged.
     over: bool,
+    news: News,
 }
 
 impl Keeper {
-    pub fn new(opened: Opened, gauges: Arc<Gauges>) -> Keeper {
+    pub fn new(opened: Opened, gauges: Arc<Gauges>, news: News) -> Keeper {
         Keeper {
             conn: opened.conn,
             boot_no: opened.boot_no,
@@ -75,7 +77,12 @@ impl Keeper {
             refusal_logged: false,
             away: None,
             over: false,
+            news,
         }
+    }
+
+    pub fn boot_no(&self) -> i64 {
+        self.boot_no
     }
 
     /// Begins without the file.
@@ -254,8 +261,9 @@ impl Keeper {
                 "rows do not fit what is stored and are left out; from now on only counted"
             );
         }
+        self.checkpoint_owed |= written.emptied;
         if written.erased.is_empty() {
-            return;
+            return self.checkpoint_if_owed();
         }
         for person in &written.erased {
             self.erased
@@ -361,6 +369,20 @@ impl Keeper {
                 mono_ms: i64::MAX,
             },
         )
+    }
+
+    /// Queues the next closed minute for the way upstream.
+    pub fn queue_closed_minute(
+        &mut self,
+        rules: &Upstream,
+        now: Stamp,
+    ) -> rusqlite::Result<Queued> {
+        let present = Present {
+            boot_no: self.boot_no,
+            now,
+            is_behind: !self.backlog.is_empty(),
+        };
+        outbox::queue(&mut self.conn, rules, &present, &mut self.news)
     }
 
     /// Not held in memory when the disk refuses it: the next minute says more.

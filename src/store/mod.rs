@@ -11,6 +11,7 @@
 //! - `aside`: files that are damaged; `away`: a file that can't be opened; `snapshot`: before an upgrade
 //! - `keeper`: the thread; `backlog`: rows that wait; `batch`: one transaction
 //! - `write`, `read`, `erase`, `forget`, `doors`, `history`: the statements; `moment`: a stretch of time in them
+//! - `outbox`: what waits to go upstream; `facility_key`: the secret behind the pseudonyms
 
 mod aside;
 mod away;
@@ -19,6 +20,7 @@ mod batch;
 mod doors;
 mod erase;
 mod error;
+mod facility_key;
 mod forget;
 mod health;
 mod history;
@@ -26,6 +28,7 @@ mod keeper;
 mod memory;
 mod moment;
 mod open;
+mod outbox;
 mod read;
 #[cfg(test)]
 mod samples;
@@ -46,12 +49,14 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use self::away::Away;
 use self::backlog::Backlog;
 pub use self::error::StoreError;
+pub use self::facility_key::facility_key;
 use self::health::Gauges;
 pub use self::health::StoreHealth;
 use self::keeper::{Done, Keeper, Message};
 pub use self::memory::Memory;
 pub use self::open::random_pin;
 use self::open::{Identity, Opened};
+pub use self::outbox::{Acknowledged, OutboxMessage, OutboxState, Queued, Upstream};
 pub use self::read::{ParticipantData, SessionKept};
 use crate::room::ParticipantId;
 use crate::room::rows::{GroupRow, Row, Stamp};
@@ -133,7 +138,7 @@ pub fn open(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
         }
         Err(error) => return Err(error),
     };
-    start(opened, memory, away)
+    start(opened, memory, &boot, away)
 }
 
 /// As [`open`], for who only looks in while no hub runs: a damaged file is left as it is.
@@ -142,19 +147,21 @@ pub fn open(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
 /// As [`open`]; also when the file is damaged.
 pub fn open_as_it_is(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
     let (opened, memory) = open_and_read(path, &boot, None)?;
-    start(opened, memory, None)
+    start(opened, memory, &boot, None)
 }
 
 /// `away`: the file could not be opened, and why.
 fn start(
     opened: Opened,
     memory: Memory,
+    boot: &Boot,
     away: Option<(Away, StoreError)>,
 ) -> Result<(Store, Memory), StoreError> {
     let (inbox, messages) = mpsc::channel(INBOX);
     let gauges = Arc::new(Gauges::default());
     gauges.was_set_aside(memory.aside_in_words());
-    let mut keeper = Keeper::new(opened, Arc::clone(&gauges));
+    let news = outbox::news(boot, opened.boot_no, memory.set_aside.is_some());
+    let mut keeper = Keeper::new(opened, Arc::clone(&gauges), news);
     if let Some((away, why)) = away {
         keeper.stay_away(away, &why);
     }

@@ -389,7 +389,7 @@ mod tests {
                 "{table}.{prefix}"
             );
         }
-        assert_eq!(moments, 19);
+        assert_eq!(moments, 23);
         assert!(
             columns
                 .iter()

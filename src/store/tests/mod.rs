@@ -4,6 +4,7 @@
 mod damage;
 mod doors;
 mod leaving;
+mod upstream;
 
 use std::path::PathBuf;
 use std::sync::mpsc;
