@@ -37,7 +37,7 @@ mod support;
 mod words;
 
 use std::net::Ipv4Addr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use floods::{Flood, HELD_AT_LEAST, HELD_KINDS, Held};
 use futures_util::{StreamExt, stream};
@@ -52,6 +52,11 @@ const JOINED: u8 = 25;
 
 /// Rows at the same time.
 const AT_ONCE: usize = 12;
+
+/// Rounds that newcomers' allowance is enough for (`guard/rates.rs`), and how long each one after them
+/// must last so that it fills up again.
+const ROUNDS_AT_ONCE: u8 = 3;
+const ROUND_AT_LEAST: Duration = Duration::from_secs(16);
 
 /// What the hub may grow by after the first round, KiB.
 const GROWTH_KIB_MAX: i64 = 8 * 1024;
@@ -114,14 +119,17 @@ async fn whatever_strangers_send_has_its_answer_and_nobody_in_the_room_notices()
 
     let mut resident = Vec::new();
     for round in 0..rounds {
+        let round_began = Instant::now();
         let ground = &ground;
+        // Addresses are used again after so many rounds.
+        let from = round % 80;
         let answers = stream::iter(rows.iter().enumerate())
             .map(|(n, row)| row.run(ground, address(n)))
             .buffer_unordered(AT_ONCE);
         let answers: Vec<_> = answers.collect().await;
         wrong.extend(answers.into_iter().filter_map(Result::err));
-        wrong.extend(all(floods::together(ground, round)).await);
-        wrong.extend(all(floods::alone(ground, round)).await);
+        wrong.extend(all(floods::together(ground, from)).await);
+        wrong.extend(all(floods::alone(ground, from)).await);
         resident.push(resident_kib(&hub));
         println!(
             "round {round}: {:?} since the beginning, {} KiB",
@@ -134,6 +142,9 @@ async fn whatever_strangers_send_has_its_answer_and_nobody_in_the_room_notices()
             wrong.len(),
             wrong.join("\n")
         );
+        if rounds > ROUNDS_AT_ONCE {
+            tokio::time::sleep(ROUND_AT_LEAST.saturating_sub(round_began.elapsed())).await;
+        }
     }
     tokio::time::sleep(HELD_AT_LEAST.saturating_sub(begin.elapsed())).await;
 
