@@ -1,0 +1,218 @@
+//! A real Mosquitto with a configuration of its own, on a free port of the loopback; and certificates,
+//! good and bad. Not here: who connects to it (`collector.rs`, the hub).
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, date_time_ymd,
+};
+use tempfile::TempDir;
+
+use super::DEADLINE;
+
+/// A running broker; killed when dropped.
+pub struct Broker {
+    child: Option<Child>,
+    pub port: u16,
+    dir: TempDir,
+    tls: bool,
+}
+
+impl Broker {
+    /// One that lets everybody do everything, keeps nothing over its death, and has room for many
+    /// messages; `more` is added to its configuration.
+    pub async fn open(more: &str) -> Broker {
+        Broker::start(&format!("allow_anonymous true\n{more}"), None).await
+    }
+
+    /// One that proves itself with this certificate; `more` says whom it lets in.
+    pub async fn tls(certificate: &Pem, more: &str) -> Broker {
+        Broker::start(more, Some(certificate)).await
+    }
+
+    async fn start(more: &str, certificate: Option<&Pem>) -> Broker {
+        let dir = tempfile::tempdir().expect("a directory for the broker");
+        let tls = certificate.map_or(String::new(), |pem| {
+            pem.write(dir.path(), "server");
+            let at = |name: &str| dir.path().join(name).display().to_string();
+            format!("certfile {}\nkeyfile {}\n", at("server.pem"), at("server.key"))
+        });
+        let mut broker = Broker {
+            child: None,
+            port: 0,
+            dir,
+            tls: certificate.is_some(),
+        };
+        // Somebody else may take the port between here and there.
+        for _ in 0..20 {
+            broker.port = free_port();
+            let text = format!(
+                "user root\npersistence false\nlog_type all\nlistener {} 127.0.0.1\n{tls}{}",
+                broker.port,
+                more.replace("DIR", &broker.dir.path().display().to_string())
+            );
+            let text = if more.contains("max_queued_messages") {
+                text
+            } else {
+                format!("max_queued_messages 100000\n{text}")
+            };
+            std::fs::write(broker.dir.path().join("mosquitto.conf"), text)
+                .expect("the broker's own directory");
+            if broker.spawn().await {
+                return broker;
+            }
+        }
+        panic!("Mosquitto does not start:\n{}", broker.log());
+    }
+
+    /// Lays a file into the broker's directory, which its configuration calls `DIR`.
+    pub fn file(dir: &Path, name: &str, text: &str) -> PathBuf {
+        let path = dir.join(name);
+        std::fs::write(&path, text).expect("the test's own directory");
+        path
+    }
+
+    /// As the hub's configuration has it.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls { "mqtts" } else { "mqtt" };
+        format!("{scheme}://localhost:{}", self.port)
+    }
+
+    /// `kill -9`: what it held is lost.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("it is our child");
+            child.wait().expect("it is our child");
+        }
+    }
+
+    /// Starts it again, on the same port, with the same configuration and nothing else.
+    pub async fn restart(&mut self) {
+        self.kill();
+        assert!(self.spawn().await, "Mosquitto does not start again");
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    async fn spawn(&mut self) -> bool {
+        let log = std::fs::File::create(self.dir.path().join("log"))
+            .expect("the broker's own directory");
+        let program = ["/usr/sbin/mosquitto", "/usr/bin/mosquitto"]
+            .into_iter()
+            .find(|path| Path::new(path).exists())
+            .expect("mosquitto is not installed: tests/run installs it");
+        let mut child = Command::new(program)
+            .arg("-c")
+            .arg(self.dir.path().join("mosquitto.conf"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("mosquitto can be started");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let begin = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            if child.try_wait().expect("it is our child").is_some() {
+                return false;
+            }
+            assert!(begin.elapsed() < DEADLINE, "Mosquitto does not listen");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.child = Some(child);
+        true
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// A certificate and its key.
+pub struct Pem {
+    pub certificate: String,
+    pub key: String,
+}
+
+impl Pem {
+    /// Writes `<name>.pem` and `<name>.key`.
+    pub fn write(&self, dir: &Path, name: &str) {
+        std::fs::write(dir.join(format!("{name}.pem")), &self.certificate)
+            .expect("the test's own directory");
+        std::fs::write(dir.join(format!("{name}.key")), &self.key)
+            .expect("the test's own directory");
+    }
+}
+
+/// When a certificate holds.
+pub enum Valid {
+    Now,
+    Once,
+    Later,
+}
+
+/// Somebody who signs certificates.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    pub fn new(name: &str) -> Authority {
+        let mut params = params(&[], name, &Valid::Now);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        Authority(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
+    }
+
+    /// Its own certificate, for those who are to trust it.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// For a broker of this name.
+    pub fn server(&self, host: &str, valid: &Valid) -> Pem {
+        let mut params = params(&[host.to_owned()], host, valid);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.sign(params)
+    }
+
+    /// For a client of this name.
+    pub fn client(&self, name: &str) -> Pem {
+        let mut params = params(&[], name, &Valid::Now);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(params)
+    }
+
+    fn sign(&self, params: CertificateParams) -> Pem {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
+        Pem {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+}
+
+fn params(names: &[String], common_name: &str, valid: &Valid) -> CertificateParams {
+    let mut params = CertificateParams::new(names).expect("names of hosts");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    (params.not_before, params.not_after) = match valid {
+        Valid::Now => (date_time_ymd(2020, 1, 1), date_time_ymd(2120, 1, 1)),
+        Valid::Once => (date_time_ymd(2010, 1, 1), date_time_ymd(2011, 1, 1)),
+        Valid::Later => (date_time_ymd(2110, 1, 1), date_time_ymd(2111, 1, 1)),
+    };
+    params
+}
