@@ -12,6 +12,7 @@
 //! | [`systemd`] | readiness, watchdog |
 //! | [`signal`] | PURE: R-R intervals in, coherence score and heart-rate variability out |
 //! | [`room`] | PURE: the session clock, people, straps, claims, the group; what may be seen |
+//! | [`record`] | PURE: what may leave the building, under pseudonyms |
 //! | [`store`] | SQLite: one thread owns the connection |
 //! | [`room_task`] | the one task that owns the room |
 //! | [`sources`] | runs every source of straps |
@@ -33,6 +34,8 @@ pub mod systemd;
 pub mod signal;
 
 pub mod room;
+
+pub mod record;
 
 pub mod store;
 

@@ -35,6 +35,13 @@ pub enum StoreError {
     #[error("database schema: {0}")]
     Migration(#[from] rusqlite_migration::Error),
 
+    #[error(
+        "{} does not hold a facility's key: it must be 32 random bytes or 64 hexadecimal digits, as \
+         `openssl rand -hex 32` makes them",
+        path.display()
+    )]
+    FacilityKey { path: PathBuf },
+
     #[error("starting the store's thread: {0}")]
     Thread(io::Error),
 

@@ -15,12 +15,14 @@ mod backlog;
 mod batch;
 mod erase;
 mod error;
+mod facility_key;
 mod forget;
 mod health;
 mod keeper;
 mod memory;
 mod moment;
 mod open;
+mod outbox;
 mod read;
 #[cfg(test)]
 mod samples;
@@ -37,11 +39,13 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use self::error::StoreError;
+pub use self::facility_key::facility_key;
 pub use self::health::StoreHealth;
 use self::health::{Gauges, add};
 use self::keeper::{Done, Keeper, Message};
 pub use self::memory::Memory;
 use self::open::{Identity, Opened};
+pub use self::outbox::{Acknowledged, OutboxMessage, OutboxState, Queued, Upstream};
 pub use self::read::{ParticipantData, SessionKept};
 use crate::room::ParticipantId;
 use crate::room::rows::{GroupRow, Row, Stamp};

@@ -1,0 +1,1 @@
+//! Vectors, schemas and frozen examples.

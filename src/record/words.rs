@@ -1,0 +1,201 @@
+//! The closed words and the numbers of which records are made. What is not in a list here, or does not
+//! have the shape that is asked for, can't be said upstream.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Whether the hub knew the time, then or later: otherwise the moments of the record are by a clock
+/// that may be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TimeKnown {
+    /// The moments are right.
+    Synced,
+    /// Only their distances are right.
+    Unknown,
+}
+
+/// Who measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A strap that the hub heard.
+    Strap,
+    /// The person's phone said so.
+    Phone,
+}
+
+/// What became of an R-R interval on arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// On the tachogram.
+    Accepted,
+    /// On the tachogram, outside 250 to 3000 ms.
+    Implausible,
+    /// Not on the tachogram: the extra short value that some straps append.
+    Suspect,
+    /// Not on the tachogram: the strap said that it had no skin contact.
+    OffBody,
+    /// Not on the tachogram: an interval of zero length.
+    Zero,
+}
+
+/// Status of the signal from which a score was computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SignalStatus {
+    Warmup,
+    Good,
+    Fair,
+    Poor,
+    Flat,
+}
+
+/// Why there is no score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    WarmingUp,
+    PoorSignal,
+    Flat,
+    Silent,
+    OffBody,
+    NoStrap,
+}
+
+/// The one scope of consent that lets anything personal leave the building.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ResearchScope {
+    Research,
+}
+
+/// A number, written as short as it can be without losing a bit: 832 and not 832.0.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Num(f64);
+
+impl Num {
+    pub const ZERO: Num = Num(0.0);
+
+    /// All of it; `None` where it is no number.
+    pub fn exact(value: f64) -> Option<Num> {
+        value.is_finite().then_some(Num(value))
+    }
+
+    /// To so many decimals; `None` where it is no number.
+    pub fn rounded(value: f64, decimals: i32) -> Option<Num> {
+        let scale = 10_f64.powi(decimals);
+        let rounded = (value * scale).round() / scale;
+        // A value too large to be scaled is whole anyway.
+        Num::exact(if rounded.is_finite() { rounded } else { value })
+    }
+
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl Serialize for Num {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        const WHOLE: f64 = 9_007_199_254_740_992.0;
+        if self.0.fract() == 0.0 && self.0.abs() < WHOLE {
+            to.serialize_i64(self.0 as i64)
+        } else {
+            to.serialize_f64(self.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Num {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let value = f64::deserialize(from)?;
+        Num::exact(value).ok_or_else(|| serde::de::Error::custom("not a finite number"))
+    }
+}
+
+/// A text of one shape: the shape is the only thing that makes one.
+macro_rules! shaped {
+    ($(#[$doc:meta])* $name:ident, $pattern:literal, $fits:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
+        #[serde(try_from = "String")]
+        pub struct $name(#[cfg_attr(test, schemars(regex(pattern = $pattern)))] String);
+
+        impl $name {
+            /// `None` for anything that has not its shape.
+            pub fn of(text: &str) -> Option<Self> {
+                let fits: fn(&str) -> bool = $fits;
+                fits(text).then(|| $name(text.to_owned()))
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                $name::of(&text).ok_or_else(|| concat!("does not match ", $pattern).to_owned())
+            }
+        }
+    };
+}
+
+shaped!(
+    /// Id of a session: its slot in UTC, or of a hub that did not know the time the number of its
+    /// start and of the session in it. Unique together with the hub's id.
+    SessionName,
+    r"^([0-9]{8}T[0-9]{4}Z|b[0-9]{1,19}-[0-9]{1,19})$",
+    |text| {
+        let digits = |text: &str, lengths: std::ops::RangeInclusive<usize>| {
+            lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+        };
+        let slot = text.strip_suffix('Z').and_then(|t| t.split_once('T'));
+        let own = text.strip_prefix('b').and_then(|t| t.split_once('-'));
+        slot.is_some_and(|(day, time)| digits(day, 8..=8) && digits(time, 4..=4))
+            || own.is_some_and(|(boot, n)| digits(boot, 1..=19) && digits(n, 1..=19))
+    }
+);
+
+shaped!(
+    /// Name of a study, as the hub's configuration has it.
+    Study,
+    r"^[0-9A-Za-z._\-]{1,64}$",
+    |text| {
+        (1..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    }
+);
+
+shaped!(
+    /// Version of the text of a consent: digits, dots and hyphens, perhaps after a `v`. Phones say it,
+    /// so it must not hold more.
+    TextVersion,
+    r"^v?[0-9][0-9.\-]{0,15}$",
+    |text| {
+        let text = text.strip_prefix('v').unwrap_or(text);
+        (1..=16).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_digit())
+            && text.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-')
+    }
+);
+
+shaped!(
+    /// Version of a program.
+    Release,
+    r"^[0-9A-Za-z.+\-]{1,64}$",
+    |text| {
+        (1..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".+-".contains(&b))
+    }
+);
