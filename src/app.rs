@@ -27,6 +27,7 @@ use crate::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
 use crate::room_task::{self, Parts, Published, RoomHandle, RoomTaskError};
 use crate::store::{self, Boot, Memory, Store, StoreError};
 use crate::telemetry::{self, Report, TelemetryError, metric};
+use crate::uplink::{self, Uplink};
 use crate::web::{self, WebState};
 use crate::{sources, systemd};
 
@@ -149,6 +150,7 @@ async fn serve(
     let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Process)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Process)?;
 
+    let (_in_force, live) = watch::channel(Arc::new(config.clone()));
     let clock = Clock::configured(&config.clock, &config.test);
     let data_dir = &config.store.data_dir;
     let _lock = lock(data_dir)?;
@@ -162,6 +164,7 @@ async fn serve(
     tell_start(&memory, &config);
 
     let (hub_id, hub_key, pin) = (memory.hub_id, memory.hub_key, memory.pin.clone());
+    let boot_no = memory.boot_no;
     let has_past = !memory.past.recent_rr.is_empty();
     let settings = settings(&config);
     let mut room = Room::new(settings, &boot_id, reading, memory.past);
@@ -198,9 +201,7 @@ async fn serve(
     let mut parts: JoinSet<Result<(), AppError>> = JoinSet::new();
     let room_stop = stopped.clone();
     parts.spawn(async move { task.run(room_stop).await.map_err(AppError::Room) });
-    let uplink = watch::Sender::new(Report::off(
-        "No broker is configured: nothing leaves this hub.",
-    ));
+    let uplink = watch::Sender::new(uplink::off());
     let load = watch::Sender::new(Report::ok("Everything is on time."));
     let state = WebState {
         room: handle.clone(),
@@ -222,6 +223,21 @@ async fn serve(
         web::serve(listener, state, web_stop)
             .await
             .map_err(AppError::Web)
+    });
+
+    let way_up = Uplink {
+        store: store.clone(),
+        clock: clock.clone(),
+        hub_id: hub_id.to_string(),
+        boot_no,
+        version: env!("CARGO_PKG_VERSION"),
+        report: uplink,
+    };
+    let uplink_stop = stopped.clone();
+    let uplink_config = live.clone();
+    parts.spawn(async move {
+        way_up.run(uplink_config, uplink_stop).await;
+        Ok(())
     });
 
     // Sources, the control socket and housekeeping may end without ending the hub.

@@ -1,7 +1,7 @@
 //! coherence-hub: hears the hearts of a room, scores their coherence and shows it live.
 //!
 //! This page is the map. The order of the modules is the law of imports: a module names only
-//! modules above it, and `sources`, `control` and `web` never name each other. `ARCHITECTURE.md`
+//! modules above it, and `sources`, `uplink`, `control` and `web` never name each other. `ARCHITECTURE.md`
 //! follows one heartbeat and one command through the files.
 //!
 //! | module | what belongs there |
@@ -16,6 +16,7 @@
 //! | [`store`] | SQLite: one thread owns the connection |
 //! | [`room_task`] | the one task that owns the room |
 //! | [`sources`] | runs every source of straps |
+//! | [`uplink`] | outbox → MQTT → the collector's acknowledgement |
 //! | [`control`] | the Unix socket through which the command line asks a running hub |
 //! | [`web`] | WebSocket, REST, OpenAPI and the page |
 //! | [`app`] | WIRING: the only file that sees everything |
@@ -42,6 +43,8 @@ pub mod store;
 pub mod room_task;
 
 pub mod sources;
+
+pub mod uplink;
 
 pub mod control;
 

@@ -49,6 +49,25 @@ pub const WS_FRAMES_RECEIVED: &str = "coherence_ws_frames_received_total";
 /// Counter, by `route` (the pattern, not the path) and `status`.
 pub const HTTP_REQUESTS: &str = "coherence_http_requests_total";
 
+/// Gauge.
+pub const OUTBOX_ROWS: &str = "coherence_outbox_rows";
+/// Gauge, seconds.
+pub const OUTBOX_OLDEST_SECONDS: &str = "coherence_outbox_oldest_seconds";
+/// Gauge.
+pub const OUTBOX_DEAD_LETTERS: &str = "coherence_outbox_dead_letters";
+/// Counter.
+pub const OUTBOX_THINNED: &str = "coherence_outbox_thinned_total";
+/// Gauge: 0 off, 1 not connected, 2 connected.
+pub const UPLINK_STATE: &str = "coherence_uplink_state";
+/// Counter.
+pub const UPLINK_PUBLISHED: &str = "coherence_uplink_published_total";
+/// Counter.
+pub const UPLINK_ACKNOWLEDGED: &str = "coherence_uplink_acknowledged_total";
+/// Counter.
+pub const UPLINK_REFUSED: &str = "coherence_uplink_refused_total";
+/// Gauge, seconds.
+pub const E2E_ACK_LAG_SECONDS: &str = "coherence_e2e_ack_lag_seconds";
+
 /// Upper bounds in seconds. A grid point's computation should take milliseconds and must not
 /// take 5 s; a commit on an SD card takes anything from one millisecond to seconds.
 const SECONDS: [f64; 12] = [
@@ -159,7 +178,55 @@ fn describe() {
         Unit::Count,
         "HTTP requests, by route and status"
     );
+    describe_gauge!(
+        OUTBOX_ROWS,
+        Unit::Count,
+        "messages that wait until the central store has them"
+    );
+    describe_gauge!(
+        OUTBOX_OLDEST_SECONDS,
+        Unit::Seconds,
+        "how long the oldest of them has waited"
+    );
+    describe_gauge!(
+        OUTBOX_DEAD_LETTERS,
+        Unit::Count,
+        "messages set aside for good: too large for the broker, or rejected by the collector"
+    );
+    describe_counter!(
+        OUTBOX_THINNED,
+        Unit::Count,
+        "messages dropped because too much waited, or for too long"
+    );
+    describe_gauge!(
+        UPLINK_STATE,
+        "the way to the broker: 0 off, 1 not connected, 2 connected"
+    );
+    describe_counter!(
+        UPLINK_PUBLISHED,
+        Unit::Count,
+        "messages given to the broker, repetitions included"
+    );
+    describe_counter!(
+        UPLINK_ACKNOWLEDGED,
+        Unit::Count,
+        "messages that the collector acknowledged and the hub deleted"
+    );
+    describe_counter!(
+        UPLINK_REFUSED,
+        Unit::Count,
+        "messages that the broker refused; they are tried again"
+    );
+    describe_gauge!(
+        E2E_ACK_LAG_SECONDS,
+        Unit::Seconds,
+        "from giving the newest acknowledged message to the broker until the collector's word"
+    );
     for name in [
+        OUTBOX_THINNED,
+        UPLINK_PUBLISHED,
+        UPLINK_ACKNOWLEDGED,
+        UPLINK_REFUSED,
         RR_RECEIVED,
         MEASUREMENTS_MALFORMED,
         DUPLICATES,

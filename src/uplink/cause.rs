@@ -17,7 +17,9 @@ pub(super) enum Cause {
         path: PathBuf,
         why: String,
     },
-    #[error("the broker's name {host} can't be resolved: {why}; is the network there, and uplink.broker right?")]
+    #[error(
+        "the broker's name {host} can't be resolved: {why}; is the network there, and uplink.broker right?"
+    )]
     Resolve { host: String, why: String },
     #[error("nobody listens at {broker}: is the broker running, and uplink.broker right?")]
     Refused { broker: String },
@@ -27,34 +29,50 @@ pub(super) enum Cause {
     Silent { broker: String },
     #[error("the broker's certificate has expired: it needs a new one")]
     Expired,
-    #[error("the broker's certificate is not valid yet: it is dated in the future, or this hub's clock is behind")]
+    #[error(
+        "the broker's certificate is not valid yet: it is dated in the future, or this hub's clock is behind"
+    )]
     NotYetValid,
-    #[error("the broker's certificate is not for {host}: write uplink.broker as the certificate names it, or have it made for that name")]
+    #[error(
+        "the broker's certificate is not for {host}: write uplink.broker as the certificate names it, or have it made for that name"
+    )]
     WrongName { host: String },
-    #[error("nobody in uplink.ca_file vouches for the broker's certificate: the authority that signed it must be in that file")]
+    #[error(
+        "nobody in uplink.ca_file vouches for the broker's certificate: the authority that signed it must be in that file"
+    )]
     UnknownAuthority,
     #[error("the broker's certificate can't be used: {0}")]
     BadCertificate(String),
     #[error("the broker wants this hub's certificate: give uplink.cert_file and uplink.key_file")]
     CertificateWanted,
-    #[error("the broker does not accept this hub's certificate ({0}): is it signed by the broker's authority, and still valid?")]
+    #[error(
+        "the broker does not accept this hub's certificate ({0}): is it signed by the broker's authority, and still valid?"
+    )]
     CertificateRefused(String),
     #[error("{broker} does not speak TLS as this hub does: {why}")]
     Tls { broker: String, why: String },
-    #[error("the broker does not accept the user name or password: see uplink.username and uplink.password_file")]
+    #[error(
+        "the broker does not accept the user name or password: see uplink.username and uplink.password_file"
+    )]
     Password,
-    #[error("the broker does not let this hub in: its name there is {name}, see uplink.name, uplink.username and the broker's rules")]
+    #[error(
+        "the broker does not let this hub in: its name there is {name}, see uplink.name, uplink.username and the broker's rules"
+    )]
     NotLetIn { name: String },
     #[error("the broker does not speak MQTT 5")]
     OldProtocol,
-    #[error("another client uses this hub's name at the broker: each hub needs its own (uplink.name)")]
+    #[error(
+        "another client uses this hub's name at the broker: each hub needs its own (uplink.name)"
+    )]
     TakenOver,
     #[error("the broker sent it away: {0}")]
     SentAway(String),
-    #[error("the broker denies reading {topic}, where acknowledgements come: its rules must let this hub read it")]
+    #[error(
+        "the broker denies reading {topic}, where acknowledgements come: its rules must let this hub read it"
+    )]
     AcksDenied { topic: String },
-    #[error("the broker took nothing for {} s", seconds)]
-    Stalled { seconds: i64 },
+    #[error("the broker took no message for a minute and a half")]
+    Stalled,
     #[error("the connection ended: {0}")]
     Lost(String),
     #[error("no private socket can be made: {0}")]
@@ -75,8 +93,9 @@ impl Cause {
         };
         match tls_error(error) {
             Some(rustls::Error::InvalidCertificate(why)) => Cause::of_certificate(why, host),
-            Some(rustls::Error::AlertReceived(alert)) => Cause::of_alert(*alert)
-                .unwrap_or_else(|| tls(format!("it refused with {alert:?}"))),
+            Some(rustls::Error::AlertReceived(alert)) => {
+                Cause::of_alert(*alert).unwrap_or_else(|| tls(format!("it refused with {alert:?}")))
+            }
             Some(rustls::Error::InvalidMessage(_)) => {
                 tls("what it sent is no TLS; is that its TLS port?".to_owned())
             }
@@ -157,10 +176,11 @@ impl Cause {
             ConnectionError::MqttState(StateError::ConnectionAborted) => {
                 Cause::Lost("the broker closed it".to_owned())
             }
-            ConnectionError::MqttState(StateError::AwaitPingResp)
-            | ConnectionError::Timeout(_) => Cause::Silent {
-                broker: broker.to_owned(),
-            },
+            ConnectionError::MqttState(StateError::AwaitPingResp) | ConnectionError::Timeout(_) => {
+                Cause::Silent {
+                    broker: broker.to_owned(),
+                }
+            }
             ConnectionError::MqttState(StateError::Io(error)) | ConnectionError::Io(error) => {
                 Cause::Lost(plain(error))
             }

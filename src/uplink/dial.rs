@@ -89,7 +89,8 @@ async fn connect(broker: &Broker) -> Result<TcpStream, Cause> {
         host: broker.host.clone(),
         why,
     };
-    let addresses = match timeout(PATIENCE, lookup_host((broker.host.as_str(), broker.port))).await {
+    let addresses = match timeout(PATIENCE, lookup_host((broker.host.as_str(), broker.port))).await
+    {
         Ok(Ok(addresses)) => addresses,
         Ok(Err(error)) => return Err(resolve(plain(&error))),
         Err(_) => return Err(resolve("no answer".to_owned())),
@@ -136,7 +137,11 @@ fn tls_config(config: &Uplink) -> Result<ClientConfig, Cause> {
     let authorities = certificates("uplink.ca_file", &config.ca_file)?;
     let (added, _) = roots.add_parsable_certificates(authorities);
     if added == 0 {
-        return Err(unusable("uplink.ca_file", &config.ca_file, "no certificate is in it"));
+        return Err(unusable(
+            "uplink.ca_file",
+            &config.ca_file,
+            "no certificate is in it",
+        ));
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -147,7 +152,11 @@ fn tls_config(config: &Uplink) -> Result<ClientConfig, Cause> {
     }
     let chain = certificates("uplink.cert_file", &config.cert_file)?;
     if chain.is_empty() {
-        return Err(unusable("uplink.cert_file", &config.cert_file, "no certificate is in it"));
+        return Err(unusable(
+            "uplink.cert_file",
+            &config.cert_file,
+            "no certificate is in it",
+        ));
     }
     let key = PrivateKeyDer::from_pem_file(&config.key_file)
         .map_err(|error| pem_cause("uplink.key_file", &config.key_file, &error))?;

@@ -50,9 +50,10 @@ pub(super) struct Identity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tag {
     /// A message of the outbox.
-    Message(u64),
-    /// What a hub says of itself.
-    Word,
+    Message(i64),
+    /// What the hub says of itself.
+    Status,
+    Meta,
 }
 
 /// What the broker says.
@@ -190,9 +191,7 @@ impl Link {
                     granted: answer.return_codes.iter().all(granted),
                 })
             }
-            Event::Incoming(Packet::Publish(publication)) => {
-                Some(Heard::Told(publication.payload))
-            }
+            Event::Incoming(Packet::Publish(publication)) => Some(Heard::Told(publication.payload)),
             _ => None,
         }
     }

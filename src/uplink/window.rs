@@ -41,11 +41,7 @@ const ASIDE: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Want {
     /// The outbox's next `limit` messages after this one; to be handed to [`Window::choose`].
-    Read {
-        after: u64,
-        limit: usize,
-        why: Why,
-    },
+    Read { after: i64, limit: usize, why: Why },
     /// Nothing before this moment, unless something is heard.
     Wait { until_ms: i64 },
 }
@@ -65,30 +61,30 @@ pub(super) struct Window {
     /// `None`: no connection.
     size: Option<usize>,
     /// Every message up to here was looked at since the connection stands.
-    scanned: u64,
+    scanned: i64,
     /// The end of the outbox was reached; it is read again at this moment.
     idle_until_ms: Option<i64>,
     /// In the order in which they were published.
     in_flight: VecDeque<Flight>,
-    unanswered: BTreeMap<u64, Unanswered>,
+    unanswered: BTreeMap<i64, Unanswered>,
     denied: BTreeMap<Stream, Denied>,
-    aside: BTreeMap<u64, Rest>,
+    aside: BTreeMap<i64, Rest>,
     /// The message that was first in flight when connections ended, and how many in a row.
-    strikes: Option<(u64, u32)>,
+    strikes: Option<(i64, u32)>,
     /// What the pace still allows, in thousandths of a message, and when that was reckoned.
     allowance: i64,
     reckoned_ms: i64,
     /// When the broker last took something, or got something to take while nothing was in flight.
     progress_ms: i64,
     /// Everything up to here was acknowledged, as far as was heard.
-    acknowledged_upto: u64,
+    acknowledged_upto: i64,
     /// Since when the collector owes an answer.
     owing_since_ms: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Flight {
-    seq: u64,
+    seq: i64,
     stream: Stream,
     sent_ms: i64,
     /// How often it went before.
@@ -109,7 +105,7 @@ struct Unanswered {
 #[derive(Debug)]
 struct Denied {
     /// The lowest message of the stream that waits.
-    from: u64,
+    from: i64,
     tries: u32,
     until_ms: i64,
     /// One of its messages is on its way to see.
@@ -216,7 +212,7 @@ impl Window {
             };
         }
         let limit = room.min(allowed);
-        let due = |(_, it): &(&u64, &Unanswered)| it.due_ms <= now_ms;
+        let due = |(_, it): &(&i64, &Unanswered)| it.due_ms <= now_ms;
         if let Some((seq, _)) = self.unanswered.iter().find(due) {
             return Want::Read {
                 after: seq - 1,
@@ -248,7 +244,12 @@ impl Window {
             .unanswered
             .values()
             .map(|it| it.due_ms)
-            .chain(self.denied.values().filter(|it| !it.probing).map(|it| it.until_ms))
+            .chain(
+                self.denied
+                    .values()
+                    .filter(|it| !it.probing)
+                    .map(|it| it.until_ms),
+            )
             .chain(self.aside.values().filter_map(|it| it.until_ms))
             .chain(self.idle_until_ms.filter(|_| ahead > 0))
             .chain((!self.in_flight.is_empty()).then_some(self.progress_ms + STALLED_MS));
@@ -261,10 +262,10 @@ impl Window {
     /// from here on.
     pub fn choose(
         &mut self,
-        (after, limit, why): (u64, usize, Why),
-        read: &[(u64, Stream)],
+        (after, limit, why): (i64, usize, Why),
+        read: &[(i64, Stream)],
         now_ms: i64,
-    ) -> BTreeSet<u64> {
+    ) -> BTreeSet<i64> {
         let mut chosen = BTreeSet::new();
         match why {
             Why::Scan => {
@@ -294,7 +295,7 @@ impl Window {
             Why::Again => {
                 // What no longer is in the outbox needs no answer.
                 let last = read.last().filter(|_| read.len() == limit);
-                let beyond = last.map_or(u64::MAX, |(seq, _)| *seq);
+                let beyond = last.map_or(i64::MAX, |(seq, _)| *seq);
                 let there = |seq| read.iter().any(|(read, _)| *read == seq);
                 self.unanswered
                     .retain(|seq, _| *seq <= after || *seq > beyond || there(*seq));
@@ -334,7 +335,7 @@ impl Window {
     }
 
     /// The broker took it.
-    pub fn taken(&mut self, seq: u64, now_ms: i64) {
+    pub fn taken(&mut self, seq: i64, now_ms: i64) {
         self.progress_ms = now_ms;
         if self.strikes.is_some_and(|(struck, _)| struck == seq) {
             self.strikes = None;
@@ -360,15 +361,13 @@ impl Window {
         }
     }
 
-    /// The broker refused it: its stream rests, the others go on. Says how long it rests.
-    pub fn refused(&mut self, seq: u64, now_ms: i64) -> i64 {
+    /// The broker refused it: its stream, which is said, rests; the others go on.
+    pub fn refused(&mut self, seq: i64, now_ms: i64) -> Option<Stream> {
         self.progress_ms = now_ms;
         if self.strikes.is_some_and(|(struck, _)| struck == seq) {
             self.strikes = None;
         }
-        let Some(flight) = self.land(seq) else {
-            return 0;
-        };
+        let flight = self.land(seq)?;
         let denied = self.denied.entry(flight.stream).or_insert(Denied {
             from: seq,
             tries: 0,
@@ -381,11 +380,11 @@ impl Window {
             denied.tries += 1;
             denied.until_ms = now_ms + doubled(DENIED_MS, denied.tries, DENIED_CAP_MS);
         }
-        denied.until_ms - now_ms
+        Some(flight.stream)
     }
 
     /// It left the outbox by another way than the collector's acknowledgement, unpublished.
-    pub fn withdrawn(&mut self, seq: u64) {
+    pub fn withdrawn(&mut self, seq: i64) {
         self.land(seq);
         self.aside.remove(&seq);
     }
@@ -394,8 +393,8 @@ impl Window {
     /// them took from here to there and back.
     pub fn acknowledged(
         &mut self,
-        upto: u64,
-        also: impl IntoIterator<Item = u64>,
+        upto: i64,
+        also: impl IntoIterator<Item = i64>,
         now_ms: i64,
     ) -> Option<i64> {
         let mut newest_sent_ms = None;
@@ -405,7 +404,7 @@ impl Window {
             note(it.sent_ms);
         }
         self.aside = self.aside.split_off(&upto.saturating_add(1));
-        let also: BTreeSet<u64> = also.into_iter().collect();
+        let also: BTreeSet<i64> = also.into_iter().collect();
         for seq in &also {
             if let Some(it) = self.unanswered.remove(seq) {
                 note(it.sent_ms);
@@ -428,9 +427,7 @@ impl Window {
 
     /// The broker has taken nothing for too long: this connection is dead.
     pub fn stalled(&self, now_ms: i64) -> bool {
-        self.size.is_some()
-            && !self.in_flight.is_empty()
-            && now_ms >= self.progress_ms + STALLED_MS
+        self.size.is_some() && !self.in_flight.is_empty() && now_ms >= self.progress_ms + STALLED_MS
     }
 
     /// Since when the collector has been silent, if that is longer than it may be.
@@ -440,8 +437,8 @@ impl Window {
     }
 
     /// A message that ended one connection after the other and rests.
-    pub fn set_aside_seq(&self) -> Option<u64> {
-        let resting = |(_, rest): &(&u64, &Rest)| rest.until_ms.is_some();
+    pub fn set_aside_seq(&self) -> Option<i64> {
+        let resting = |(_, rest): &(&i64, &Rest)| rest.until_ms.is_some();
         self.aside.iter().find(resting).map(|(seq, _)| *seq)
     }
 
@@ -450,13 +447,13 @@ impl Window {
         self.denied.contains_key(&stream)
     }
 
-    fn is_known(&self, seq: u64) -> bool {
+    fn is_known(&self, seq: i64) -> bool {
         self.unanswered.contains_key(&seq)
             || self.aside.get(&seq).is_some_and(|it| it.until_ms.is_some())
             || self.in_flight.iter().any(|flight| flight.seq == seq)
     }
 
-    fn publish(&mut self, seq: u64, stream: Stream, tries: u32, now_ms: i64) {
+    fn publish(&mut self, seq: i64, stream: Stream, tries: u32, now_ms: i64) {
         if self.in_flight.is_empty() {
             self.progress_ms = now_ms;
         }
@@ -472,7 +469,7 @@ impl Window {
     }
 
     /// Takes it out of flight; the window moves on when the oldest is over.
-    fn land(&mut self, seq: u64) -> Option<Flight> {
+    fn land(&mut self, seq: i64) -> Option<Flight> {
         let flight = self
             .in_flight
             .iter_mut()
@@ -497,7 +494,7 @@ impl Window {
         self.strikes.is_some_and(|(_, count)| count >= STRIKES)
     }
 
-    fn set_aside(&mut self, seq: u64, now_ms: i64) {
+    fn set_aside(&mut self, seq: i64, now_ms: i64) {
         self.strikes = None;
         let tries = self.aside.get(&seq).map_or(0, |rest| rest.tries + 1);
         let until_ms = Some(now_ms + doubled(PATIENCE_MS, tries, PATIENCE_CAP_MS));
@@ -509,7 +506,7 @@ impl Window {
 
     /// What rested long enough goes again, alone: if it ends this connection too, it rests longer.
     fn take_up_again(&mut self, now_ms: i64) {
-        let rested = |(_, rest): &(&u64, &mut Rest)| rest.is_over(now_ms);
+        let rested = |(_, rest): &(&i64, &mut Rest)| rest.is_over(now_ms);
         let Some((seq, rest)) = self.aside.iter_mut().find(rested) else {
             return;
         };
@@ -531,3 +528,6 @@ impl Window {
 fn doubled(first_ms: i64, tries: u32, cap_ms: i64) -> i64 {
     first_ms.saturating_mul(1 << tries.min(20)).min(cap_ms)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,10 @@
 //! How the uplink is, in words: for `/health`, and line by line for the log. It is told what is; it
 //! finds nothing out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use rumqttc::v5::mqttbytes::v5::PubAckReason;
 
 use super::cause::Cause;
 use crate::telemetry::Report;
@@ -18,17 +19,19 @@ pub(super) struct Picture {
     /// Messages that wait, the unanswered included.
     pub waiting: u64,
     pub dead_letters: u64,
-    /// Topics on which the broker lets this hub write nothing.
-    pub denied: BTreeSet<String>,
+    /// Topics on which the broker refuses what this hub writes, and in which words.
+    pub denied: BTreeMap<String, PubAckReason>,
     /// The broker said that nobody would get it.
     pub nobody_listens: bool,
     /// Since when the collector owes acknowledgements, Unix ms.
     pub silent_since_ms: Option<i64>,
     pub ack_topic: String,
     /// A message that ended one connection after the other.
-    pub set_aside: Option<u64>,
-    /// Why the outbox can't be read or filled.
+    pub set_aside: Option<i64>,
+    /// Why the outbox can't be read.
     pub store: Option<String>,
+    /// Why nothing is put into it.
+    pub filling: Option<String>,
 }
 
 /// Where the connection is. Moments are Unix ms.
@@ -89,6 +92,19 @@ impl Picture {
         }
     }
 
+    /// The broker refused what was published there.
+    pub fn refuse(&mut self, topic: String, reason: PubAckReason) {
+        self.denied.insert(topic, reason);
+    }
+
+    /// As `/metrics` has it.
+    pub fn state_figure(&self) -> f64 {
+        match self.way {
+            Way::Trying | Way::Down { .. } => 1.0,
+            Way::Up => 2.0,
+        }
+    }
+
     /// Each in a sentence, the gravest first.
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
@@ -98,7 +114,10 @@ impl Picture {
             add(text.to_owned(), true);
         }
         if let Some(why) = &self.store {
-            add(format!("the outbox can't be used: {why}."), false);
+            add(format!("the outbox can't be read: {why}."), false);
+        }
+        if let Some(why) = &self.filling {
+            add(format!("nothing can be queued: {why}."), false);
         }
         match &self.way {
             // The clock was named already.
@@ -106,10 +125,18 @@ impl Picture {
             Way::Down { cause, .. } => add(format!("{cause}."), false),
             Way::Trying => {}
             Way::Up => {
-                for topic in &self.denied {
-                    let text = format!(
-                        "the broker denies publishing on {topic}: its rules must let this hub write there."
-                    );
+                for (topic, reason) in &self.denied {
+                    let text = match reason {
+                        PubAckReason::NotAuthorized => format!(
+                            "the broker denies publishing on {topic}: its rules must let this hub write there."
+                        ),
+                        PubAckReason::QuotaExceeded => {
+                            format!("the broker has no room for what is published on {topic}.")
+                        }
+                        other => {
+                            format!("the broker refuses what is published on {topic} ({other:?}).")
+                        }
+                    };
                     add(text, false);
                 }
                 if self.nobody_listens {
@@ -173,7 +200,10 @@ impl Told {
         }
         if picture.dead_letters > self.dead_letters {
             let count = picture.dead_letters;
-            tracing::warn!(count, "messages were set aside for good: too large for the broker, or rejected by the collector");
+            tracing::warn!(
+                count,
+                "messages were set aside for good: too large for the broker, or rejected by the collector"
+            );
         }
         self.dead_letters = picture.dead_letters;
     }
@@ -257,7 +287,7 @@ mod tests {
     #[test]
     fn what_goes_wrong_on_a_good_connection_is_said_by_name() {
         let picture = Picture {
-            denied: BTreeSet::from(["c/v1/hub/7/up/rr".to_owned()]),
+            denied: BTreeMap::from([("c/v1/hub/7/up/rr".into(), PubAckReason::NotAuthorized)]),
             nobody_listens: true,
             silent_since_ms: Some(50_400_000),
             ack_topic: "c/v1/hub/7/down/ack".into(),
