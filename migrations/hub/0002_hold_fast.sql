@@ -1,2 +1,84 @@
 -- What holding fast takes, each part under its own heading.
 
+
+-- The way upstream: what waits to be sent, who is in it, and how far everything was queued.
+
+-- How far the way upstream has come. Exactly one row.
+CREATE TABLE uplink (
+    only_row          INTEGER PRIMARY KEY CHECK (only_row = 1),
+    epoch             INTEGER NOT NULL,           -- random, below 2^53: another database numbers anew
+    acked_upto        INTEGER NOT NULL DEFAULT 0, -- the centre has all up to this number
+    study             TEXT,                       -- for which was queued last; empty: nothing ever was
+    built_boot_no     INTEGER REFERENCES boot (boot_no), -- minutes before this moment are queued; all four empty: none is
+    built_mono_ms     INTEGER,
+    built_wall_ms     INTEGER,
+    built_wall_synced INTEGER CHECK (built_wall_synced IN (0, 1)),
+    built_rr_id       INTEGER NOT NULL DEFAULT 0, -- the last that was looked at of each table
+    built_score_no    INTEGER NOT NULL DEFAULT 0,
+    built_session_no  INTEGER NOT NULL DEFAULT 0,
+    built_consent_no  INTEGER NOT NULL DEFAULT 0,
+    fixed_boot_no     INTEGER NOT NULL DEFAULT 0, -- the boot whose clock was told to have been set right
+    waiting           INTEGER NOT NULL DEFAULT 0, -- rows of outbox
+    waiting_bytes     INTEGER NOT NULL DEFAULT 0, -- bytes of their bodies
+    thinned           INTEGER NOT NULL DEFAULT 0  -- messages dropped because too much waited, or for too long
+) STRICT;
+INSERT INTO uplink (only_row, epoch) VALUES (1, 1 + (random() & 9007199254740990));
+
+-- One row, one message. Its number is never given twice. That it was sent is not kept here: sending it
+-- again does no harm.
+CREATE TABLE outbox (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream      TEXT    NOT NULL,                 -- session, group, coherence, rr, consent, erasure, gap, event
+    body        BLOB    NOT NULL,                 -- gzip of JSON, still without epoch and number
+    boot_no     INTEGER NOT NULL REFERENCES boot (boot_no), -- when it was queued
+    mono_ms     INTEGER NOT NULL,
+    wall_ms     INTEGER NOT NULL,
+    wall_synced INTEGER NOT NULL CHECK (wall_synced IN (0, 1))
+) STRICT;
+CREATE INDEX outbox_by_stream ON outbox (stream, seq); -- what is dropped first when too much waits
+
+-- Whose series a message of outbox or dead_letter holds. It grows at its end, like outbox.
+CREATE TABLE outbox_subject (
+    seq            INTEGER NOT NULL,
+    participant_no INTEGER NOT NULL,
+    PRIMARY KEY (seq, participant_no)
+) STRICT, WITHOUT ROWID;
+
+-- Who ever had anything queued, and under which pseudonym.
+CREATE TABLE subject (
+    participant_no INTEGER NOT NULL REFERENCES participant (participant_no) ON DELETE CASCADE,
+    pseudonym      TEXT    NOT NULL,
+    study          TEXT    NOT NULL,
+    since_seq      INTEGER NOT NULL,              -- nothing of this person lies before this number
+    PRIMARY KEY (participant_no, pseudonym)
+) STRICT, WITHOUT ROWID;
+
+-- By which number a person's straps are told apart upstream.
+CREATE TABLE subject_strap (
+    participant_no INTEGER NOT NULL REFERENCES participant (participant_no) ON DELETE CASCADE,
+    strap_no       INTEGER NOT NULL REFERENCES strap (strap_no),
+    source         INTEGER NOT NULL,              -- from 1 for each person
+    PRIMARY KEY (participant_no, strap_no)
+) STRICT, WITHOUT ROWID;
+
+-- What the centre will not take, kept for somebody to look at.
+CREATE TABLE dead_letter (
+    seq         INTEGER PRIMARY KEY,
+    stream      TEXT    NOT NULL,
+    body        BLOB    NOT NULL,                 -- as in outbox
+    why         TEXT    NOT NULL,                 -- as the centre said
+    boot_no     INTEGER NOT NULL REFERENCES boot (boot_no), -- when it was refused
+    mono_ms     INTEGER NOT NULL,
+    wall_ms     INTEGER NOT NULL,
+    wall_synced INTEGER NOT NULL CHECK (wall_synced IN (0, 1))
+) STRICT;
+
+-- Erasures of which the centre was told, and when it confirmed them.
+CREATE TABLE erasure_told (
+    seq                   INTEGER PRIMARY KEY,    -- of the message
+    erasure_id            TEXT    NOT NULL REFERENCES erasure (erasure_id),
+    confirmed_boot_no     INTEGER REFERENCES boot (boot_no), -- all four empty until then
+    confirmed_mono_ms     INTEGER,
+    confirmed_wall_ms     INTEGER,
+    confirmed_wall_synced INTEGER CHECK (confirmed_wall_synced IN (0, 1))
+) STRICT;

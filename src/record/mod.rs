@@ -35,7 +35,7 @@ pub use self::series::{
 };
 pub use self::words::{
     Mark, Num, Origin, Reason, Release, ResearchScope, SessionName, SignalStatus, Study,
-    TextVersion, TimeKnown,
+    TextVersion, TimeKnown, known_word,
 };
 
 use serde::{Deserialize, Serialize};

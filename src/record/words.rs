@@ -1,7 +1,11 @@
 //! The closed words and the numbers of which records are made. What is not in a list here, or does not
 //! have the shape that is asked for, can't be said upstream.
 
+use serde::de::IntoDeserializer;
+use serde::de::value::Error as WordError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::room::rows::RrMark;
 
 /// Whether the hub knew the time, then or later: otherwise the moments of the record are by a clock
 /// that may be wrong.
@@ -43,6 +47,18 @@ pub enum Mark {
     Zero,
 }
 
+impl From<RrMark> for Mark {
+    fn from(mark: RrMark) -> Self {
+        match mark {
+            RrMark::Accepted => Mark::Accepted,
+            RrMark::Implausible => Mark::Implausible,
+            RrMark::Suspect => Mark::Suspect,
+            RrMark::OffBody => Mark::OffBody,
+            RrMark::Zero => Mark::Zero,
+        }
+    }
+}
+
 /// Status of the signal from which a score was computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -66,6 +82,12 @@ pub enum Reason {
     Silent,
     OffBody,
     NoStrap,
+}
+
+/// The word of a closed list that is written like this; `None` for any other text.
+pub fn known_word<'de, T: Deserialize<'de>>(text: &'de str) -> Option<T> {
+    let text: serde::de::value::StrDeserializer<'de, WordError> = text.into_deserializer();
+    T::deserialize(text).ok()
 }
 
 /// The one scope of consent that lets anything personal leave the building.

@@ -26,6 +26,8 @@ pub(super) struct Written {
     /// Why rows were left out.
     pub refused: Vec<String>,
     pub erased: Vec<ErasedPerson>,
+    /// Messages that waited to go upstream were emptied.
+    pub emptied: bool,
     /// This boot's offset is now known to be right.
     pub noted_offset: bool,
 }
@@ -52,7 +54,7 @@ pub(super) fn write(
     let tx = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(StoreError::sql(doing))?;
-    let pen = Pen { conn: &tx, boot_no };
+    let pen = Pen::new(&tx, boot_no);
     // Erasures last: what stands behind one in the same batch was made before it all the same.
     let (erasures, others): (Vec<&Row>, Vec<&Row>) = rows
         .iter()
@@ -99,6 +101,7 @@ pub(super) fn write(
         .map_err(StoreError::sql(doing))?;
         written.noted_offset = true;
     }
+    written.emptied = pen.emptied();
     tx.commit().map_err(StoreError::sql("committing"))?;
     Ok(written)
 }

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use super::moment::{Appended, DISORDER_MS, Moment, first_at_or_after};
+use super::outbox;
 use super::write::known_participant_no;
 use crate::room::rows::{ClaimRow, Row, Stamp};
 use crate::room::{HeartKey, ParticipantId, StrapNo};
@@ -111,6 +112,7 @@ pub(super) fn delete(
         "DELETE FROM participant WHERE participant_no = ?1",
         [participant_no],
     )?;
+    outbox::numbers_were_freed(conn)?;
     Ok(true)
 }
 
@@ -125,13 +127,18 @@ pub(super) fn keep_numbers_counting(conn: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// That it was done, and when; nothing of whom.
-pub(super) fn write_receipt(conn: &Connection, boot_no: i64, at: &Stamp) -> rusqlite::Result<()> {
+/// That it was done, and when; nothing of whom. Gives the receipt's number.
+pub(super) fn write_receipt(
+    conn: &Connection,
+    boot_no: i64,
+    at: &Stamp,
+) -> rusqlite::Result<String> {
+    let erasure_id = Uuid::new_v4().to_string();
     conn.execute(
         "INSERT INTO erasure (erasure_id, boot_no, mono_ms, wall_ms, wall_synced) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![Uuid::new_v4().to_string(), boot_no, at.mono_ms, at.wall_ms, at.synced],
+        params![erasure_id, boot_no, at.mono_ms, at.wall_ms, at.synced],
     )?;
-    Ok(())
+    Ok(erasure_id)
 }
 
 /// The erased of this process, so that what was still on its way when they went is not written after

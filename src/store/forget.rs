@@ -9,6 +9,7 @@ use rusqlite::{Connection, params};
 
 use super::erase::keep_numbers_counting;
 use super::moment::{Appended, DISORDER_MS, Moment, first_at_or_after};
+use super::outbox;
 use super::read::collect;
 use crate::room::rows::Stamp;
 
@@ -45,6 +46,7 @@ pub(super) fn forget(
             let limit = i64::try_from(left).unwrap_or(i64::MAX);
             left -= tx.prepare_cached(sql)?.execute(params![first, end, cut.boot_no, cut.mono_ms, limit])?;
             if left == 0 {
+                outbox::numbers_were_freed(&tx)?;
                 tx.commit()?;
                 return Ok(true);
             }
@@ -53,6 +55,7 @@ pub(super) fn forget(
     for cut in &cuts {
         forget_people(&tx, *cut)?;
     }
+    outbox::numbers_were_freed(&tx)?;
     tx.commit()?;
     conn.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"))?;
     Ok(false)
@@ -71,10 +74,12 @@ fn forget_people(conn: &Connection, cut: Moment) -> rusqlite::Result<()> {
         "DELETE FROM claim WHERE until_boot_no = ?1 AND until_mono_ms < ?2",
         cut,
     )?;
+    // Whose data waits to go upstream stays: with them their consent would go, and with it the data.
     conn.execute(
         "DELETE FROM participant WHERE since_boot_no = ?1 AND since_mono_ms < ?2
          AND NOT EXISTS (SELECT 1 FROM participation p WHERE p.participant_no = participant.participant_no)
-         AND NOT EXISTS (SELECT 1 FROM claim c WHERE c.participant_no = participant.participant_no AND until_mono_ms IS NOT NULL)",
+         AND NOT EXISTS (SELECT 1 FROM claim c WHERE c.participant_no = participant.participant_no AND until_mono_ms IS NOT NULL)
+         AND participant_no NOT IN (SELECT participant_no FROM outbox_subject)",
         cut,
     )?;
     Ok(())

@@ -15,6 +15,8 @@ use super::error::StoreError;
 use super::health::{Gauges, add};
 use super::moment::Moment;
 use super::open::{Opened, Synchronous, set_synchronous};
+use super::outbox::{self, News, Queued, Upstream};
+use super::write::present_stamp;
 use super::{forget, read};
 use crate::room::ParticipantId;
 use crate::room::rows::{Row, Stamp};
@@ -51,10 +53,11 @@ pub(super) struct Keeper {
     offset_noted: bool,
     /// The first row that did not fit was logged; the others are counted.
     refusal_logged: bool,
+    news: News,
 }
 
 impl Keeper {
-    pub fn new(opened: Opened, gauges: Arc<Gauges>) -> Keeper {
+    pub fn new(opened: Opened, gauges: Arc<Gauges>, news: News) -> Keeper {
         Keeper {
             conn: opened.conn,
             boot_no: opened.boot_no,
@@ -65,7 +68,12 @@ impl Keeper {
             checkpoint_owed: false,
             offset_noted: false,
             refusal_logged: false,
+            news,
         }
+    }
+
+    pub fn boot_no(&self) -> i64 {
+        self.boot_no
     }
 
     /// Works until it is told to close, or nobody holds a handle any more.
@@ -210,8 +218,9 @@ impl Keeper {
                 "rows do not fit what is stored and are left out; from now on only counted"
             );
         }
+        self.checkpoint_owed |= written.emptied;
         if written.erased.is_empty() {
-            return;
+            return self.checkpoint_if_owed();
         }
         for person in &written.erased {
             self.erased
@@ -265,6 +274,24 @@ impl Keeper {
                 boot_no: self.boot_no,
                 mono_ms: i64::MAX,
             },
+        )
+    }
+
+    /// Queues the next closed minute for the way upstream.
+    pub fn queue_closed_minute(
+        &mut self,
+        rules: &Upstream,
+        now: Stamp,
+    ) -> rusqlite::Result<Queued> {
+        let held = self.backlog.iter().filter_map(present_stamp);
+        let held_since_ms = held.map(|stamp| stamp.mono_ms).min();
+        outbox::queue(
+            &mut self.conn,
+            rules,
+            self.boot_no,
+            now,
+            held_since_ms,
+            &mut self.news,
         )
     }
 

@@ -10,6 +10,7 @@
 //! - `open`: the file, its schema, the hub's identity; `memory`: what is read at the start
 //! - `keeper`: the thread; `backlog`: rows that wait; `batch`: one transaction
 //! - `write`, `read`, `erase`, `forget`: the statements; `moment`: a stretch of time in them
+//! - `outbox`: what waits to go upstream; `facility_key`: the secret behind the pseudonyms
 
 mod backlog;
 mod batch;
@@ -117,7 +118,8 @@ pub fn open(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
     };
     let (inbox, messages) = mpsc::channel(INBOX);
     let gauges = Arc::new(Gauges::default());
-    let keeper = Keeper::new(opened, Arc::clone(&gauges));
+    let news = outbox::news(&boot, opened.boot_no, memory.set_aside.is_some());
+    let keeper = Keeper::new(opened, Arc::clone(&gauges), news);
     let thread = std::thread::Builder::new()
         .name("store".to_owned())
         .spawn(move || keeper.run(messages))

@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 /// A place in the hub's life: boots in their order, monotonic time within each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Moment {
     pub boot_no: i64,
     pub mono_ms: i64,

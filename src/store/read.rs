@@ -223,9 +223,7 @@ pub(super) fn rr(
             rr_ms: row.get(3)?,
             gap_ms: row.get(4)?,
             begins: row.get(10)?,
-            mark: rr_mark(&mark).ok_or_else(|| {
-                rusqlite::Error::FromSqlConversionFailure(5, Type::Text, "no such mark".into())
-            })?,
+            mark: rr_mark(&mark).ok_or_else(|| no_such_word(5))?,
             beat_mono_ms: row.get(6)?,
             arrived: stamp(row, 7)?,
         })
@@ -373,15 +371,16 @@ fn word(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Option<&'static str
     };
     match WORDS.into_iter().find(|word| *word == text) {
         Some(word) => Ok(Some(word)),
-        None => Err(rusqlite::Error::FromSqlConversionFailure(
-            column,
-            Type::Text,
-            "no such word".into(),
-        )),
+        None => Err(no_such_word(column)),
     }
 }
 
-fn rr_mark(word: &str) -> Option<RrMark> {
+/// A text that is in no list of words.
+pub(super) fn no_such_word(column: usize) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, "no such word".into())
+}
+
+pub(super) fn rr_mark(word: &str) -> Option<RrMark> {
     use RrMark::{Accepted, Implausible, OffBody, Suspect, Zero};
     [Accepted, Implausible, Suspect, OffBody, Zero]
         .into_iter()
@@ -396,7 +395,7 @@ fn heart(row: &SqlRow<'_>, strap_column: usize, phone_column: usize) -> rusqlite
 }
 
 /// Three columns from `first`: `mono_ms`, `wall_ms`, `wall_synced`.
-fn stamp(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Stamp> {
+pub(super) fn stamp(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Stamp> {
     Ok(Stamp {
         mono_ms: row.get(first)?,
         wall_ms: row.get(first + 1)?,

@@ -1,10 +1,13 @@
 //! How each row is laid down in its table. Every statement stands for itself and may be repeated;
 //! transactions, retries and erasure are others' business.
 
+use std::cell::Cell;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::erase;
 use super::moment::Moment;
+use super::outbox;
 use crate::room::rows::{
     ClaimRow, ConsentRow, GroupRow, ParticipantRow, ParticipationRow, Row, RrRow, ScoreRow,
     SessionRow, Stamp, StrapRow,
@@ -48,11 +51,25 @@ macro_rules! restamp {
 
 /// Lays rows down for one boot, inside whatever transaction is open.
 pub(super) struct Pen<'a> {
-    pub conn: &'a Connection,
-    pub boot_no: i64,
+    conn: &'a Connection,
+    boot_no: i64,
+    emptied: Cell<bool>,
 }
 
-impl Pen<'_> {
+impl<'a> Pen<'a> {
+    pub fn new(conn: &'a Connection, boot_no: i64) -> Self {
+        Pen {
+            conn,
+            boot_no,
+            emptied: Cell::new(false),
+        }
+    }
+
+    /// A withdrawal emptied messages that waited to go upstream.
+    pub fn emptied(&self) -> bool {
+        self.emptied.get()
+    }
+
     /// Writes one row. An erasure's moment of effect is its own stamp.
     pub fn write(&self, row: &Row) -> rusqlite::Result<()> {
         match row {
@@ -70,8 +87,10 @@ impl Pen<'_> {
                     boot_no: self.boot_no,
                     mono_ms: at.mono_ms,
                 };
+                let told = outbox::erase(self.conn, self.boot_no, *participant, at)?;
                 if erase::delete(self.conn, *participant, until)? {
-                    erase::write_receipt(self.conn, self.boot_no, at)?;
+                    let receipt = erase::write_receipt(self.conn, self.boot_no, at)?;
+                    outbox::expect_confirmation(self.conn, &receipt, &told)?;
                 }
                 Ok(())
             }
@@ -205,11 +224,17 @@ impl Pen<'_> {
     }
 
     fn consent(&self, row: &ConsentRow) -> rusqlite::Result<()> {
+        let participant_no = participant_no(self.conn, row.participant)?;
+        if outbox::is_withdrawal(self.conn, participant_no, row)?
+            && outbox::withdraw(self.conn, self.boot_no, participant_no, row)?
+        {
+            self.emptied.set(true);
+        }
         self.execute(
             "INSERT INTO consent (participant_no, scope, granted, text_version, boot_no, mono_ms, wall_ms, wall_synced)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
-                participant_no(self.conn, row.participant)?,
+                participant_no,
                 row.scope,
                 row.granted,
                 row.text_version,

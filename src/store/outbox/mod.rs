@@ -1,14 +1,40 @@
 //! What waits to go upstream: one row, one message, built from what is stored when a minute closes, and
 //! deleted when the centre has it. What a message may hold is `record`'s business, how it travels the
 //! uplink's.
+//!
+//! - `minute`: which minute is next, and all that is told of it; `personal`, `group`: its series
+//! - `gate`: who consented; `facts`: consents, withdrawals, erasures, events
+//! - `rows`: the waiting rows; `outgoing`: how they leave; `settle`: what the centre says back
+//! - `thin`: what is dropped when too much waits; `times`: what time it really was
+
+mod facts;
+mod gate;
+mod group;
+mod minute;
+mod outgoing;
+mod personal;
+mod rows;
+mod settle;
+mod thin;
+mod times;
 
 use std::sync::Arc;
 
+use rusqlite::Connection;
+
+pub(super) use self::facts::{erase, expect_confirmation, is_withdrawal, withdraw};
+use self::minute::Present;
+pub(super) use self::minute::numbers_were_freed;
 use super::error::StoreError;
-use super::{Store, keeper::Keeper};
-use crate::record::{Ack, Pseudonymiser, Stream, Study};
+use super::keeper::Keeper;
+use super::open::{Synchronous, set_synchronous};
+use super::{Boot, Store};
+use crate::record::{Ack, HubEvent, Pseudonymiser, Release, Stream, Study};
 use crate::room::Suppression;
 use crate::room::rows::Stamp;
+
+/// Messages that are read in one step.
+const READ_AT_A_TIME: u32 = 64;
 
 /// The rules by which anything leaves.
 #[derive(Clone, Debug)]
@@ -80,7 +106,7 @@ pub struct Acknowledged {
 impl Store {
     /// Queues the messages of the oldest minute that is closed and not queued yet, in one transaction
     /// with the mark of how far it got. A short step, so that beats are written in between: call it
-    /// again while there is more.
+    /// again while there is more, and else every few seconds. `now` is the room's time.
     ///
     /// # Errors
     /// The database can't be written, or the thread has ended; nothing of the step was done.
@@ -90,13 +116,12 @@ impl Store {
         now: Stamp,
     ) -> Result<Queued, StoreError> {
         self.ask("queueing a minute", move |keeper: &mut Keeper| {
-            let _ = (keeper, rules, now);
-            Ok(Queued::default())
+            keeper.queue_closed_minute(&rules, now)
         })
         .await
     }
 
-    /// The waiting messages with a number above `seq`, in their order.
+    /// At most `limit` (and 64) of the waiting messages with a number above `seq`, in their order.
     ///
     /// # Errors
     /// The database can't be read, or the thread has ended.
@@ -106,8 +131,10 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<OutboxMessage>, StoreError> {
         self.ask("reading the outbox", move |keeper: &mut Keeper| {
-            let _ = (keeper, seq, limit);
-            Ok(Vec::new())
+            let boot_no = keeper.boot_no();
+            durably(&mut keeper.conn, |conn| {
+                outgoing::after(conn, boot_no, seq, limit.min(READ_AT_A_TIME))
+            })
         })
         .await
     }
@@ -121,14 +148,27 @@ impl Store {
         ack: Ack,
         now: Stamp,
     ) -> Result<Acknowledged, StoreError> {
-        self.ask(
-            "taking an acknowledgement in",
-            move |keeper: &mut Keeper| {
-                let _ = (keeper, ack, now);
-                Ok(Acknowledged::default())
-            },
-        )
-        .await
+        let ack = Arc::new(ack);
+        let mut all = Acknowledged::default();
+        loop {
+            let ack = Arc::clone(&ack);
+            let (step, more) = self
+                .ask(
+                    "taking an acknowledgement in",
+                    move |keeper: &mut Keeper| {
+                        let boot_no = keeper.boot_no();
+                        let mut step = Acknowledged::default();
+                        let more =
+                            settle::acknowledge(&mut keeper.conn, boot_no, &ack, &now, &mut step)?;
+                        Ok((step, more))
+                    },
+                )
+                .await?;
+            all.add(step);
+            if !more {
+                return Ok(all);
+            }
+        }
     }
 
     /// How the outbox is.
@@ -137,22 +177,88 @@ impl Store {
     /// The database can't be read, or the thread has ended.
     pub async fn outbox_state(&self) -> Result<OutboxState, StoreError> {
         self.ask("reading the outbox's state", |keeper: &mut Keeper| {
-            let _ = keeper;
-            Ok(OutboxState::default())
+            settle::state(&keeper.conn)
         })
         .await
     }
 
-    /// Begins a new epoch: everything that waits is to be sent again under it. What was numbered and
-    /// does not wait any more is told in a gap record that comes first.
+    /// Begins a new epoch, for a database that was put back: everything that waits is to be sent again
+    /// under it, from the lowest number on. Messages keep their numbers; those in between are told in a
+    /// gap record that comes first.
     ///
     /// # Errors
     /// The database can't be written, or the thread has ended.
     pub async fn outbox_new_epoch(&self, now: Stamp) -> Result<i64, StoreError> {
         self.ask("beginning an epoch", move |keeper: &mut Keeper| {
-            let _ = (keeper, now);
-            Ok(0)
+            let boot_no = keeper.boot_no();
+            durably(&mut keeper.conn, |conn| {
+                settle::new_epoch(conn, boot_no, now)
+            })
         })
         .await
     }
+}
+
+impl Acknowledged {
+    fn add(&mut self, step: Acknowledged) {
+        self.deleted += step.deleted;
+        self.rejected.extend(step.rejected);
+        self.confirmed_erasures += step.confirmed_erasures;
+        self.foreign_epoch |= step.foreign_epoch;
+        self.ahead |= step.ahead;
+    }
+}
+
+/// What the thread keeps for the way upstream between two steps: what happened to the hub and was not
+/// told yet.
+#[derive(Debug, Default)]
+pub(super) struct News(Vec<(Stamp, HubEvent)>);
+
+/// What a start is worth telling.
+pub(super) fn news(boot: &Boot, boot_no: i64, set_aside: bool) -> News {
+    let version = Release::of(env!("CARGO_PKG_VERSION")).expect("versions have the shape of one");
+    let started = HubEvent::HubStarted {
+        version,
+        boot: boot_no,
+    };
+    let aside = set_aside.then_some(HubEvent::DatabaseSetAside);
+    News(
+        aside
+            .into_iter()
+            .chain([started])
+            .map(|event| (boot.start, event))
+            .collect(),
+    )
+}
+
+/// One step of queueing; `held_since_ms`: the oldest row that the disk has not taken, monotonic ms.
+pub(super) fn queue(
+    conn: &mut Connection,
+    rules: &Upstream,
+    boot_no: i64,
+    now: Stamp,
+    held_since_ms: Option<i64>,
+    news: &mut News,
+) -> rusqlite::Result<Queued> {
+    let present = Present {
+        boot_no,
+        now,
+        held_since_ms,
+    };
+    durably(conn, |conn| {
+        minute::queue(conn, rules, &present, &mut news.0)
+    })
+}
+
+/// Does something whose commits are on the card when it returns: a number that was sent must never be
+/// given to another message after the power has failed.
+fn durably<T>(
+    conn: &mut Connection,
+    what: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    set_synchronous(conn, Synchronous::Full)?;
+    let done = what(conn);
+    // If this fails, later commits are slower and as good.
+    let _ = set_synchronous(conn, Synchronous::Normal);
+    done
 }
