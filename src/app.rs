@@ -4,6 +4,8 @@
 //! Supervision is systemd's: the first part that ends takes the others with it, the process ends,
 //! the service manager starts it again and the state is read back. Not here: what any part does.
 
+mod reload;
+
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,16 +22,17 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::{self, Clock};
-use crate::config::{Config, Trust};
+use crate::config::{self, Config, Overrides, Trust};
 use crate::control::{self, Answers};
 use crate::room::rows::Stamp;
 use crate::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
 use crate::room_task::{self, Parts, Published, RoomHandle, RoomTaskError};
 use crate::store::{self, Boot, Memory, Store, StoreError};
-use crate::telemetry::{self, Report, TelemetryError, metric};
+use crate::telemetry::{self, LogLevel, Report, TelemetryError, metric};
 use crate::uplink::{self, Uplink};
 use crate::web::{self, WebState};
 use crate::{sources, systemd};
+use reload::Reload;
 
 /// How long the parts get to end by themselves.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -102,12 +105,12 @@ pub struct Demo {
     pub data_dir: Option<PathBuf>,
 }
 
-/// The daemon.
+/// The daemon. `overrides` are those that `config` was loaded with: a reload loads it again.
 ///
 /// # Errors
 /// When a part can't be opened or ends by itself; never because a radio is missing.
-pub fn run(config: Config) -> Result<(), AppError> {
-    start(config, None)
+pub fn run(config: Config, overrides: Overrides) -> Result<(), AppError> {
+    start(config, Kind::Hub(overrides))
 }
 
 /// The daemon with a virtual room in place of radios.
@@ -128,29 +131,41 @@ pub fn demo(demo: Demo) -> Result<(), AppError> {
     config.straps.ble = false;
     config.clock.trust = Trust::Always;
     config.store.data_dir = data_dir.unwrap_or_default();
-    start(config, Some(demo))
+    start(config, Kind::Demo(demo))
 }
 
-fn start(config: Config, demo: Option<Demo>) -> Result<(), AppError> {
-    telemetry::install_log(&config.log.level)?;
+/// What is to be run.
+enum Kind {
+    Hub(Overrides),
+    Demo(Demo),
+}
+
+fn start(config: Config, kind: Kind) -> Result<(), AppError> {
+    let log = telemetry::install_log(&config.log.level)?;
     let metrics = telemetry::install_metrics()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(AppError::Process)?;
-    runtime.block_on(serve(config, demo, metrics))
+    runtime.block_on(serve(config, kind, log, metrics))
 }
 
 async fn serve(
     config: Config,
-    demo: Option<Demo>,
+    kind: Kind,
+    log: LogLevel,
     metrics: telemetry::PrometheusHandle,
 ) -> Result<(), AppError> {
     // Whoever says stop while the hub is still starting is heard as well.
     let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Process)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Process)?;
+    let hangup = signal(SignalKind::hangup()).map_err(AppError::Process)?;
+    let (demo, overrides) = match kind {
+        Kind::Demo(demo) => (Some(demo), None),
+        Kind::Hub(overrides) => (None, Some(overrides)),
+    };
 
-    let (_in_force, live) = watch::channel(Arc::new(config.clone()));
+    let (in_force, live) = watch::channel(Arc::new(config.clone()));
     let clock = Clock::configured(&config.clock, &config.test);
     let data_dir = &config.store.data_dir;
     let _lock = lock(data_dir)?;
@@ -213,7 +228,7 @@ async fn serve(
         metrics: metrics.clone(),
         started_mono_ms: reading.mono_ms,
         version: env!("CARGO_PKG_VERSION"),
-        suppression: settings.suppression,
+        config: live.clone(),
         uplink: uplink.subscribe(),
         load: load.subscribe(),
         live: Arc::default(),
@@ -275,12 +290,14 @@ async fn serve(
             tracing::warn!(%error, "the command line can't talk to this hub: its socket can't be made")
         }
     }
-    helpers.spawn(keep_house(
-        store.clone(),
-        clock.clone(),
-        metrics,
-        config.privacy.keep_days,
-    ));
+    helpers.spawn(keep_house(store.clone(), clock.clone(), metrics, live));
+    let reload = Reload {
+        overrides,
+        config: in_force,
+        room: handle.clone(),
+        log,
+    };
+    helpers.spawn(reload.run(hangup));
     if let Some(interval) = systemd::watchdog_interval() {
         helpers.spawn(feed_watchdog(interval, handle, store.clone(), address));
     }
@@ -484,7 +501,7 @@ async fn keep_house(
     store: Store,
     clock: Clock,
     recorder: telemetry::PrometheusHandle,
-    keep_days: u32,
+    config: config::Live,
 ) {
     const LOOK: Duration = Duration::from_secs(5);
     const DAY: Duration = Duration::from_secs(86_400);
@@ -501,6 +518,7 @@ async fn keep_house(
         forget_in = forget_in.saturating_sub(LOOK);
         if forget_in.is_zero() {
             forget_in = DAY;
+            let keep_days = config.borrow().privacy.keep_days;
             let kept_ms = keep_ms(keep_days);
             let before = Stamp {
                 mono_ms: clock.mono_ms() - kept_ms,

@@ -9,7 +9,7 @@
 //! | [`config`] | the configuration: layers, limits, complaints with line and suggestion |
 //! | [`clock`] | the monotonic and the wall clock, and waiting on them |
 //! | [`telemetry`] | the log (journal or terminal) and the metrics |
-//! | [`systemd`] | readiness, watchdog |
+//! | [`systemd`] | readiness, reloads, watchdog |
 //! | [`signal`] | PURE: R-R intervals in, coherence score and heart-rate variability out |
 //! | [`room`] | PURE: the session clock, people, straps, claims, the group; what may be seen |
 //! | [`record`] | PURE: what may leave the building, under pseudonyms |

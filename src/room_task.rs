@@ -18,7 +18,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::clock::Clock;
 use crate::room::command::{Command, Refusal, RefusalCode, Reply};
 use crate::room::view::frame;
-use crate::room::{ClockReading, GridJob, GridResult, Note, ParticipantId, Presence, Room};
+use crate::room::{
+    ClockReading, GridJob, GridResult, Note, ParticipantId, Presence, Room, Settings,
+};
 use crate::store::Store;
 use crate::telemetry::metric;
 
@@ -64,6 +66,7 @@ enum Ask {
         answer: oneshot::Sender<Answer>,
     },
     Detach(u64),
+    Settings(Settings, oneshot::Sender<()>),
     Ping(oneshot::Sender<()>),
 }
 
@@ -129,6 +132,20 @@ impl RoomHandle {
     pub async fn detach(&self, socket: u64) {
         // Fails only when the room is gone, and then the process ends.
         let _ = self.asks.send(Ask::Detach(socket)).await;
+    }
+
+    /// New settings for the room; returns when they are in force.
+    pub async fn set_settings(&self, settings: Settings) {
+        let (answer, answered) = oneshot::channel();
+        // Fails only when the room is gone, and then the process ends.
+        if self
+            .asks
+            .send(Ask::Settings(settings, answer))
+            .await
+            .is_ok()
+        {
+            let _ = answered.await;
+        }
     }
 
     /// What everybody may see; the newest only.
@@ -335,6 +352,11 @@ impl RoomTask {
             Ask::Detach(socket) => {
                 self.room.detach(socket, now_ms);
                 self.lines.retain(|_, line| line.socket != socket);
+            }
+            Ask::Settings(settings, answer) => {
+                self.room.set_settings(settings);
+                self.publish(now_ms);
+                let _ = answer.send(());
             }
             Ask::Apply {
                 command,

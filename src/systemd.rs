@@ -1,4 +1,4 @@
-//! What the hub tells systemd: ready, stopping, alive, and one line for `systemctl status`.
+//! What the hub tells systemd: ready, reloading, stopping, alive, and one line for `systemctl status`.
 //!
 //! Without a service manager (`NOTIFY_SOCKET` unset) everything here does nothing. Whether the
 //! hub *is* alive is judged by whoever calls [`feed_watchdog`].
@@ -11,6 +11,19 @@ use sd_notify::NotifyState;
 pub fn ready(status: &str) {
     let status = one_line(status);
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+}
+
+/// The configuration is being read again; [`reloaded`] must follow.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!(%error, "the service manager is not told of the reload"),
+    }
+}
+
+/// The reload is over, whatever came of it.
+pub fn reloaded() {
+    tell(&[NotifyState::Ready]);
 }
 
 /// The hub was asked to end and is saving what it has.
@@ -98,17 +111,36 @@ mod tests {
             assert_eq!(watchdog_interval(), Some(Duration::from_secs(15)));
             feed_watchdog();
             status("12 hearts\nWATCHDOG=trigger");
+            reloading();
+            reloaded();
             stopping();
         };
         let Some(heard) = said("systemd_hears_the_whole_life_of_the_hub", true, life) else {
             return;
         };
+        let timed = |news: &str| {
+            Some(
+                news.strip_prefix("RELOADING=1\nMONOTONIC_USEC=")?
+                    .to_owned(),
+            )
+        };
+        let reload = heard
+            .iter()
+            .find_map(|news| timed(news))
+            .expect("it was told");
+        assert!(reload.trim_end().parse::<u64>().is_ok(), "{reload}");
+        let heard: Vec<&str> = heard
+            .iter()
+            .map(|news| news.split("MONOTONIC_USEC").next().unwrap())
+            .collect();
         assert_eq!(
             heard,
             [
                 "READY=1\nSTATUS=Listening on port 8080\n",
                 "WATCHDOG=1\n",
                 "STATUS=12 hearts WATCHDOG=trigger\n",
+                "RELOADING=1\n",
+                "READY=1\n",
                 "STOPPING=1\nSTATUS=Stopping\n",
             ]
         );

@@ -130,6 +130,7 @@ fn the_account_can_be_made_and_may_open_serial_ports() {
 fn the_unit_holds_what_the_hub_relies_on() {
     assert_eq!(values("Type"), ["notify"]);
     assert_eq!(values("User"), ["coherence-hub"]);
+    assert_eq!(values("ExecReload"), ["/bin/kill -HUP $MAINPID"]);
     assert_eq!(values("Restart"), ["always"]);
     assert_eq!(values("RestartSec"), ["1"]);
     assert_eq!(values("StartLimitIntervalSec"), ["0"]);

@@ -67,7 +67,15 @@ fn answer(
         .unwrap_or_default();
     for (key, value, origin) in effective {
         let padding = width - key.len() - value.len();
-        line(format_args!("{key} = {value}{:padding$}  # {origin}", ""));
+        let restart = if config::needs_restart(&key) {
+            "; needs a restart"
+        } else {
+            ""
+        };
+        line(format_args!(
+            "{key} = {value}{:padding$}  # {origin}{restart}",
+            ""
+        ));
     }
     Ok(text)
 }
@@ -97,7 +105,13 @@ mod tests {
             text.lines()
                 .any(|line| line.starts_with(start) && line.ends_with(end))
         };
-        assert!(has("session.length_min = 10 ", "# ./hub.toml:2"), "{text}");
+        assert!(
+            has(
+                "session.length_min = 10 ",
+                "# ./hub.toml:2; needs a restart"
+            ),
+            "{text}"
+        );
         assert!(has("privacy.keep_days = 30 ", "# built in"), "{text}");
     }
 

@@ -30,7 +30,7 @@ pub fn run(args: RunArgs) -> ExitCode {
         listen: args.listen,
     };
     match config::load(&overrides) {
-        Ok(loaded) => ended(app::run(loaded.config)),
+        Ok(loaded) => ended(app::run(loaded.config, overrides)),
         Err(error) => {
             eprintln!("coherence-hub: {error}");
             ExitCode::from(EXIT_CONFIG)

@@ -38,6 +38,23 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The same in one line, for a log: without the picture of the line in its file.
+    pub fn in_one_line(&self) -> String {
+        let text = match self {
+            ConfigError::File {
+                place,
+                key,
+                problem,
+                suggestion,
+            } => format!("{place}: {}{problem}{}", named(key), hint(suggestion)),
+            other => other.to_string(),
+        };
+        let parts: Vec<&str> = text.lines().map(str::trim).collect();
+        parts.join("; ")
+    }
+}
+
 /// A place in a file; line and column count from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {

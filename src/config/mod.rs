@@ -1,16 +1,18 @@
 //! What can be configured, with its defaults.
 //!
 //! Here belong the keys, their meaning and their limits (`check`); how the layers are
-//! read and laid over each other is `layers`, how a mistake is explained is `error`. Nobody else
-//! reads a configuration file or a `COHERENCE_HUB__…` variable. The same keys, documented for
+//! read and laid over each other is `layers`, what a running hub makes of a change is `live`, how a
+//! mistake is explained is `error`. Nobody else reads a configuration file or a `COHERENCE_HUB__…` variable. The same keys, documented for
 //! people, are in `systemd/hub.toml`; a test holds the two together.
 
 mod check;
 mod error;
 mod layers;
+mod live;
 
 pub use error::{ConfigError, Origin, Place};
 pub use layers::{CONFIG_FILE, ENV_PREFIX, Loaded, Overrides, load};
+pub use live::{Change, Live, change, needs_restart};
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::command::{Command, ConsentGiven, Join, Refusal, RefusalCode, Reply};
 use super::rows::{ConsentRow, Row};
-use super::{HeartKey, ParticipantId, Presence, Room, StrapNo};
+use super::{HeartKey, ParticipantId, Presence, Room, Settings, StrapNo};
 
 /// The scopes of consent, in the order in which they are asked.
 pub const CONSENT_SCOPES: [&str; 5] = ["display", "store", "sync", "research", "publish"];
@@ -33,6 +33,21 @@ impl Outcome {
 }
 
 impl Room {
+    /// Takes new settings while people are here. A raised threshold hides at once what it must; a lowered
+    /// one shows from the next grid point on. Nobody is sent away. The lengths of the phases stay: they
+    /// are the running session's.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = Settings {
+            plan: self.settings.plan,
+            ..settings
+        };
+        if let Some((group, row)) = &mut self.group {
+            group.suppressed |= group.hearts < settings.suppression.min_group;
+            row.suppressed = group.suppressed;
+            self.changes.group = true;
+        }
+    }
+
     /// Carries a command out, whole or not at all.
     pub fn apply(&mut self, command: Command, now_ms: i64) -> Result<Outcome, Refusal> {
         match command {

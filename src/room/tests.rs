@@ -120,6 +120,35 @@ fn every_absent_score_has_its_reason() {
 }
 
 #[test]
+fn a_raised_threshold_hides_at_once_and_a_lowered_one_shows_at_the_next_grid_point() {
+    let mut rig = Rig::new(4);
+    rig.until(5_000);
+    rig.join(1, Some("1")).expect("joins");
+    rig.until(100_000);
+    assert!(rig.room.group_view(rig.now_ms).average.is_some());
+    assert!(rig.feedback(1).contribution.is_some());
+    let with = |min_group| Settings {
+        suppression: Suppression {
+            min_group,
+            min_distribution: 9,
+        },
+        max_participants: 1,
+        ..settings()
+    };
+    rig.room.take_changes();
+    rig.room.set_settings(with(5));
+    let view = rig.room.group_view(rig.now_ms);
+    assert_eq!((view.average, view.suppressed), (None, Some("too_few")));
+    assert_eq!(rig.feedback(1).contribution, None);
+    assert!(rig.room.take_changes().group, "everybody is told");
+    rig.room.set_settings(with(4));
+    assert!(rig.room.group_view(rig.now_ms).suppressed.is_some());
+    rig.until(105_000);
+    assert!(rig.room.group_view(rig.now_ms).average.is_some());
+    assert_eq!(refused(rig.join(2, None)), RefusalCode::RoomFull);
+}
+
+#[test]
 fn a_strap_that_was_off_the_body_and_says_nothing_any_more_is_silent() {
     let mut rig = Rig::new(1);
     rig.until(20_000);

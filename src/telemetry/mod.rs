@@ -12,9 +12,9 @@ mod report;
 use std::io::{self, IsTerminal};
 
 use metrics_exporter_prometheus::BuildError;
-use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Layer, Registry, reload};
 
 pub use metric::install as install_metrics;
 pub use metrics_exporter_prometheus::PrometheusHandle;
@@ -24,6 +24,8 @@ pub use report::{Condition, Report};
 pub enum TelemetryError {
     #[error("log level: {0}")]
     Level(#[from] tracing_subscriber::filter::ParseError),
+    #[error("log level: {0}")]
+    Reload(#[from] reload::Error),
     #[error("cannot write to the journal: {0}")]
     Journal(#[source] io::Error),
     #[error("logging was already set up")]
@@ -32,36 +34,40 @@ pub enum TelemetryError {
     Metrics(#[from] BuildError),
 }
 
-/// Where the log goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogTo {
-    /// The journal of systemd, with fields.
-    Journal,
-    /// Lines on standard error.
-    Lines,
+/// Changes how much is said, while the process runs.
+pub struct LogLevel(reload::Handle<Targets, Registry>);
+
+impl LogLevel {
+    /// `level` as for [`install_log`].
+    ///
+    /// # Errors
+    /// It is no level; then nothing has changed.
+    pub fn set(&self, level: &str) -> Result<(), TelemetryError> {
+        self.0.reload(level.parse::<Targets>()?)?;
+        Ok(())
+    }
 }
 
-/// Sets up logging for the whole process, once. `level` as in the configuration: `info`, or
-/// `info,coherence_hub::web=debug`.
-pub fn install_log(level: &str) -> Result<LogTo, TelemetryError> {
-    let targets: Targets = level.parse()?;
+/// Sets up logging for the whole process, once: into the journal of systemd, with fields, or as lines
+/// on standard error. `level` as in the configuration: `info`, or `info,coherence_hub::web=debug`.
+pub fn install_log(level: &str) -> Result<LogLevel, TelemetryError> {
+    let (filter, handle) = reload::Layer::new(level.parse::<Targets>()?);
     // True only if standard error itself is the journal's stream: a shell that was started from
     // a service inherits the variable, but its output may go elsewhere.
     if systemd_journal_logger::connected_to_journal() {
         let layer = journal::Journal::connect()
             .map_err(TelemetryError::Journal)?
-            .with_filter(targets);
+            .with_filter(filter);
         set(tracing_subscriber::registry().with(layer))?;
-        Ok(LogTo::Journal)
     } else {
         let layer = tracing_subscriber::fmt::layer()
             .with_ansi(io::stderr().is_terminal())
             .with_writer(io::stderr)
             .event_format(lines::Lines)
-            .with_filter(targets);
+            .with_filter(filter);
         set(tracing_subscriber::registry().with(layer))?;
-        Ok(LogTo::Lines)
     }
+    Ok(LogLevel(handle))
 }
 
 fn set(subscriber: impl tracing::Subscriber + Send + Sync) -> Result<(), TelemetryError> {
@@ -82,6 +88,21 @@ mod tests {
         ] {
             level.parse::<Targets>().unwrap();
         }
+    }
+
+    #[test]
+    fn the_level_can_be_changed_and_a_bad_one_changes_nothing() {
+        let (filter, handle) = reload::Layer::new("warn".parse::<Targets>().unwrap());
+        let level = LogLevel(handle);
+        let silent = tracing_subscriber::fmt::layer().with_writer(io::sink);
+        let subscriber = tracing_subscriber::registry().with(silent.with_filter(filter));
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(!tracing::enabled!(tracing::Level::INFO));
+            level.set("info").unwrap();
+            assert!(tracing::enabled!(tracing::Level::INFO));
+            assert!(level.set("a=loud").is_err());
+            assert!(tracing::enabled!(tracing::Level::INFO));
+        });
     }
 
     #[test]

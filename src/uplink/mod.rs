@@ -69,7 +69,7 @@ impl Uplink {
                 None => {
                     metrics::gauge!(metric::UPLINK_STATE).set(0.0);
                     self.report.send_replace(off());
-                    orders.other_than(&config).await;
+                    orders.come().await;
                 }
             }
         }
@@ -94,14 +94,14 @@ impl Uplink {
             errand.tell(false);
             let opened = tokio::select! {
                 opened = self.open(broker, &config.uplink, &errand) => opened,
-                () = orders.other_than(config) => return,
+                () = orders.come() => return,
             };
             let cause = match opened {
                 Ok(link) => {
                     let mut talk = Talk::new(link);
                     tokio::select! {
                         cause = talk.run(&mut errand) => cause,
-                        () = orders.other_than(config) => {
+                        () = orders.come() => {
                             talk.farewell(&errand).await;
                             return;
                         }
@@ -113,7 +113,7 @@ impl Uplink {
             errand.down(cause, wait_ms);
             tokio::select! {
                 () = idle(&mut errand, wait_ms) => {}
-                () = orders.other_than(config) => return,
+                () = orders.come() => return,
             }
         }
     }
@@ -165,33 +165,28 @@ fn chance() -> u32 {
 
 /// What somebody else decides.
 struct Orders {
-    config: watch::Receiver<Arc<Config>>,
+    config: config::Live,
     stop: watch::Receiver<bool>,
 }
 
 impl Orders {
-    fn present(&self) -> Arc<Config> {
-        Arc::clone(&self.config.borrow())
+    fn present(&mut self) -> Arc<Config> {
+        Arc::clone(&self.config.borrow_and_update())
     }
 
-    /// Returns when what concerns the uplink differs from this, or when it is time to stop.
-    /// Cancel-safe.
-    async fn other_than(&mut self, config: &Config) {
-        let other = async {
-            let differs = |now: &Arc<Config>| !same(now, config);
-            if self.config.wait_for(differs).await.is_err() {
-                // Nobody is left who could change it.
+    /// Returns when the configuration was loaded again, or when it is time to stop. A reload counts
+    /// even where it changed no value: a certificate or a password may be another. Cancel-safe.
+    async fn come(&mut self) {
+        let reload = async {
+            if self.config.changed().await.is_err() {
+                // Nobody is left who could reload.
                 std::future::pending::<()>().await;
             }
         };
         tokio::select! {
-            () = other => {}
+            () = reload => {}
             // Nobody left to say stop is as good as stop.
             _ = self.stop.wait_for(|stop| *stop) => {}
         }
     }
-}
-
-fn same(one: &Config, other: &Config) -> bool {
-    one.uplink == other.uplink && one.privacy == other.privacy
 }

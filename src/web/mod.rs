@@ -38,6 +38,7 @@ use uuid::Uuid;
 use self::access::{PinGuard, PinRefusal, Who};
 use self::problem::{Code, Problem};
 use crate::clock::Clock;
+use crate::config;
 use crate::room::Suppression;
 use crate::room_task::RoomHandle;
 use crate::store::Store;
@@ -63,8 +64,8 @@ pub struct WebState {
     pub metrics: PrometheusHandle,
     pub started_mono_ms: i64,
     pub version: &'static str,
-    /// The room's rule, for figures of past sessions.
-    pub suppression: Suppression,
+    /// What is in force at present; a reload changes it.
+    pub config: config::Live,
     /// The way upstream, and how the hub keeps up, as they speak of themselves.
     pub uplink: watch::Receiver<Report>,
     pub load: watch::Receiver<Report>,
@@ -103,6 +104,15 @@ impl WebState {
     /// Unix ms of the hub's clock.
     fn hub_now_ms(&self) -> i64 {
         self.clock.mono_ms() + self.room.published().borrow().offset_ms
+    }
+
+    /// The room's rule, for figures of past sessions.
+    fn suppression(&self) -> Suppression {
+        let privacy = &self.config.borrow().privacy;
+        Suppression {
+            min_group: privacy.min_group_live,
+            min_distribution: privacy.min_distribution_live,
+        }
     }
 
     /// Whom a token names.

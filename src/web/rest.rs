@@ -130,7 +130,7 @@ pub async fn current_session(
         .await
         .map_err(not_read)?;
     let rows = kept.map(|(_, rows)| rows).unwrap_or_default();
-    Ok(fresh(running(&live, &rows, web.suppression)))
+    Ok(fresh(running(&live, &rows, web.suppression())))
 }
 
 /// One session with its group series, running or past.
@@ -151,12 +151,12 @@ pub async fn session(
     let kept = web.store.session(id.clone()).await.map_err(not_read)?;
     match kept {
         Some((_, rows)) if id == live.session.id => {
-            Ok(fresh(running(&live, &rows, web.suppression)))
+            Ok(fresh(running(&live, &rows, web.suppression())))
         }
-        None if id == live.session.id => Ok(fresh(running(&live, &[], web.suppression))),
+        None if id == live.session.id => Ok(fresh(running(&live, &[], web.suppression()))),
         Some((kept, rows)) => Ok(fresh(SessionWithGroup {
             session: past_session(kept),
-            group: series(&rows, web.suppression),
+            group: series(&rows, web.suppression()),
         })),
         None => {
             let id: String = id.chars().take(64).collect();

@@ -162,14 +162,24 @@ impl Hub {
         self.child.wait().expect("it is our child");
     }
 
-    /// SIGTERM, and how it ended.
-    pub async fn stop(mut self) -> (ExitStatus, String) {
-        let pid = self.child.id().to_string();
+    /// Sends a signal, such as `-HUP`.
+    pub fn signal(&self, name: &str) {
         let sent = Command::new("kill")
-            .args(["-TERM", &pid])
+            .args([name, &self.child.id().to_string()])
             .status()
             .expect("kill is everywhere");
         assert!(sent.success());
+    }
+
+    /// Waits until the log says so, for the first time or again.
+    pub async fn says(&self, what: &str, times: usize) {
+        let said = || self.log().matches(what).count() >= times;
+        wait_until(&format!("the log says {what:?}"), said).await;
+    }
+
+    /// SIGTERM, and how it ended.
+    pub async fn stop(mut self) -> (ExitStatus, String) {
+        self.signal("-TERM");
         let mut status = None;
         wait_until("the hub ends after SIGTERM", || {
             status = self.child.try_wait().expect("it is our child");

@@ -79,7 +79,7 @@ async fn hub() -> Hub {
         metrics: crate::telemetry::install_metrics().unwrap(),
         started_mono_ms: reading.mono_ms,
         version: "0.0.0",
-        suppression: SUPPRESSION,
+        config: watch::channel(Arc::default()).1,
         uplink: watch::channel(Report::off("No broker.")).1,
         load: watch::channel(Report::ok("Everything is on time.")).1,
         live: Arc::clone(&live),
