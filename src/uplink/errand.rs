@@ -10,7 +10,7 @@ use super::Uplink;
 use super::backoff::Backoff;
 use super::cause::Cause;
 use super::link::Tag;
-use super::minutes::{Filling, now};
+use super::minutes::now;
 use super::topics::Topics;
 use super::window::Window;
 use super::words::{Picture, Told, Way};
@@ -29,7 +29,7 @@ pub(super) struct Errand {
     pub picture: Picture,
     pub epoch: i64,
     pub filled: Arc<Notify>,
-    filling: watch::Receiver<Filling>,
+    not_filling: watch::Receiver<Option<String>>,
     told: Told,
     report: watch::Sender<Report>,
     boot_no: i64,
@@ -51,7 +51,7 @@ impl Errand {
         uplink: &Uplink,
         config: &Config,
         filled: Arc<Notify>,
-        filling: watch::Receiver<Filling>,
+        not_filling: watch::Receiver<Option<String>>,
     ) -> Self {
         let topics = Topics::new(&config.uplink.root, uplink.name(&config.uplink));
         Errand {
@@ -67,7 +67,7 @@ impl Errand {
             topics,
             epoch: 0,
             filled,
-            filling,
+            not_filling,
             told: Told::default(),
             report: uplink.report.clone(),
             boot_no: uplink.boot_no,
@@ -199,10 +199,9 @@ impl Errand {
     /// itself.
     pub fn tell(&mut self, settled: bool) {
         let now_ms = self.clock.mono_ms();
-        let filling = self.filling.borrow().clone();
         let picture = &mut self.picture;
-        picture.clock_known = !filling.waiting_for_clock && self.clock.known();
-        picture.filling = filling.failing;
+        picture.clock_known = self.clock.known();
+        picture.not_filling = self.not_filling.borrow().clone();
         picture.set_aside = self.window.set_aside_seq();
         picture.silent_since_ms = self
             .window

@@ -18,21 +18,14 @@ const EVERY_MS: i64 = 15_000;
 /// Between two steps of catching up: the live path goes first.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// How filling goes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Filling {
-    pub waiting_for_clock: bool,
-    /// Why nothing can be queued.
-    pub failing: Option<String>,
-}
-
 pub(super) struct Minutes {
     pub store: Store,
     pub clock: Clock,
     pub config: Arc<Config>,
     /// Told when there is something new.
     pub filled: Arc<Notify>,
-    pub told: watch::Sender<Filling>,
+    /// Why nothing can be queued.
+    pub failing: watch::Sender<Option<String>>,
 }
 
 impl Minutes {
@@ -43,10 +36,7 @@ impl Minutes {
             let more = match self.step(&mut rules).await {
                 Ok(more) => more,
                 Err(why) => {
-                    self.tell(Filling {
-                        failing: Some(why),
-                        ..Filling::default()
-                    });
+                    self.failing.send_replace(Some(why));
                     false
                 }
             };
@@ -71,22 +61,11 @@ impl Minutes {
             .queue_closed_minute(Arc::clone(rules), now(&self.clock))
             .await
             .map_err(|error| error.to_string())?;
-        self.tell(Filling {
-            waiting_for_clock: queued.waiting_for_clock,
-            failing: None,
-        });
+        self.failing.send_replace(None);
         if queued.messages > 0 {
             self.filled.notify_one();
         }
         Ok(queued.more)
-    }
-
-    fn tell(&self, filling: Filling) {
-        self.told.send_if_modified(|told| {
-            let new = *told != filling;
-            *told = filling;
-            new
-        });
     }
 
     async fn rules(&self) -> Result<Upstream, String> {

@@ -30,7 +30,7 @@ use self::cause::Cause;
 use self::dial::Broker;
 use self::errand::Errand;
 use self::link::{Identity, Link};
-use self::minutes::{Filling, Minutes};
+use self::minutes::Minutes;
 use self::talk::Talk;
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -78,17 +78,17 @@ impl Uplink {
     /// By one configuration, until there is another or it is time to stop.
     async fn serve(&self, broker: &Broker, config: &Arc<Config>, orders: &mut Orders) {
         let filled = Arc::new(Notify::new());
-        let (told, filling) = watch::channel(Filling::default());
+        let (failing, not_filling) = watch::channel(None);
         let minutes = Minutes {
             store: self.store.clone(),
             clock: self.clock.clone(),
             config: Arc::clone(config),
             filled: Arc::clone(&filled),
-            told,
+            failing,
         };
         let mut helpers = JoinSet::new();
         helpers.spawn(minutes.run());
-        let mut errand = Errand::new(self, config, filled, filling);
+        let mut errand = Errand::new(self, config, filled, not_filling);
         loop {
             errand.look().await;
             errand.tell(false);

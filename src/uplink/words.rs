@@ -31,7 +31,7 @@ pub(super) struct Picture {
     /// Why the outbox can't be read.
     pub store: Option<String>,
     /// Why nothing is put into it.
-    pub filling: Option<String>,
+    pub not_filling: Option<String>,
 }
 
 /// Where the connection is. Moments are Unix ms.
@@ -116,7 +116,7 @@ impl Picture {
         if let Some(why) = &self.store {
             add(format!("the outbox can't be read: {why}."), false);
         }
-        if let Some(why) = &self.filling {
+        if let Some(why) = &self.not_filling {
             add(format!("nothing can be queued: {why}."), false);
         }
         match &self.way {

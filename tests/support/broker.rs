@@ -2,7 +2,7 @@
 //! good and bad. Not here: who connects to it (`collector.rs`, the hub).
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,49 +17,60 @@ use super::DEADLINE;
 /// A running broker; killed when dropped.
 pub struct Broker {
     child: Option<Child>,
-    pub port: u16,
-    dir: TempDir,
+    /// For hubs.
+    port: u16,
+    /// For the collector, which may do everything.
+    pub inner_port: u16,
+    pub dir: TempDir,
     tls: bool,
 }
 
 impl Broker {
     /// One that lets everybody do everything, keeps nothing over its death, and has room for many
-    /// messages; `more` is added to its configuration.
-    pub async fn open(more: &str) -> Broker {
-        Broker::start(&format!("allow_anonymous true\n{more}"), None).await
+    /// messages.
+    pub async fn open() -> Broker {
+        Broker::start("allow_anonymous true", None, &[]).await
     }
 
-    /// One that proves itself with this certificate; `more` says whom it lets in.
-    pub async fn tls(certificate: &Pem, more: &str) -> Broker {
-        Broker::start(more, Some(certificate)).await
-    }
-
-    async fn start(more: &str, certificate: Option<&Pem>) -> Broker {
+    /// `more` is the configuration of the hubs' door, after `---` where something general stands before
+    /// it; `DIR` in it is the broker's directory, into which `files` are laid. With a certificate the
+    /// door speaks TLS.
+    pub async fn start(more: &str, certificate: Option<&Pem>, files: &[(&str, &str)]) -> Broker {
         let dir = tempfile::tempdir().expect("a directory for the broker");
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).expect("the broker's own directory");
+        }
         let tls = certificate.map_or(String::new(), |pem| {
             pem.write(dir.path(), "server");
             let at = |name: &str| dir.path().join(name).display().to_string();
-            format!("certfile {}\nkeyfile {}\n", at("server.pem"), at("server.key"))
+            format!(
+                "certfile {}\nkeyfile {}\n",
+                at("server.pem"),
+                at("server.key")
+            )
         });
         let mut broker = Broker {
             child: None,
             port: 0,
+            inner_port: 0,
             dir,
             tls: certificate.is_some(),
         };
         // Somebody else may take the port between here and there.
         for _ in 0..20 {
             broker.port = free_port();
-            let text = format!(
-                "user root\npersistence false\nlog_type all\nlistener {} 127.0.0.1\n{tls}{}",
-                broker.port,
-                more.replace("DIR", &broker.dir.path().display().to_string())
-            );
-            let text = if more.contains("max_queued_messages") {
-                text
-            } else {
-                format!("max_queued_messages 100000\n{text}")
+            broker.inner_port = free_port();
+            let (port, inner_port) = (broker.port, broker.inner_port);
+            let more = more.replace("DIR", &broker.dir.path().display().to_string());
+            let (general, more) = match more.split_once("---\n") {
+                Some((general, more)) => (general.to_owned(), more.to_owned()),
+                None => ("max_queued_messages 100000\n".to_owned(), more),
             };
+            let text = format!(
+                "user root\nper_listener_settings true\npersistence false\nlog_type all\n{general}\n\
+                 listener {inner_port} 127.0.0.1\nallow_anonymous true\n\
+                 listener {port} 127.0.0.1\n{tls}{more}\n"
+            );
             std::fs::write(broker.dir.path().join("mosquitto.conf"), text)
                 .expect("the broker's own directory");
             if broker.spawn().await {
@@ -67,13 +78,6 @@ impl Broker {
             }
         }
         panic!("Mosquitto does not start:\n{}", broker.log());
-    }
-
-    /// Lays a file into the broker's directory, which its configuration calls `DIR`.
-    pub fn file(dir: &Path, name: &str, text: &str) -> PathBuf {
-        let path = dir.join(name);
-        std::fs::write(&path, text).expect("the test's own directory");
-        path
     }
 
     /// As the hub's configuration has it.
@@ -96,14 +100,24 @@ impl Broker {
         assert!(self.spawn().await, "Mosquitto does not start again");
     }
 
+    /// Reads its rules again.
+    pub fn reload(&self) {
+        let child = self.child.as_ref().expect("it runs");
+        let sent = Command::new("kill")
+            .args(["-HUP", &child.id().to_string()])
+            .status()
+            .expect("kill is everywhere");
+        assert!(sent.success());
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
     async fn spawn(&mut self) -> bool {
-        let log = std::fs::File::create(self.dir.path().join("log"))
-            .expect("the broker's own directory");
+        let log =
+            std::fs::File::create(self.dir.path().join("log")).expect("the broker's own directory");
         let program = ["/usr/sbin/mosquitto", "/usr/bin/mosquitto"]
             .into_iter()
             .find(|path| Path::new(path).exists())

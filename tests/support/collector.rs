@@ -49,15 +49,43 @@ impl Ledger {
             .collect()
     }
 
+    /// The applied messages of one stream, by number.
+    pub fn of(&self, hub: &str, epoch: u64, stream: &str) -> impl Iterator<Item = (u64, &Value)> {
+        self.applied
+            .iter()
+            .filter(move |((of, in_epoch, _), applied)| {
+                of == hub && *in_epoch == epoch && applied.stream == stream
+            })
+            .map(|((_, _, seq), applied)| (*seq, &applied.body))
+    }
+
+    /// Numbers that are settled: applied, or told in a gap that they will never come.
+    pub fn settled(&self, hub: &str, epoch: u64) -> BTreeSet<u64> {
+        let mut settled = self.seqs(hub, epoch);
+        for (_, gap) in self.of(hub, epoch, "gap") {
+            if gap["ofEpoch"].as_u64() != Some(epoch) {
+                continue;
+            }
+            for range in gap["ranges"].as_array().expect("ranges") {
+                let end = |key: &str| range[key].as_u64().expect("a number");
+                settled.extend(end("first")..=end("last"));
+            }
+        }
+        settled
+    }
+
     fn ack(&self, hub: &str, epoch: u64) -> Value {
-        let mut done = self.seqs(hub, epoch);
+        let mut done = self.settled(hub, epoch);
         let rejected: Vec<Value> = self
             .rejected
             .iter()
             .filter(|((of, in_epoch, _), _)| of == hub && *in_epoch == epoch)
             .map(|((_, _, seq), why)| json!({"seq": seq, "why": why}))
             .collect();
-        let refused: BTreeSet<u64> = rejected.iter().filter_map(|it| it["seq"].as_u64()).collect();
+        let refused: BTreeSet<u64> = rejected
+            .iter()
+            .filter_map(|it| it["seq"].as_u64())
+            .collect();
         done.extend(&refused);
         let mut upto = 0;
         while done.remove(&(upto + 1)) {
@@ -99,17 +127,19 @@ impl Collector {
     /// One that runs without trouble.
     pub async fn running(broker: &Broker) -> Collector {
         let mut collector = Collector::new("coherence");
-        collector.start(broker.port, Trouble::default()).await;
+        collector.start(broker, Trouble::default()).await;
         collector
     }
 
     /// Starts (again) and waits until it is subscribed.
-    pub async fn start(&mut self, port: u16, trouble: Trouble) {
+    pub async fn start(&mut self, broker: &Broker, trouble: Trouble) {
         self.stop();
         let (subscribed, wait) = tokio::sync::oneshot::channel();
         let ledger = Arc::clone(&self.ledger);
-        let root = self.root.clone();
-        self.task = Some(tokio::spawn(collect(port, root, trouble, ledger, subscribed)));
+        let (root, port) = (self.root.clone(), broker.inner_port);
+        self.task = Some(tokio::spawn(collect(
+            port, root, trouble, ledger, subscribed,
+        )));
         tokio::time::timeout(super::DEADLINE, wait)
             .await
             .expect("the collector is subscribed in time")
@@ -210,13 +240,20 @@ async fn collect(
                     return;
                 }
                 let body: Value = serde_json::from_str(&text).expect("bodies are JSON");
-                let number = |key: &str| body[key].as_u64().unwrap_or_else(|| panic!("{key}: {body}"));
+                let number = |key: &str| {
+                    body[key]
+                        .as_u64()
+                        .unwrap_or_else(|| panic!("{key}: {body}"))
+                };
                 let (epoch, seq) = (number("epoch"), number("seq"));
                 let key = ((*hub).to_owned(), epoch, seq);
                 if trouble.reject.as_deref() == Some(stream) {
                     book.rejected.insert(key, "schema".to_owned());
                 } else {
-                    let record = Applied { stream: (*stream).to_owned(), body };
+                    let record = Applied {
+                        stream: (*stream).to_owned(),
+                        body,
+                    };
                     match book.applied.get(&key) {
                         Some(before) => {
                             assert_eq!(*before, record, "one number, two contents: {key:?}");
