@@ -108,3 +108,353 @@ async fn a_backlog_reaches_the_collector_once_and_the_hub_announces_itself() {
     let compared = applied_is_what_is_kept(dir.path(), &ledger, &name);
     assert_eq!(compared, 3 * 30 * 60);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_dies_in_mid_stream_and_forgets_everything_costs_nothing() {
+    let dir = room();
+    backlog(dir.path(), 4, 150).await;
+    let mut broker = Broker::open().await;
+    let collector = Collector::running(&broker).await;
+    let hub = Hub::run(dir.path(), &config(&broker.url(), 2.0, ""), None).await;
+    let name = hub_id(dir.path());
+    for part in [40, 160] {
+        wait_until("a part has arrived", || {
+            collector.ledger().applied.len() >= part
+        })
+        .await;
+        broker.kill();
+        says(&hub, "Not connected since").await;
+        assert!(waiting(dir.path()) > 0, "it died too late to matter");
+        broker.restart().await;
+    }
+    drained(&hub).await;
+    let (status, log) = hub.stop().await;
+    assert!(status.success(), "{log}");
+    let ledger = collector.ledger();
+    println!("{} came more than once", ledger.again);
+    applied_is_what_is_kept(dir.path(), &ledger, &name);
+    // However often it was tried: one line that it ended each time, and one that it is well again.
+    assert_eq!(log.matches("the connection ended").count(), 2, "{log}");
+    assert_eq!(log.matches("all is well again").count(), 2, "{log}");
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_broker_took_and_dropped_is_sent_again() {
+    let dir = room();
+    let messages = backlog(dir.path(), 4, 60).await;
+    // It takes everything for a collector that is away, and keeps twenty.
+    let broker = Broker::start(
+        "max_queued_messages 20\n---\nallow_anonymous true",
+        None,
+        &[],
+    )
+    .await;
+    let mut collector = Collector::running(&broker).await;
+    collector.stop();
+    let hub = Hub::run(dir.path(), &config(&broker.url(), 150.0, ""), None).await;
+    let name = hub_id(dir.path());
+    let begin = std::time::Instant::now();
+    while metric(&hub, "coherence_uplink_published_total").await < messages as f64 {
+        assert!(begin.elapsed() < support::DEADLINE, "it does not publish");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(waiting(dir.path()) as u64 >= messages, "nothing is deleted");
+    // Fifteen minutes without a word: said aloud.
+    says(&hub, "The collector has acknowledged nothing since").await;
+    collector.start(&broker, Trouble::default()).await;
+    drained(&hub).await;
+    let (_, log) = hub.stop().await;
+    let ledger = collector.ledger();
+    applied_is_what_is_kept(dir.path(), &ledger, &name);
+    one_line(&log, "the collector has acknowledged nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_the_broker_denies_is_named_and_holds_up_no_other() {
+    let dir = room();
+    backlog(dir.path(), 4, 30).await;
+    let rule = |streams: &str| {
+        let mut text = String::from(
+            "pattern write coherence/v1/hub/%u/status\npattern write coherence/v1/hub/%u/meta\n\
+             pattern read coherence/v1/hub/%u/down/#\n",
+        );
+        for stream in streams.split(' ') {
+            text.push_str(&format!("pattern write coherence/v1/hub/%u/up/{stream}\n"));
+        }
+        text
+    };
+    let others = "session group coherence consent erasure gap event";
+    let broker = Broker::start(
+        "allow_anonymous false\npassword_file DIR/passwords\nacl_file DIR/rules",
+        None,
+        &[("passwords", ""), ("rules", &rule(others))],
+    )
+    .await;
+    broker.password("hub-7", "geheim");
+    broker.reload();
+    let collector = Collector::running(&broker).await;
+    let password = dir.path().join("password");
+    std::fs::write(&password, "wrong\n").expect("the test's own directory");
+    let more = format!("name = \"hub-7\"\nusername = \"hub-7\"\npassword_file = {password:?}");
+    let hub = Hub::run(dir.path(), &config(&broker.url(), 60.0, &more), None).await;
+    says(&hub, "does not let this hub in").await;
+    std::fs::write(&password, "geheim\n").expect("the test's own directory");
+    let denied = "coherence/v1/hub/hub-7/up/rr";
+    let said = says(&hub, "denies publishing").await;
+    assert!(said.contains(denied), "{said}");
+    wait_until("all else has arrived", || {
+        let left = waiting_seqs(dir.path()).len();
+        left > 0 && left <= 30
+    })
+    .await;
+    assert_eq!(collector.ledger().of_any("rr"), 0);
+
+    std::fs::write(broker.dir.path().join("rules"), rule(&format!("{others} rr")))
+        .expect("the test's own directory");
+    broker.reload();
+    drained(&hub).await;
+    let (_, log) = hub.stop().await;
+    applied_is_what_is_kept(dir.path(), &collector.ledger(), "hub-7");
+    one_line(&log, &format!("denies publishing on {denied}"));
+    one_line(&log, "does not let this hub in");
+    assert!(!log.contains("geheim") && !log.contains("wrong"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_thing_that_is_wrong_with_a_certificate_has_its_own_sentence() {
+    let ours = Authority::new("our authority");
+    let theirs = Authority::new("somebody else");
+    let cases = [
+        (ours.server("localhost", &Valid::Once), "has expired"),
+        (ours.server("localhost", &Valid::Later), "is not valid yet"),
+        (ours.server("elsewhere.example", &Valid::Now), "is not for localhost"),
+        (theirs.server("localhost", &Valid::Now), "Nobody in uplink.ca_file vouches"),
+    ];
+    let dir = room();
+    let messages = backlog(dir.path(), 3, 5).await;
+    let authorities = dir.path().join("ca.pem");
+    let name = hub_id(dir.path());
+    let mut broker = Broker::start("allow_anonymous true", Some(&cases[0].0), &[]).await;
+    let collector = Collector::running(&broker).await;
+    let more = format!("ca_file = {authorities:?}");
+    let hub = Hub::run(dir.path(), &config(&broker.url(), 20.0, &more), None).await;
+    says(&hub, "ca.pem (uplink.ca_file) can't be used: No such file").await;
+    std::fs::write(&authorities, ours.pem()).expect("the test's own directory");
+    for (certificate, sentence) in &cases {
+        certificate.write(broker.dir.path(), "server");
+        broker.restart().await;
+        says(&hub, sentence).await;
+    }
+    broker.kill();
+    says(&hub, "Nobody listens at mqtts://localhost").await;
+    assert_eq!(waiting(dir.path()) as u64, messages, "nothing was lost meanwhile");
+    ours.server("localhost", &Valid::Now)
+        .write(broker.dir.path(), "server");
+    broker.restart().await;
+    drained(&hub).await;
+    hub.says("all is well again", 1).await;
+    let (_, log) = hub.stop().await;
+    applied_is_what_is_kept(dir.path(), &collector.ledger(), &name);
+    for (_, sentence) in &cases {
+        one_line(&log, sentence.trim_start_matches("Nobody"));
+    }
+    one_line(&log, "all is well again");
+}
+
+/// The broker's rules as the README gives them.
+const RULES: &str = "\
+pattern write coherence/v1/hub/%u/up/#
+pattern write coherence/v1/hub/%u/status
+pattern write coherence/v1/hub/%u/meta
+pattern read coherence/v1/hub/%u/down/#
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_with_its_own_certificate_writes_under_its_own_name_and_no_other() {
+    let authority = Authority::new("our authority");
+    let dir = room();
+    backlog(dir.path(), 3, 5).await;
+    let broker = Broker::start(
+        "cafile DIR/ca.pem\nrequire_certificate true\nuse_identity_as_username true\nacl_file DIR/rules",
+        Some(&authority.server("localhost", &Valid::Now)),
+        &[("ca.pem", &authority.pem()), ("rules", RULES)],
+    )
+    .await;
+    let collector = Collector::running(&broker).await;
+    std::fs::write(dir.path().join("ca.pem"), authority.pem()).expect("the test's own directory");
+    let file = |name: &str| dir.path().join(name);
+    let with = |name: &str, certificate: bool| {
+        let mut more = format!("name = {name:?}\nca_file = {:?}\n", file("ca.pem"));
+        if certificate {
+            let (cert, key) = (file("hub.pem"), file("hub.key"));
+            more.push_str(&format!("cert_file = {cert:?}\nkey_file = {key:?}\n"));
+        }
+        config(&broker.url(), 20.0, &more)
+    };
+
+    let hub = Hub::run(dir.path(), &with("hub-7", false), None).await;
+    says(&hub, "wants this hub's certificate").await;
+    // What comes next is put in force without a restart.
+    let reload = |config: String| {
+        std::fs::write(file("hub.toml"), config).expect("the test's own directory");
+        hub.signal("-HUP");
+    };
+    Authority::new("somebody else")
+        .client("hub-7")
+        .write(dir.path(), "hub");
+    reload(with("hub-7", true));
+    says(&hub, "does not accept this hub's certificate").await;
+    authority.client("hub-7").write(dir.path(), "hub");
+    reload(with("hub-8", true));
+    let said = says(&hub, "denies publishing").await;
+    assert!(said.contains("coherence/v1/hub/hub-8/up/"), "{said}");
+    assert!(collector.ledger().applied.is_empty());
+    assert!(collector.ledger().words.is_empty(), "not even a status");
+    reload(with("hub-7", true));
+    drained(&hub).await;
+    let (_, log) = hub.stop().await;
+    applied_is_what_is_kept(dir.path(), &collector.ledger(), "hub-7");
+    one_line(&log, "wants this hub's certificate");
+    one_line(&log, "does not accept this hub's certificate");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_dies_between_receiving_and_acknowledging_applies_everything_once() {
+    let dir = room();
+    backlog(dir.path(), 4, 60).await;
+    let broker = Broker::open().await;
+    let mut collector = Collector::new("coherence");
+    let dies = |on_receipt, when_applied| Trouble {
+        die_on_receipt: on_receipt,
+        die_when_applied: when_applied,
+        ..Trouble::default()
+    };
+    collector.start(&broker, dies(Some(20), None)).await;
+    let hub = Hub::run(dir.path(), &config(&broker.url(), 5.0, ""), None).await;
+    for trouble in [dies(None, Some(25)), dies(Some(3), None), dies(None, Some(1))] {
+        wait_until("the collector dies", || collector.is_dead()).await;
+        collector.start(&broker, trouble).await;
+    }
+    wait_until("the collector dies", || collector.is_dead()).await;
+    assert!(waiting(dir.path()) > 0);
+    collector.start(&broker, Trouble::default()).await;
+    drained(&hub).await;
+    hub.stop().await;
+    let ledger = collector.ledger();
+    assert!(ledger.again > 0, "it got again what it had not acknowledged");
+    applied_is_what_is_kept(dir.path(), &ledger, &hub_id(dir.path()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_is_killed_in_mid_stream_goes_on_where_it_was() {
+    let dir = room();
+    backlog(dir.path(), 4, 100).await;
+    let broker = Broker::open().await;
+    let collector = Collector::running(&broker).await;
+    let config = config(&broker.url(), 2.0, "");
+    for part in [20, 70, 120] {
+        let hub = Hub::run(dir.path(), &config, None).await;
+        wait_until("a part has arrived", || {
+            collector.ledger().applied.len() >= part
+        })
+        .await;
+        hub.kill();
+        assert!(waiting(dir.path()) > 0, "it was killed too late to matter");
+    }
+    let name = hub_id(dir.path());
+    wait_until("the broker tells of its death", || {
+        collector.ledger().states.iter().any(|state| state == "offline")
+    })
+    .await;
+    let hub = Hub::run(dir.path(), &config, None).await;
+    drained(&hub).await;
+    let (status, log) = hub.stop().await;
+    assert!(status.success(), "{log}");
+    applied_is_what_is_kept(dir.path(), &collector.ledger(), &name);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_put_back_begins_a_new_epoch_and_loses_nothing() {
+    let dir = room();
+    backlog(dir.path(), 3, 40).await;
+    let copy = dir.path().join("copy.db");
+    let database = dir.path().join("hub.db");
+    std::fs::copy(&database, &copy).expect("the test's own directory");
+    let broker = Broker::open().await;
+    let collector = Collector::running(&broker).await;
+    let config = config(&broker.url(), 20.0, "");
+    let hub = Hub::run(dir.path(), &config, None).await;
+    wait_until("the collector has more than the copy will have", || {
+        collector.ledger().has_event("hub_started", 2)
+    })
+    .await;
+    drained(&hub).await;
+    hub.stop().await;
+    let name = hub_id(dir.path());
+    let before = collector.ledger().applied.len();
+
+    // The morning's copy, in the evening.
+    std::fs::copy(&copy, &database).expect("the test's own directory");
+    for more in ["hub.db-wal", "hub.db-shm"] {
+        let _ = std::fs::remove_file(dir.path().join(more));
+    }
+    let hub = Hub::run(dir.path(), &config, None).await;
+    wait_until("the start after is told as well", || {
+        collector.ledger().has_event("hub_started", 3)
+    })
+    .await;
+    drained(&hub).await;
+    let (_, log) = hub.stop().await;
+    one_line(&log, "its database was put back");
+    let ledger = collector.ledger();
+    applied_is_what_is_kept(dir.path(), &ledger, &name);
+    assert!(ledger.applied.len() >= 2 * before - 5, "all of it came under the new epoch");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_will_ever_take_is_set_aside_and_holds_up_nothing() {
+    let dir = room();
+    let messages = backlog(dir.path(), 4, 20).await;
+    // The R-R of a minute is larger than this broker's packets may be.
+    let broker = Broker::start(
+        "max_packet_size 2000\n---\nallow_anonymous true",
+        None,
+        &[],
+    )
+    .await;
+    let mut collector = Collector::new("coherence");
+    let rejects = Trouble {
+        reject: Some("consent".to_owned()),
+        ..Trouble::default()
+    };
+    collector.start(&broker, rejects).await;
+    let hub = Hub::run(dir.path(), &config(&broker.url(), 20.0, ""), None).await;
+    let said = says(&hub, "were set aside for good").await;
+    drained(&hub).await;
+    let dead = dead_letters(dir.path());
+    println!("{dead} of {messages}: {said}");
+    assert!(dead >= 3, "the consents, and what is too large: {dead}");
+    assert_eq!(metric(&hub, "coherence_outbox_dead_letters").await, dead as f64);
+    let (_, log) = hub.stop().await;
+    assert!(log.contains("messages were set aside for good"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poison() {
+    let dir = room();
+    let messages = backlog(dir.path(), 4, 3).await;
+    let broker = Broker::start(
+        "message_size_limit 1500\n---\nallow_anonymous true",
+        None,
+        &[],
+    )
+    .await;
+    let collector = Collector::running(&broker).await;
+    let hub = Hub::run(dir.path(), &config(&broker.url(), 60.0, ""), None).await;
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        println!("{} {} {:?}", uplink(&hub.get("/health").await), waiting(dir.path()), messages);
+    }
+    println!("{} {}", hub.log(), broker.log());
+}

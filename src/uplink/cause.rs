@@ -4,9 +4,12 @@
 use std::io;
 use std::path::PathBuf;
 
+use rumqttc::v5::mqttbytes::Error as MqttError;
 use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, DisconnectReasonCode};
 use rumqttc::v5::{ConnectionError, StateError};
 use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
+
+const PACKET_TOO_LARGE: u8 = 149;
 
 /// Why a connection did not come about, or ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +74,8 @@ pub(super) enum Cause {
         "the broker denies reading {topic}, where acknowledgements come: its rules must let this hub read it"
     )]
     AcksDenied { topic: String },
+    #[error("the broker takes no packets as large as this hub's: its message_size_limit is too low")]
+    TooLarge,
     #[error("the broker took no message for a minute and a half")]
     Stalled,
     #[error("the connection ended: {0}")]
@@ -184,6 +189,10 @@ impl Cause {
             ConnectionError::MqttState(StateError::Io(error)) | ConnectionError::Io(error) => {
                 Cause::Lost(plain(error))
             }
+            // As the answer to a publication; to the client it is no code that it knows.
+            ConnectionError::MqttState(StateError::Deserialization(
+                MqttError::InvalidConnectReturnCode(PACKET_TOO_LARGE),
+            )) => Cause::TooLarge,
             other => Cause::Lost(other.to_string()),
         }
     }

@@ -20,6 +20,15 @@ use crate::record::{Ack, HubState, Meta, Release, Status, Stream, Study};
 use crate::store::{OutboxState, Store, StoreError};
 use crate::telemetry::{Report, metric};
 
+/// What an acknowledgement came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Done {
+    /// It is of another epoch, or known.
+    Nothing,
+    Progress,
+    NewEpoch,
+}
+
 pub(super) struct Errand {
     pub store: Store,
     pub clock: Clock,
@@ -28,7 +37,12 @@ pub(super) struct Errand {
     pub backoff: Backoff,
     pub picture: Picture,
     pub epoch: i64,
+    /// Bytes of a body that the broker takes, as far as is known.
+    pub body_bytes: usize,
+    /// The message that was given to the broker last, and its size.
+    pub last_sent: Option<(i64, usize)>,
     pub filled: Arc<Notify>,
+    pub may_number: watch::Sender<bool>,
     not_filling: watch::Receiver<Option<String>>,
     told: Told,
     report: watch::Sender<Report>,
@@ -38,7 +52,6 @@ pub(super) struct Errand {
     version: &'static str,
     facility: String,
     study: String,
-    acked_upto: i64,
     /// An acknowledgement that can't be read was told of.
     unreadable: bool,
     /// So was a database that was put back.
@@ -51,6 +64,7 @@ impl Errand {
         uplink: &Uplink,
         config: &Config,
         filled: Arc<Notify>,
+        may_number: watch::Sender<bool>,
         not_filling: watch::Receiver<Option<String>>,
     ) -> Self {
         let topics = Topics::new(&config.uplink.root, uplink.name(&config.uplink));
@@ -66,7 +80,10 @@ impl Errand {
             },
             topics,
             epoch: 0,
+            body_bytes: usize::MAX,
+            last_sent: None,
             filled,
+            may_number,
             not_filling,
             told: Told::default(),
             report: uplink.report.clone(),
@@ -75,7 +92,6 @@ impl Errand {
             version: uplink.version,
             facility: config.uplink.facility.clone(),
             study: config.uplink.study.clone(),
-            acked_upto: 0,
             unreadable: false,
             put_back: false,
             down_since_ms: None,
@@ -114,8 +130,8 @@ impl Errand {
         }
     }
 
-    /// Gives an acknowledgement to the store. Whether a new epoch began for it.
-    pub async fn acknowledge(&mut self, ack: Ack) -> Result<bool, StoreError> {
+    /// Gives an acknowledgement to the store.
+    pub async fn acknowledge(&mut self, ack: Ack) -> Result<Done, StoreError> {
         let now = now(&self.clock);
         let done = self.store.outbox_acknowledged(ack.clone(), now).await?;
         if done.ahead {
@@ -127,29 +143,63 @@ impl Errand {
             }
             self.epoch = self.store.outbox_new_epoch(now).await?;
             self.window.new_epoch();
-            return Ok(true);
+            self.may_number.send_replace(true);
+            return Ok(Done::NewEpoch);
         }
+        self.may_number.send_replace(true);
         if done.foreign_epoch {
-            return Ok(false);
+            return Ok(Done::Nothing);
         }
         let now_ms = self.clock.mono_ms();
         let settled = ack.also.iter().copied();
         let settled = settled.chain(ack.rejected.iter().map(|it| it.seq));
-        if let Some(lag_ms) = self.window.acknowledged(ack.upto, settled, now_ms) {
+        let lag_ms = self.window.acknowledged(ack.upto, settled, now_ms);
+        if let Some(lag_ms) = lag_ms {
             metrics::gauge!(metric::E2E_ACK_LAG_SECONDS).set(lag_ms as f64 / 1_000.0);
         }
-        if ack.upto > self.acked_upto || done.deleted > 0 {
-            self.acked_upto = ack.upto;
+        if done.deleted > 0 {
             self.picture.nobody_listens = false;
         }
         metrics::counter!(metric::UPLINK_ACKNOWLEDGED).increment(done.deleted);
-        Ok(false)
+        Ok(match lag_ms {
+            Some(_) => Done::Progress,
+            None => Done::Nothing,
+        })
     }
 
     pub fn unreadable(&mut self, error: &serde_json::Error) {
         if !std::mem::replace(&mut self.unreadable, true) {
             tracing::warn!(%error, topic = %self.topics.ack(), "an acknowledgement can't be read: it is ignored");
         }
+    }
+
+    /// The broker ended the connection because of the size of a message: learns from it.
+    pub async fn too_large(&mut self) {
+        let Some(seq) = self.window.culprit() else {
+            return;
+        };
+        if let Some((_, bytes)) = self.last_sent.filter(|(last, _)| *last == seq) {
+            self.body_bytes = self.body_bytes.min(bytes.saturating_sub(1));
+        }
+        if let Err(error) = self.give_up(seq).await {
+            self.picture.store = Some(error.to_string());
+        }
+        // It is no fault of the connection.
+        self.backoff.reset();
+    }
+
+    /// Puts a message aside that the broker could never take.
+    pub async fn give_up(&mut self, seq: i64) -> Result<(), StoreError> {
+        let why = format!(
+            "larger than the {} bytes that the broker takes",
+            self.body_bytes
+        );
+        self.store
+            .outbox_give_up(seq, why, now(&self.clock))
+            .await?;
+        self.window.withdrawn(seq);
+        self.window.filled();
+        Ok(())
     }
 
     /// The connection is gone, or did not come about; the next attempt is at this moment.

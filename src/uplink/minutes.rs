@@ -15,6 +15,8 @@ use crate::store::{self, Store, Upstream};
 
 /// Often enough that a minute leaves soon after it closed, ms.
 const EVERY_MS: i64 = 15_000;
+/// How long a fresh start waits for the collector's word before it queues anything, ms.
+const FIRST_WORD_MS: i64 = 600_000;
 /// Between two steps of catching up: the live path goes first.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -24,13 +26,26 @@ pub(super) struct Minutes {
     pub config: Arc<Config>,
     /// Told when there is something new.
     pub filled: Arc<Notify>,
+    /// The collector's word was heard, or it has none.
+    pub may_number: watch::Receiver<bool>,
     /// Why nothing can be queued.
     pub failing: watch::Sender<Option<String>>,
 }
 
 impl Minutes {
     /// Until it is dropped.
-    pub async fn run(self) {
+    ///
+    /// Nothing is given a number before the collector has said how far it is. If it is further than this
+    /// database, the database was put back, and a message queued now would take the number of another
+    /// that the collector has long had. A hub that finds no collector does not wait for ever.
+    pub async fn run(mut self) {
+        let patience = self
+            .clock
+            .sleep_until(self.clock.mono_ms() + FIRST_WORD_MS);
+        tokio::select! {
+            _ = self.may_number.wait_for(|may| *may) => {}
+            () = patience => {}
+        }
         let mut rules = None;
         loop {
             let more = match self.step(&mut rules).await {

@@ -79,16 +79,18 @@ impl Uplink {
     async fn serve(&self, broker: &Broker, config: &Arc<Config>, orders: &mut Orders) {
         let filled = Arc::new(Notify::new());
         let (failing, not_filling) = watch::channel(None);
+        let (may, may_number) = watch::channel(false);
         let minutes = Minutes {
             store: self.store.clone(),
             clock: self.clock.clone(),
             config: Arc::clone(config),
             filled: Arc::clone(&filled),
+            may_number,
             failing,
         };
         let mut helpers = JoinSet::new();
         helpers.spawn(minutes.run());
-        let mut errand = Errand::new(self, config, filled, not_filling);
+        let mut errand = Errand::new(self, config, filled, may, not_filling);
         loop {
             errand.look().await;
             errand.tell(false);
@@ -109,6 +111,9 @@ impl Uplink {
                 }
                 Err(cause) => cause,
             };
+            if cause == Cause::TooLarge {
+                errand.too_large().await;
+            }
             let wait_ms = errand.backoff.next_ms(chance());
             errand.down(cause, wait_ms);
             tokio::select! {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use rumqttc::v5::mqttbytes::v5::PublishProperties;
 
 use super::cause::Cause;
-use super::errand::Errand;
+use super::errand::{Done, Errand};
 use super::link::{Heard, Link, Tag};
 use super::window::{Want, Why};
-use crate::record::{Ack, HubState, Rejected, Stream};
+use crate::record::{Ack, HubState, Stream};
 use crate::store::StoreError;
 use crate::telemetry::metric;
 
@@ -21,6 +21,8 @@ const GATHERED: usize = 32;
 const LOOK_MS: i64 = 5_000;
 /// The store is left alone so long after it refused something, ms.
 const STORE_REST_MS: i64 = 5_000;
+/// The collector's last word is retained: it comes at once, or there is none, ms.
+const FIRST_WORD_MS: i64 = 10_000;
 /// A connection that lasted so long is good, ms.
 const SETTLED_MS: i64 = 60_000;
 /// What topic, properties and header add to a body, at most.
@@ -30,11 +32,11 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// A connection in use.
 pub(super) struct Talk {
     link: Link,
-    /// Bytes of a body that the broker takes.
-    body_bytes: usize,
     at_a_time: usize,
     /// In and subscribed, since then.
     up_since_ms: Option<i64>,
+    /// The collector acknowledged something that was sent on it.
+    was_acknowledged: bool,
     gathered: Vec<Ack>,
     gathered_since_ms: i64,
     look_ms: i64,
@@ -45,9 +47,9 @@ impl Talk {
     pub fn new(link: Link) -> Self {
         Talk {
             link,
-            body_bytes: usize::MAX,
             at_a_time: 1,
             up_since_ms: None,
+            was_acknowledged: false,
             gathered: Vec::new(),
             gathered_since_ms: 0,
             look_ms: 0,
@@ -73,13 +75,14 @@ impl Talk {
             self.look_ms = now_ms + LOOK_MS;
             errand.look().await;
         }
-        let settled = self
-            .up_since_ms
-            .is_some_and(|since_ms| now_ms - since_ms >= SETTLED_MS);
-        if settled {
+        let up_ms = self.up_since_ms.map_or(0, |since_ms| now_ms - since_ms);
+        if up_ms >= FIRST_WORD_MS {
+            errand.may_number.send_replace(true);
+        }
+        if up_ms >= SETTLED_MS {
             errand.backoff.reset();
         }
-        errand.tell(settled);
+        errand.tell(up_ms >= SETTLED_MS || self.was_acknowledged);
         let mut wake_ms = self.look_ms;
         if now_ms < self.store_rest_until_ms {
             wake_ms = wake_ms.min(self.store_rest_until_ms);
@@ -127,10 +130,13 @@ impl Talk {
             if !chosen.contains(&message.seq) {
                 continue;
             }
-            if message.body.len() > self.body_bytes {
-                self.give_up(errand, message.seq);
+            if message.body.len() > errand.body_bytes {
+                if let Err(error) = errand.give_up(message.seq).await {
+                    self.rest(errand, &error);
+                }
                 continue;
             }
+            errand.last_sent = Some((message.seq, message.body.len()));
             let topic = errand.topics.up(message.stream);
             let tag = Tag::Message(message.seq);
             self.link
@@ -138,26 +144,6 @@ impl Talk {
             metrics::counter!(metric::UPLINK_PUBLISHED).increment(1);
         }
         Ok(())
-    }
-
-    /// A message that the broker could never take goes to the dead letters, as one that the collector
-    /// rejects does.
-    fn give_up(&mut self, errand: &mut Errand, seq: i64) {
-        errand.window.withdrawn(seq);
-        self.gather(
-            errand,
-            Ack {
-                epoch: errand.epoch,
-                rejected: vec![Rejected {
-                    seq,
-                    why: format!(
-                        "larger than the {} bytes that the broker takes",
-                        self.body_bytes
-                    ),
-                }],
-                ..Ack::default()
-            },
-        );
     }
 
     fn understand(&mut self, errand: &mut Errand, heard: Heard) -> Result<(), Cause> {
@@ -169,7 +155,7 @@ impl Talk {
             } => {
                 self.at_a_time = usize::from(at_a_time);
                 if let Some(bytes) = packet_bytes {
-                    self.body_bytes = bytes.saturating_sub(ENVELOPE_BYTES) as usize;
+                    errand.body_bytes = bytes.saturating_sub(ENVELOPE_BYTES) as usize;
                 }
                 self.link.subscribe(&errand.topics.ack())
             }
@@ -212,10 +198,12 @@ impl Talk {
     async fn hand_over(&mut self, errand: &mut Errand) -> Result<(), Cause> {
         while let Some(ack) = self.gathered.first() {
             match errand.acknowledge(ack.clone()).await {
-                Ok(new_epoch) => {
+                Ok(done) => {
                     self.gathered.remove(0);
-                    if new_epoch {
-                        self.say_meta(errand)?;
+                    match done {
+                        Done::Nothing => {}
+                        Done::Progress => self.was_acknowledged = true,
+                        Done::NewEpoch => self.say_meta(errand)?,
                     }
                 }
                 Err(error) => {
@@ -297,6 +285,7 @@ fn plain() -> PublishProperties {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Rejected;
 
     #[test]
     fn acknowledgements_that_come_close_together_are_one_and_say_no_less() {

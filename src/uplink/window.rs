@@ -24,6 +24,8 @@ const MINUTE_MS: i64 = 60_000;
 /// How long the collector may take before a message goes again; doubles each time, up to the cap.
 pub(super) const PATIENCE_MS: i64 = 15 * MINUTE_MS;
 const PATIENCE_CAP_MS: i64 = 6 * 60 * MINUTE_MS;
+/// A message that was sent so long before another is not merely overtaken by it.
+const OVERTAKEN_MS: i64 = MINUTE_MS;
 /// How long a denied stream rests; doubles each time, up to the cap.
 const DENIED_MS: i64 = MINUTE_MS;
 const DENIED_CAP_MS: i64 = 30 * MINUTE_MS;
@@ -170,6 +172,19 @@ impl Window {
             }
         }
         self.in_flight.clear();
+    }
+
+    /// The broker ended the connection over a message in flight, without saying which. That one, if it was
+    /// alone; else the next connection sends them one at a time. To be asked before
+    /// [`Window::disconnected`].
+    pub fn culprit(&mut self) -> Option<i64> {
+        let mut open = self.in_flight.iter().filter(|flight| !flight.over);
+        let first = open.next()?.seq;
+        if open.next().is_none() {
+            return Some(first);
+        }
+        self.strikes = Some((first, STRIKES));
+        None
     }
 
     /// The outbox has something new.
@@ -419,6 +434,8 @@ impl Window {
             }
         }
         if newest_sent_ms.is_some() || upto > self.acknowledged_upto {
+            let was_silent = self.silent_since(now_ms).is_some();
+            self.hurry(newest_sent_ms, was_silent, now_ms);
             self.acknowledged_upto = self.acknowledged_upto.max(upto);
             self.owing_since_ms = (!self.unanswered.is_empty()).then_some(now_ms);
         }
@@ -466,6 +483,19 @@ impl Window {
             over: false,
             acknowledged: false,
         });
+    }
+
+    /// What the collector acknowledges tells of what it does not: something that was sent a while before
+    /// something that it has is lost. And when it breaks a silence, its broker may have dropped anything.
+    fn hurry(&mut self, newest_sent_ms: Option<i64>, was_silent: bool, now_ms: i64) {
+        for it in self.unanswered.values_mut() {
+            if newest_sent_ms.is_some_and(|newest_ms| it.sent_ms + OVERTAKEN_MS < newest_ms) {
+                it.due_ms = now_ms;
+            } else if was_silent {
+                it.due_ms = it.due_ms.min(now_ms + OVERTAKEN_MS);
+                it.tries = 0;
+            }
+        }
     }
 
     /// Takes it out of flight; the window moves on when the oldest is over.

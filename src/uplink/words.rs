@@ -122,7 +122,11 @@ impl Picture {
         match &self.way {
             // The clock was named already.
             Way::Down { cause, .. } if !self.clock_known && cause.may_be_the_clock() => {}
-            Way::Down { cause, .. } => add(format!("{cause}."), false),
+            Way::Down { cause, .. } => {
+                let text = cause.to_string();
+                let stop = if text.ends_with('?') { "" } else { "." };
+                add(format!("{text}{stop}"), false);
+            }
             Way::Trying => {}
             Way::Up => {
                 for (topic, reason) in &self.denied {

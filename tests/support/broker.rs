@@ -100,6 +100,17 @@ impl Broker {
         assert!(self.spawn().await, "Mosquitto does not start again");
     }
 
+    /// Adds a user to the file `passwords`; [`Broker::reload`] makes it known.
+    pub fn password(&self, user: &str, password: &str) {
+        let done = Command::new("mosquitto_passwd")
+            .arg("-b")
+            .arg(self.dir.path().join("passwords"))
+            .args([user, password])
+            .status()
+            .expect("mosquitto_passwd comes with mosquitto");
+        assert!(done.success());
+    }
+
     /// Reads its rules again.
     pub fn reload(&self) {
         let child = self.child.as_ref().expect("it runs");

@@ -59,6 +59,18 @@ impl Ledger {
             .map(|((_, _, seq), applied)| (*seq, &applied.body))
     }
 
+    /// How many of a stream were applied, of whichever hub.
+    pub fn of_any(&self, stream: &str) -> usize {
+        let of = |applied: &&Applied| applied.stream == stream;
+        self.applied.values().filter(of).count()
+    }
+
+    /// Whether this happened so many times to a hub.
+    pub fn has_event(&self, event: &str, times: usize) -> bool {
+        let is = |applied: &&Applied| applied.body["event"] == event;
+        self.applied.values().filter(is).count() >= times
+    }
+
     /// Numbers that are settled: applied, or told in a gap that they will never come.
     pub fn settled(&self, hub: &str, epoch: u64) -> BTreeSet<u64> {
         let mut settled = self.seqs(hub, epoch);
@@ -140,10 +152,12 @@ impl Collector {
         self.task = Some(tokio::spawn(collect(
             port, root, trouble, ledger, subscribed,
         )));
-        tokio::time::timeout(super::DEADLINE, wait)
+        let subscribed = tokio::time::timeout(super::DEADLINE, wait)
             .await
-            .expect("the collector is subscribed in time")
-            .expect("the collector lives");
+            .expect("the collector is subscribed in time");
+        if subscribed.is_err() {
+            super::wait_until("it died of its trouble before", || self.is_dead()).await;
+        }
     }
 
     /// Dies at once, wherever it is.

@@ -242,6 +242,37 @@ fn a_dead_collector_costs_a_bounded_number_of_messages() {
 }
 
 #[test]
+fn a_collector_that_comes_back_gets_what_its_broker_dropped_within_minutes() {
+    let mut world = World::with(100);
+    world.connect();
+    let begin_ms = world.now_ms;
+    world.live(begin_ms + 30 * HOUR_MS, false, false);
+    let sent = world.published.len();
+    // Its broker kept the first three, and it acknowledges those.
+    (1..=3).for_each(|seq| {
+        world.applied.insert(seq, 1);
+    });
+    world.acknowledge();
+    let back_ms = world.now_ms;
+    world.live(back_ms + 2 * MINUTE_MS, true, true);
+    assert!(world.outbox.is_empty(), "{} left", world.outbox.len());
+    assert_eq!(world.published.len() - sent, 97);
+}
+
+#[test]
+fn what_the_collector_passed_over_is_lost_and_goes_again_at_once() {
+    let mut world = World::with(5);
+    world.connect();
+    let begin_ms = world.now_ms;
+    world.live(begin_ms + 5_000, false, true);
+    world.now_ms += 2 * MINUTE_MS;
+    world.fill(1, Stream::Rr);
+    let new_ms = world.now_ms;
+    world.live(new_ms + 5_000, true, true);
+    assert!(world.outbox.is_empty(), "left: {:?}", world.outbox);
+}
+
+#[test]
 fn a_new_connection_begins_with_the_first_that_is_not_acknowledged() {
     let mut world = World::with(40);
     world.connect();
