@@ -18,10 +18,10 @@ pub struct Ack {
     /// All numbers up to this one are settled: stored, rejected, or told of in a gap.
     pub upto: i64,
     /// Beyond it, these are stored as well.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<i64>,
     /// These could not be stored and will not be, however often they come.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<Rejected>,
 }
 

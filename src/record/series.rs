@@ -14,9 +14,9 @@ use super::words::{Mark, Num, Origin, Reason, SessionName, SignalStatus, TimeKno
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Minute {
-    /// Its beginning, Unix milliseconds.
+    /// Beginning of the minute, Unix milliseconds.
     pub from: i64,
-    /// Its end, Unix milliseconds.
+    /// End of the minute, Unix milliseconds.
     pub until: i64,
     /// Whether the moments of this record are right.
     pub clock: TimeKnown,
@@ -42,9 +42,11 @@ pub struct RrSeries {
     /// Tells two straps of one person apart: counted up for each person, from 1; 0 is the phone. It
     /// says nothing about which strap it is.
     pub source: u32,
-    /// What `t` counts from, Unix milliseconds.
+    /// End of the first interval, to the millisecond, Unix milliseconds.
     pub t0: i64,
-    /// End of each interval by the chain of intervals, to the millisecond, ms after `t0`.
+    /// End of each interval, ms after `t0`. Left out, as almost always: each ends, to the millisecond,
+    /// where the one before it ended, plus its own gap and its own length if it is on the tachogram.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub t: Vec<i64>,
     /// Length of each interval, exact, ms.
     pub rr: Vec<Num>,
@@ -57,6 +59,42 @@ pub struct RrSeries {
     /// Places (from 0) where a heart begins anew: no window reaches back beyond such an interval.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub begins: Vec<u32>,
+}
+
+impl RrSeries {
+    /// End of each interval, to the millisecond, Unix milliseconds.
+    pub fn ends(&self) -> Vec<i64> {
+        if self.t.len() == self.rr.len() {
+            return self.t.iter().map(|t| self.t0 + t).collect();
+        }
+        let end = |t: f64| self.t0 + t.round() as i64;
+        self.by_the_chain().map(end).collect()
+    }
+
+    /// Leaves `t` out where the chain of intervals says it all.
+    pub fn leave_out_t(&mut self) {
+        let told = self.t.iter().zip(self.by_the_chain());
+        // Both ends of a stretch were rounded.
+        if told
+            .into_iter()
+            .all(|(t, chain)| (*t as f64 - chain).abs() <= 1.0)
+        {
+            self.t.clear();
+        }
+    }
+
+    /// Ends of the intervals in ms after the first.
+    fn by_the_chain(&self) -> impl Iterator<Item = f64> {
+        let gap = |at: usize| self.gap.get(at).map_or(0.0, |gap| gap.get());
+        let mut end = 0.0;
+        self.rr.iter().enumerate().map(move |(at, rr)| {
+            let is_on = self.mark.get(at).is_none_or(|mark| mark.on_tachogram());
+            if at > 0 && is_on {
+                end += gap(at) + rr.get();
+            }
+            end
+        })
+    }
 }
 
 /// Scores and heart-rate variability of people who consented, at the grid points every 5 s.
@@ -93,45 +131,45 @@ pub struct CoherenceSeries {
     /// Status of the signal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<Option<SignalStatus>>,
-    /// End of the last R-R interval that went into it, Unix milliseconds: `t0` plus `t` of that
-    /// interval in the stream `rr`. The window lies before it.
+    /// End of the last R-R interval that went into it, Unix milliseconds; it is found by it, to the
+    /// millisecond, in the stream `rr`. The window lies before it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_rr_at: Vec<Option<i64>>,
     /// Number of beats in the window.
     pub beats: Vec<u32>,
-    /// Share of the window covered by intervals, 0 to 1, four decimals.
+    /// Share of the window covered by intervals, 0 to 1, three decimals.
     pub coverage: Vec<Num>,
-    /// Share of repaired beats, per cent, two decimals.
+    /// Share of repaired beats, per cent, one decimal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artefact_pct: Vec<Option<Num>>,
     /// Age of the newest beat, ms.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub age_ms: Vec<Option<i64>>,
-    /// Frequency of the coherence peak, Hz, five decimals.
+    /// Frequency of the coherence peak, Hz, four decimals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peak_hz: Vec<Option<Num>>,
-    /// Mean heart rate, beats per minute, two decimals.
+    /// Mean heart rate, beats per minute, one decimal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mean_hr_bpm: Vec<Option<Num>>,
-    /// Standard deviation of the beats, ms, two decimals.
+    /// Standard deviation of the beats, ms, one decimal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sdnn_ms: Vec<Option<Num>>,
-    /// Root mean square of successive differences, ms, two decimals.
+    /// Root mean square of successive differences, ms, one decimal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rmssd_ms: Vec<Option<Num>>,
-    /// Share of successive differences above 50 ms, per cent, two decimals.
+    /// Share of successive differences above 50 ms, per cent, one decimal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pnn50_pct: Vec<Option<Num>>,
-    /// Power of the low frequencies, ms squared, two decimals.
+    /// Power of the low frequencies, ms squared, one decimal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lf_ms2: Vec<Option<Num>>,
-    /// Power of the high frequencies, ms squared, two decimals.
+    /// Power of the high frequencies, ms squared, one decimal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hf_ms2: Vec<Option<Num>>,
-    /// Low over high frequencies, without unit, four decimals.
+    /// Low over high frequencies, without unit, two decimals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lf_hf: Vec<Option<Num>>,
-    /// Power of all frequencies, ms squared, two decimals.
+    /// Power of all frequencies, ms squared, one decimal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub total_ms2: Vec<Option<Num>>,
 }

@@ -47,6 +47,12 @@ pub enum Mark {
     Zero,
 }
 
+impl Mark {
+    pub fn on_tachogram(self) -> bool {
+        matches!(self, Mark::Accepted | Mark::Implausible)
+    }
+}
+
 impl From<RrMark> for Mark {
     fn from(mark: RrMark) -> Self {
         match mark {

@@ -93,3 +93,71 @@ fn file(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreErro
         source,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn nowhere() -> &'static Path {
+        Path::new("")
+    }
+
+    #[test]
+    fn a_hub_without_a_key_makes_its_own_once_and_for_its_user_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = facility_key(nowhere(), None, dir.path()).unwrap();
+        let path = dir.path().join(OWN_FILE);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read(&path).unwrap(), made.0);
+        assert_ne!(made, FacilityKey([0; 32]));
+        assert_eq!(facility_key(nowhere(), None, dir.path()).unwrap(), made);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_configured_file_comes_before_the_credential_and_that_before_the_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let (configured, credentials) = (dir.path().join("k"), dir.path().join("credentials"));
+        let of = |configured: &Path| facility_key(configured, Some(&credentials), dir.path());
+        let own = of(nowhere()).unwrap();
+        fs::create_dir(&credentials).unwrap();
+        assert_eq!(of(nowhere()).unwrap(), own, "systemd gives none");
+        fs::write(credentials.join(CREDENTIAL), [1; 32]).unwrap();
+        assert_eq!(of(nowhere()).unwrap(), FacilityKey([1; 32]));
+        fs::write(&configured, format!("{}\n", "aB".repeat(32))).unwrap();
+        assert_eq!(of(&configured).unwrap(), FacilityKey([0xAB; 32]));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_with_a_word_on_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("k");
+        for bad in [
+            &b""[..],
+            &[7; 31],
+            &[7; 33],
+            b"secret",
+            "é".repeat(32).as_bytes(),
+        ] {
+            fs::write(&path, bad).unwrap();
+            let error = facility_key(&path, None, dir.path())
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("64 hexadecimal digits"), "{error}");
+        }
+        let absent = facility_key(&dir.path().join("no"), None, dir.path());
+        assert!(matches!(absent, Err(StoreError::File { .. })), "{absent:?}");
+        assert!(
+            !dir.path().join(OWN_FILE).exists(),
+            "a wrong path makes no other key"
+        );
+        fs::write(dir.path().join(OWN_FILE), b"half").unwrap();
+        assert!(
+            facility_key(nowhere(), None, dir.path()).is_err(),
+            "nor does a damaged one"
+        );
+    }
+}

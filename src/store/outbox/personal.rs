@@ -208,6 +208,7 @@ pub fn rr(
         series.mark.push(row.mark);
     }
     let series = hearts.into_values().map(|mut series| {
+        series.leave_out_t();
         leave_out_if(&mut series.gap, |gap| *gap == Num::ZERO);
         leave_out_if(&mut series.mark, |mark| *mark == Mark::Accepted);
         series
@@ -341,18 +342,18 @@ pub fn coherence(
         series.beats.push(row.get(13)?);
         series
             .coverage
-            .push(number(row, 14, 4)?.unwrap_or(Num::ZERO));
-        series.artefact_pct.push(number(row, 15, 2)?);
+            .push(number(row, 14, 3)?.unwrap_or(Num::ZERO));
+        series.artefact_pct.push(number(row, 15, 1)?);
         series.age_ms.push(row.get(16)?);
-        series.peak_hz.push(number(row, 17, 5)?);
-        series.mean_hr_bpm.push(number(row, 18, 2)?);
-        series.sdnn_ms.push(number(row, 19, 2)?);
-        series.rmssd_ms.push(number(row, 20, 2)?);
-        series.pnn50_pct.push(number(row, 21, 2)?);
-        series.lf_ms2.push(number(row, 22, 2)?);
-        series.hf_ms2.push(number(row, 23, 2)?);
-        series.lf_hf.push(number(row, 24, 4)?);
-        series.total_ms2.push(number(row, 25, 2)?);
+        series.peak_hz.push(number(row, 17, 4)?);
+        series.mean_hr_bpm.push(number(row, 18, 1)?);
+        series.sdnn_ms.push(number(row, 19, 1)?);
+        series.rmssd_ms.push(number(row, 20, 1)?);
+        series.pnn50_pct.push(number(row, 21, 1)?);
+        series.lf_ms2.push(number(row, 22, 1)?);
+        series.hf_ms2.push(number(row, 23, 1)?);
+        series.lf_hf.push(number(row, 24, 2)?);
+        series.total_ms2.push(number(row, 25, 1)?);
     }
     Ok(Taken {
         series: hearts.into_values().map(without_empty_columns).collect(),

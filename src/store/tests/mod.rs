@@ -2,6 +2,7 @@
 //! `tests/store.rs`.
 
 mod leaving;
+mod upstream;
 
 use std::path::PathBuf;
 use std::sync::mpsc;
