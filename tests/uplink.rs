@@ -58,6 +58,25 @@ fn one_line(log: &str, what: &str) {
     assert_eq!(lines.len(), 1, "{what:?} in the log:\n{log}");
 }
 
+/// Recordings of so many calm hearts, as the hub's configuration names them.
+fn hearts(dir: &Path, count: usize, beats: usize) -> String {
+    let mut files = Vec::new();
+    for heart in 0..count {
+        let file = dir.join(format!("heart{heart}.csv"));
+        let mut at_s = heart as f64;
+        let mut text = String::from("rr_ms\n");
+        for _ in 0..beats {
+            let breath = (at_s * 0.1 * std::f64::consts::TAU).sin();
+            let rr_ms = 830.0 + heart as f64 + 60.0 * breath;
+            at_s += rr_ms / 1_000.0;
+            text.push_str(&format!("{rr_ms:.3}\n"));
+        }
+        std::fs::write(&file, text).expect("the test's own directory");
+        files.push(file);
+    }
+    format!("{files:?}")
+}
+
 /// The figure of a metric without labels.
 async fn metric(hub: &Hub, name: &str) -> f64 {
     let answer = reqwest::get(hub.url("/metrics")).await.expect("metrics");
@@ -210,8 +229,11 @@ async fn a_topic_that_the_broker_denies_is_named_and_holds_up_no_other() {
     .await;
     assert_eq!(collector.ledger().of_any("rr"), 0);
 
-    std::fs::write(broker.dir.path().join("rules"), rule(&format!("{others} rr")))
-        .expect("the test's own directory");
+    std::fs::write(
+        broker.dir.path().join("rules"),
+        rule(&format!("{others} rr")),
+    )
+    .expect("the test's own directory");
     broker.reload();
     drained(&hub).await;
     let (_, log) = hub.stop().await;
@@ -228,8 +250,14 @@ async fn each_thing_that_is_wrong_with_a_certificate_has_its_own_sentence() {
     let cases = [
         (ours.server("localhost", &Valid::Once), "has expired"),
         (ours.server("localhost", &Valid::Later), "is not valid yet"),
-        (ours.server("elsewhere.example", &Valid::Now), "is not for localhost"),
-        (theirs.server("localhost", &Valid::Now), "Nobody in uplink.ca_file vouches"),
+        (
+            ours.server("elsewhere.example", &Valid::Now),
+            "is not for localhost",
+        ),
+        (
+            theirs.server("localhost", &Valid::Now),
+            "Nobody in uplink.ca_file vouches",
+        ),
     ];
     let dir = room();
     let messages = backlog(dir.path(), 3, 5).await;
@@ -248,7 +276,11 @@ async fn each_thing_that_is_wrong_with_a_certificate_has_its_own_sentence() {
     }
     broker.kill();
     says(&hub, "Nobody listens at mqtts://localhost").await;
-    assert_eq!(waiting(dir.path()) as u64, messages, "nothing was lost meanwhile");
+    assert_eq!(
+        waiting(dir.path()) as u64,
+        messages,
+        "nothing was lost meanwhile"
+    );
     ours.server("localhost", &Valid::Now)
         .write(broker.dir.path(), "server");
     broker.restart().await;
@@ -307,8 +339,7 @@ async fn a_hub_with_its_own_certificate_writes_under_its_own_name_and_no_other()
     says(&hub, "does not accept this hub's certificate").await;
     authority.client("hub-7").write(dir.path(), "hub");
     reload(with("hub-8", true));
-    let said = says(&hub, "denies publishing").await;
-    assert!(said.contains("coherence/v1/hub/hub-8/up/"), "{said}");
+    says(&hub, "denies publishing on coherence/v1/hub/hub-8/up/").await;
     assert!(collector.ledger().applied.is_empty());
     assert!(collector.ledger().words.is_empty(), "not even a status");
     reload(with("hub-7", true));
@@ -332,7 +363,11 @@ async fn a_collector_that_dies_between_receiving_and_acknowledging_applies_every
     };
     collector.start(&broker, dies(Some(20), None)).await;
     let hub = Hub::run(dir.path(), &config(&broker.url(), 5.0, ""), None).await;
-    for trouble in [dies(None, Some(25)), dies(Some(3), None), dies(None, Some(1))] {
+    for trouble in [
+        dies(None, Some(25)),
+        dies(Some(3), None),
+        dies(None, Some(1)),
+    ] {
         wait_until("the collector dies", || collector.is_dead()).await;
         collector.start(&broker, trouble).await;
     }
@@ -342,7 +377,10 @@ async fn a_collector_that_dies_between_receiving_and_acknowledging_applies_every
     drained(&hub).await;
     hub.stop().await;
     let ledger = collector.ledger();
-    assert!(ledger.again > 0, "it got again what it had not acknowledged");
+    assert!(
+        ledger.again > 0,
+        "it got again what it had not acknowledged"
+    );
     applied_is_what_is_kept(dir.path(), &ledger, &hub_id(dir.path()));
 }
 
@@ -364,7 +402,11 @@ async fn a_hub_that_is_killed_in_mid_stream_goes_on_where_it_was() {
     }
     let name = hub_id(dir.path());
     wait_until("the broker tells of its death", || {
-        collector.ledger().states.iter().any(|state| state == "offline")
+        collector
+            .ledger()
+            .states
+            .iter()
+            .any(|state| state == "offline")
     })
     .await;
     let hub = Hub::run(dir.path(), &config, None).await;
@@ -409,52 +451,186 @@ async fn a_database_that_was_put_back_begins_a_new_epoch_and_loses_nothing() {
     one_line(&log, "its database was put back");
     let ledger = collector.ledger();
     applied_is_what_is_kept(dir.path(), &ledger, &name);
-    assert!(ledger.applied.len() >= 2 * before - 5, "all of it came under the new epoch");
+    assert!(
+        ledger.applied.len() >= 2 * before - 5,
+        "all of it came under the new epoch"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_will_ever_take_is_set_aside_and_holds_up_nothing() {
-    let dir = room();
-    let messages = backlog(dir.path(), 4, 20).await;
-    // The R-R of a minute is larger than this broker's packets may be.
-    let broker = Broker::start(
-        "max_packet_size 2000\n---\nallow_anonymous true",
-        None,
-        &[],
-    )
-    .await;
-    let mut collector = Collector::new("coherence");
-    let rejects = Trouble {
-        reject: Some("consent".to_owned()),
-        ..Trouble::default()
-    };
-    collector.start(&broker, rejects).await;
-    let hub = Hub::run(dir.path(), &config(&broker.url(), 20.0, ""), None).await;
-    let said = says(&hub, "were set aside for good").await;
-    drained(&hub).await;
-    let dead = dead_letters(dir.path());
-    println!("{dead} of {messages}: {said}");
-    assert!(dead >= 3, "the consents, and what is too large: {dead}");
-    assert_eq!(metric(&hub, "coherence_outbox_dead_letters").await, dead as f64);
-    let (_, log) = hub.stop().await;
-    assert!(log.contains("messages were set aside for good"), "{log}");
+    // Both ways in which a broker may limit what it takes: it says so at the beginning, or answers with
+    // a code that ends the connection.
+    for limit in ["max_packet_size 1500", "message_size_limit 900"] {
+        let dir = room();
+        let messages = backlog(dir.path(), 4, 15).await;
+        let more = format!("{limit}\n---\nallow_anonymous true");
+        let broker = Broker::start(&more, None, &[]).await;
+        let mut collector = Collector::new("coherence");
+        let rejects = Trouble {
+            reject: Some("consent".to_owned()),
+            ..Trouble::default()
+        };
+        collector.start(&broker, rejects).await;
+        let hub = Hub::run(dir.path(), &config(&broker.url(), 20.0, ""), None).await;
+        drained(&hub).await;
+        says(&hub, "were set aside for good").await;
+        let dead = dead_letters(dir.path());
+        println!("{limit}: {dead} of {messages} are dead letters");
+        assert!(dead > 3, "the consents, and what is too large: {dead}");
+        assert!(
+            (dead as u64) < messages,
+            "not everything: {dead} of {messages}"
+        );
+        assert_eq!(
+            metric(&hub, "coherence_outbox_dead_letters").await,
+            dead as f64
+        );
+        let (_, log) = hub.stop().await;
+        assert!(log.contains("messages were set aside for good"), "{log}");
+        let name = hub_id(dir.path());
+        let ledger = collector.ledger();
+        let (_, epoch, _) = ledger.applied.keys().next().expect("something arrived");
+        // No number is left open: applied, rejected, or told in a gap.
+        let settled = ledger.settled(&name, *epoch);
+        let last = *settled.last().expect("something arrived");
+        let open: Vec<u64> = (1..=last)
+            .filter(|seq| {
+                let key = (name.clone(), *epoch, *seq);
+                !settled.contains(seq) && !ledger.rejected.contains_key(&key)
+            })
+            .collect();
+        assert!(open.is_empty(), "{limit}: {open:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn poison() {
+async fn a_live_room_arrives_once_and_nothing_outside_tells_who_was_there() {
     let dir = room();
-    let messages = backlog(dir.path(), 4, 3).await;
-    let broker = Broker::start(
-        "message_size_limit 1500\n---\nallow_anonymous true",
-        None,
-        &[],
-    )
-    .await;
+    let mut broker = Broker::open().await;
     let collector = Collector::running(&broker).await;
-    let hub = Hub::run(dir.path(), &config(&broker.url(), 60.0, ""), None).await;
-    for _ in 0..10 {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        println!("{} {} {:?}", uplink(&hub.get("/health").await), waiting(dir.path()), messages);
+    let replay = hearts(dir.path(), 5, 240);
+    let config = config(&broker.url(), 20.0, "facility = \"house-3\"")
+        .replace("ble = false", &format!("ble = false\nreplay = {replay}"));
+    let hub = Hub::run(dir.path(), &config, None).await;
+    hub.until("/api/straps", "all straps", |answer| {
+        answer["straps"]
+            .as_array()
+            .is_some_and(|all| all.len() == 5)
+    })
+    .await;
+    let mut secret = vec![NAME.to_owned(), INTENTION.to_owned(), "heart".to_owned()];
+    for n in 1..=4 {
+        let mut join = json!({
+            "name": format!("{NAME} {n}"),
+            "intention": INTENTION,
+            "strap": format!("strap {n}"),
+        });
+        if n < 4 {
+            join["consent"] = json!({"textVersion": "1.2", "scopes": ["research"]});
+        }
+        let answer = reqwest::Client::new()
+            .post(hub.url("/api/participants"))
+            .json(&join)
+            .send()
+            .await
+            .expect("the hub answers");
+        let joined: Value = answer.json().await.expect("JSON");
+        secret.push(format!("strap {n}"));
+        for key in ["participantId", "resumeToken"] {
+            let text = joined[key].as_str().unwrap_or_else(|| panic!("{joined}"));
+            secret.push(text.to_owned());
+            secret.push(text.replace('-', ""));
+        }
     }
-    println!("{} {}", hub.log(), broker.log());
+    wait_until("the first minute has arrived", || {
+        collector.ledger().of_any("rr") > 0
+    })
+    .await;
+    broker.restart().await;
+    hub.until("/api/straps", "the end of the recordings", |answer| {
+        answer["sources"][0]["code"] == "finished"
+    })
+    .await;
+    wait_until("everything is queued", || {
+        backlog::everything_is_queued(dir.path())
+    })
+    .await;
+    drained(&hub).await;
+    let (_, log) = hub.stop().await;
+    let ledger = collector.ledger();
+    let compared = applied_is_what_is_kept(dir.path(), &ledger, &hub_id(dir.path()));
+    println!(
+        "{compared} intervals of a live room, {} publications",
+        ledger.traffic.len()
+    );
+    assert!(compared > 3 * 150, "{compared}");
+    for stream in ["rr", "coherence", "consent", "event"] {
+        assert!(ledger.of_any(stream) > 0, "no {stream}");
+    }
+    assert!(ledger.traffic.iter().any(|line| line.contains("house-3")));
+    for secret in &secret {
+        let seen = ledger.traffic.iter().find(|line| line.contains(secret));
+        assert!(seen.is_none(), "{secret} left the building: {seen:?}");
+        assert!(!log.contains(NAME) && !log.contains(INTENTION), "{log}");
+    }
+}
+
+/// A backlog leaves while a room is alive: no grid point may be late, and memory stays where it was.
+async fn drains_beside_a_room(people: usize, minutes: i64, times: i64) {
+    let dir = room();
+    backlog(dir.path(), people, minutes).await;
+    backlog::multiply(dir.path(), times);
+    let messages = waiting(dir.path());
+    let broker = Broker::open().await;
+    let mut collector = Collector::new("coherence");
+    collector.forget_traffic();
+    collector.start(&broker, Trouble::default()).await;
+    let replay = hearts(dir.path(), people, 3_000);
+    let config = config(&broker.url(), 1.0, "")
+        .replace("ble = false", &format!("ble = false\nreplay = {replay}"));
+    let begin = std::time::Instant::now();
+    let hub = Hub::run(dir.path(), &config, None).await;
+    let (before, _) = backlog::grid(dir.path());
+    let memory_mb = hub.peak_memory_mb();
+    let limit = Duration::from_secs(30 + messages as u64 / 25);
+    while collector.ledger().applied.len() < messages as usize {
+        assert!(begin.elapsed() < limit, "it does not drain: {}", hub.log());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let took = begin.elapsed();
+    drained(&hub).await;
+    let skipped = metric(&hub, "coherence_grid_points_skipped_total").await;
+    let dropped = metric(&hub, "coherence_store_rows_dropped_total").await;
+    let peak_mb = hub.peak_memory_mb();
+    hub.stop().await;
+    let (points, holes) = backlog::grid(dir.path());
+    println!(
+        "{messages} messages beside {people} hearts in {took:?}; {} grid points, holes {holes:?}, \
+         memory {memory_mb} to {peak_mb} MB",
+        points - before
+    );
+    assert!(
+        points - before >= took.as_secs() as i64 / 5 - 1,
+        "grid points are missing"
+    );
+    assert!(holes.is_empty(), "{holes:?}");
+    assert_eq!((skipped, dropped), (0.0, 0.0));
+    assert!(peak_mb < memory_mb + 100, "{memory_mb} to {peak_mb} MB");
+    assert!(
+        took.as_secs_f64() > messages as f64 / 60.0,
+        "faster than the pace"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_leaves_beside_a_live_room_without_costing_it_a_grid_point() {
+    drains_beside_a_room(10, 20, 10).await;
+}
+
+/// Ten minutes; by hand: `cargo test --release --test uplink -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes ten minutes"]
+async fn a_weeks_backlog_of_forty_people_leaves_beside_a_live_room_of_forty() {
+    drains_beside_a_room(40, 60, 168).await;
 }

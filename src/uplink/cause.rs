@@ -74,7 +74,9 @@ pub(super) enum Cause {
         "the broker denies reading {topic}, where acknowledgements come: its rules must let this hub read it"
     )]
     AcksDenied { topic: String },
-    #[error("the broker takes no packets as large as this hub's: its message_size_limit is too low")]
+    #[error(
+        "the broker takes no packets as large as this hub's: its message_size_limit is too low"
+    )]
     TooLarge,
     #[error("the broker took no message for a minute and a half")]
     Stalled,

@@ -39,9 +39,7 @@ impl Minutes {
     /// database, the database was put back, and a message queued now would take the number of another
     /// that the collector has long had. A hub that finds no collector does not wait for ever.
     pub async fn run(mut self) {
-        let patience = self
-            .clock
-            .sleep_until(self.clock.mono_ms() + FIRST_WORD_MS);
+        let patience = self.clock.sleep_until(self.clock.mono_ms() + FIRST_WORD_MS);
         tokio::select! {
             _ = self.may_number.wait_for(|may| *may) => {}
             () = patience => {}

@@ -130,7 +130,8 @@ impl Talk {
             if !chosen.contains(&message.seq) {
                 continue;
             }
-            if message.body.len() > errand.body_bytes {
+            // A gap tells of what was set aside; setting it aside would not end.
+            if message.body.len() > errand.body_bytes && message.stream != Stream::Gap {
                 if let Err(error) = errand.give_up(message.seq).await {
                     self.rest(errand, &error);
                 }

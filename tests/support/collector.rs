@@ -33,6 +33,8 @@ pub struct Ledger {
     pub again: usize,
     /// Every publication: topic, properties and payload (unpacked), as text.
     pub traffic: Vec<String>,
+    /// It is not kept.
+    forgets: bool,
     /// The newest on `status` and `meta`, by topic.
     pub words: BTreeMap<String, Value>,
     /// All that was said on `status`.
@@ -143,6 +145,11 @@ impl Collector {
         collector
     }
 
+    /// Keeps no copy of what is on the wire: for large runs.
+    pub fn forget_traffic(&self) {
+        self.ledger().forgets = true;
+    }
+
     /// Starts (again) and waits until it is subscribed.
     pub async fn start(&mut self, broker: &Broker, trouble: Trouble) {
         self.stop();
@@ -241,8 +248,10 @@ async fn collect(
         let topic = String::from_utf8(publish.topic.to_vec()).expect("topics are UTF-8");
         let text = unpacked(&publish);
         let mut book = ledger.lock().expect("nobody panics");
-        book.traffic
-            .push(format!("{topic} {:?} {text}", publish.properties));
+        if !book.forgets {
+            book.traffic
+                .push(format!("{topic} {:?} {text}", publish.properties));
+        }
         let levels: Vec<&str> = topic.split('/').collect();
         let [_, "v1", "hub", hub, kind, rest @ ..] = levels.as_slice() else {
             panic!("an unknown topic: {topic}");
