@@ -4,6 +4,7 @@
 //! Supervision is systemd's: the first part that ends takes the others with it, the process ends,
 //! the service manager starts it again and the state is read back. Not here: what any part does.
 
+mod house;
 mod reload;
 
 use std::fs::{File, TryLockError};
@@ -22,22 +23,21 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::{self, Clock};
-use crate::config::{self, Config, Overrides, Trust};
+use crate::config::{Config, Overrides, Trust};
 use crate::control::{self, Answers};
 use crate::room::rows::Stamp;
 use crate::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
-use crate::room_task::{self, Parts, Published, RoomHandle, RoomTaskError};
-use crate::store::{self, Boot, Memory, Store, StoreError};
-use crate::telemetry::{self, LogLevel, Report, TelemetryError, metric};
+use crate::room_task::{self, Parts, RoomTaskError};
+use crate::store::{self, Boot, Memory, StoreError};
+use crate::telemetry::{self, LogLevel, Report, TelemetryError};
 use crate::uplink::{self, Uplink};
 use crate::web::{self, WebState};
 use crate::{sources, systemd};
+use house::House;
 use reload::Reload;
 
 /// How long the parts get to end by themselves.
 const LAST_WORDS: Duration = Duration::from_secs(10);
-/// How long room and store may take to answer before the watchdog goes hungry.
-const PULSE: Duration = Duration::from_secs(5);
 /// How much past the demo brings along, ms.
 const DEMO_PAST_MS: i64 = 90_000;
 
@@ -290,17 +290,32 @@ async fn serve(
             tracing::warn!(%error, "the command line can't talk to this hub: its socket can't be made")
         }
     }
-    helpers.spawn(keep_house(store.clone(), clock.clone(), metrics, live));
+    if let Some(interval) = systemd::watchdog_interval() {
+        let (room, load) = (handle.clone(), load.subscribe());
+        helpers.spawn(house::feed_watchdog(
+            interval,
+            room,
+            store.clone(),
+            load,
+            address,
+        ));
+    }
+    let house = House {
+        store: store.clone(),
+        clock: clock.clone(),
+        room: handle.clone(),
+        recorder: metrics,
+        config: live,
+        load,
+    };
+    helpers.spawn(house.keep());
     let reload = Reload {
         overrides,
         config: in_force,
-        room: handle.clone(),
+        room: handle,
         log,
     };
     helpers.spawn(reload.run(hangup));
-    if let Some(interval) = systemd::watchdog_interval() {
-        helpers.spawn(feed_watchdog(interval, handle, store.clone(), address));
-    }
 
     tracing::info!(%address, "serving");
     systemd::ready(&format!("Serving on {address}"));
@@ -456,81 +471,6 @@ fn recordings(
         Ok(replay::cues(recording, StrapId::new("replay", name)))
     };
     files.iter().map(read).collect()
-}
-
-/// Feeds systemd's watchdog for as long as the room and the store answer, and keeps the line that
-/// `systemctl status` shows.
-async fn feed_watchdog(interval: Duration, room: RoomHandle, store: Store, address: SocketAddr) {
-    let mut shown = String::new();
-    loop {
-        let room_answers = tokio::time::timeout(PULSE, room.ping())
-            .await
-            .unwrap_or(false);
-        let store_answers = matches!(tokio::time::timeout(PULSE, store.ping()).await, Ok(Ok(())));
-        if room_answers && store_answers {
-            systemd::feed_watchdog();
-        } else {
-            tracing::error!(room_answers, store_answers, "the watchdog is not fed");
-        }
-        let line = status_line(&room.published().borrow(), address);
-        if line != shown {
-            systemd::status(&line);
-            shown = line;
-        }
-        tokio::time::sleep(interval).await;
-    }
-}
-
-/// One line for the admin: where, who, and what is wrong.
-fn status_line(published: &Published, address: SocketAddr) -> String {
-    let session = &published.session;
-    let mut line = format!(
-        "Serving on {address}: {} people, {} hearts scored in session {}.",
-        session.participants, session.scored, session.id
-    );
-    for source in published.sources.iter().filter(|source| !source.up) {
-        line.push(' ');
-        line.push_str(&source.text);
-    }
-    line
-}
-
-/// Once a day what is older than `privacy.keep_days` goes; every few seconds the store's figures
-/// become metrics.
-async fn keep_house(
-    store: Store,
-    clock: Clock,
-    recorder: telemetry::PrometheusHandle,
-    config: config::Live,
-) {
-    const LOOK: Duration = Duration::from_secs(5);
-    const DAY: Duration = Duration::from_secs(86_400);
-    // Not at once: a clock that was wrong at boot has been set right by then.
-    const HOUR: Duration = Duration::from_secs(3_600);
-    let mut forget_in = HOUR;
-    loop {
-        tokio::time::sleep(LOOK).await;
-        recorder.run_upkeep();
-        let health = store.health();
-        metrics::counter!(metric::STORE_ROWS_DROPPED).absolute(health.dropped);
-        metrics::histogram!(metric::STORE_COMMIT_SECONDS).record(health.last_commit);
-        metrics::counter!(metric::STORE_COMMITS_FAILED).absolute(health.failed);
-        forget_in = forget_in.saturating_sub(LOOK);
-        if forget_in.is_zero() {
-            forget_in = DAY;
-            let keep_days = config.borrow().privacy.keep_days;
-            let kept_ms = keep_ms(keep_days);
-            let before = Stamp {
-                mono_ms: clock.mono_ms() - kept_ms,
-                wall_ms: clock.wall_ms() - kept_ms,
-                synced: clock.known(),
-            };
-            match store.forget_old(before).await {
-                Ok(()) => tracing::info!(keep_days, "what is older than privacy.keep_days is gone"),
-                Err(error) => tracing::warn!(%error, "old rows could not be removed"),
-            }
-        }
-    }
 }
 
 /// What a newcomer sees.

@@ -94,6 +94,17 @@ impl Clock {
         }
     }
 
+    /// How long ago a moment of this clock is, in real time; nothing for one that is yet to come.
+    pub fn since(&self, at_ms: i64) -> Duration {
+        let at_ms = at_ms as f64;
+        let ago_ms = match &self.0 {
+            Kind::System { .. } => boottime_ms() - at_ms,
+            Kind::Scaled { speed, .. } => boottime_ms() - at_ms / speed,
+            Kind::Manual(shown) => shown.borrow().mono_ms as f64 - at_ms,
+        };
+        Duration::from_secs_f64(ago_ms.max(0.0) / 1000.0)
+    }
+
     /// Unix milliseconds by the wall clock, right or not.
     pub fn wall_ms(&self) -> i64 {
         match &self.0 {

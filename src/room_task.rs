@@ -6,6 +6,7 @@
 //! Full inboxes: straps wait, phones are told `busy`. When the task ends, the process ends.
 
 mod published;
+mod told;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use crate::room::{
     ClockReading, GridJob, GridResult, Note, ParticipantId, Presence, Room, Settings,
 };
 use crate::store::Store;
-use crate::telemetry::metric;
+use crate::telemetry::load::Fault;
+use crate::telemetry::{metric, tally};
 
 pub use published::{Frame, Published};
 use published::{OfPeople, OfSession, first_look};
@@ -173,6 +175,8 @@ pub struct RoomTask {
     lines: HashMap<ParticipantId, PhoneLine>,
     /// The newest grid point that is dealt with.
     grid_done_ms: i64,
+    /// The grid point whose figures have come back and are not published yet.
+    grid_due_ms: Option<i64>,
     next_look_ms: i64,
     presence: Option<Presence>,
     presence_told_ms: i64,
@@ -201,6 +205,7 @@ pub fn prepare(
     let (publisher, published) = watch::channel(Arc::new(first_look(&room, now_ms)));
     let task = RoomTask {
         grid_done_ms: now_ms,
+        grid_due_ms: None,
         next_look_ms: now_ms,
         presence: None,
         presence_told_ms: now_ms - PRESENCE_MS,
@@ -252,7 +257,7 @@ fn relive(room: &mut Room, past: Vec<(&'static str, SourceEvent)>, now_ms: i64) 
     room.take_notes()
         .into_iter()
         .filter(|note| !matches!(note, Note::StrapNew { .. } | Note::StrapStreaming { .. }))
-        .for_each(log);
+        .for_each(told::log);
 }
 
 /// One thread scores all windows, so that neither phones nor straps wait for arithmetic.
@@ -265,7 +270,7 @@ fn compute_thread() -> (mpsc::Sender<GridJob>, mpsc::Receiver<GridResult>) {
             while let Some(job) = jobs.blocking_recv() {
                 let begin = std::time::Instant::now();
                 let result = job.compute();
-                metrics::histogram!(metric::COMPUTE_SECONDS).record(begin.elapsed());
+                tally::computed(begin.elapsed());
                 if results_in.blocking_send(result).is_err() {
                     break;
                 }
@@ -296,7 +301,10 @@ impl RoomTask {
                 Some((name, event)) = self.events.recv() => self.room.source_event(name, event),
                 Some(ask) = self.asks.recv() => self.answer(ask),
                 result = self.results.recv() => match result {
-                    Some(result) => self.room.finish_grid(result),
+                    Some(result) => {
+                        self.grid_due_ms = Some(result.at_ms());
+                        self.room.finish_grid(result);
+                    }
                     None => return Err(RoomTaskError::NoCompute),
                 },
                 () = self.clock.sleep_until(due_ms) => {}
@@ -330,6 +338,7 @@ impl RoomTask {
             let job = self.room.grid_job(grid_ms);
             if self.jobs.try_send(job).is_err() {
                 metrics::counter!(metric::GRID_SKIPPED).increment(1);
+                tally::fault(Fault::GridPoint, 1);
                 tracing::warn!("a grid point was skipped: scoring takes longer than 5 s");
             }
         }
@@ -339,7 +348,7 @@ impl RoomTask {
             self.store.commit(facts);
         }
         for note in self.room.take_notes() {
-            log(note);
+            told::log(note);
         }
     }
 
@@ -461,6 +470,7 @@ impl RoomTask {
         }
         if changes.group {
             next.group_frame = Frame::of(version, "group_metrics_update", &next.group);
+            next.group_due_ms = self.grid_due_ms.take();
         }
         if let Some(presence) = presence {
             self.presence = None;
@@ -510,34 +520,8 @@ impl RoomTask {
     /// Refreshes, and sets the gauges.
     fn look(&mut self, now_ms: i64) {
         self.refresh(now_ms);
-        let published = Arc::clone(&self.publisher.borrow());
-        metrics::gauge!(metric::PARTICIPANTS).set(published.session.participants);
-        metrics::gauge!(metric::SCORED_HEARTS).set(published.session.scored);
-        metrics::gauge!(metric::CLOCK_SYNCED).set(if self.room.clock_synced() { 1.0 } else { 0.0 });
-        let mut by_state: HashMap<(String, String), u32> = HashMap::new();
-        for strap in &published.straps {
-            *by_state
-                .entry((strap.transport.clone(), strap.state.word().to_owned()))
-                .or_default() += 1;
-        }
-        for strap in &published.straps {
-            for state in crate::room::view::StrapState::ALL {
-                let key = (strap.transport.clone(), state.word().to_owned());
-                let n = by_state.get(&key).copied().unwrap_or(0);
-                metrics::gauge!(metric::STRAPS, "transport" => key.0, "state" => key.1).set(n);
-            }
-        }
-        let counts = self.room.take_counts();
-        for (mark, n) in counts.rr {
-            metrics::counter!(metric::RR_RECEIVED).increment(n);
-            if !mark.on_tachogram() {
-                metrics::counter!(metric::RR_REJECTED, "reason" => mark.word()).increment(n);
-            }
-        }
-        metrics::counter!(metric::MEASUREMENTS_MALFORMED).increment(counts.malformed);
-        metrics::counter!(metric::DUPLICATES).increment(counts.duplicates);
-        metrics::counter!(metric::TRAILING_BYTES).increment(counts.trailing_bytes);
-        metrics::counter!(metric::GAPS).increment(counts.gaps);
+        told::gauges(&self.publisher.borrow(), self.room.clock_synced());
+        told::counts(self.room.take_counts());
     }
 }
 
@@ -551,26 +535,6 @@ pub enum RoomTaskError {
 fn tell(line: &PhoneLine, what: ToPhone) {
     if line.outbox.try_send(what).is_err() {
         metrics::counter!(metric::FRAMES_DROPPED).increment(1);
-    }
-}
-
-fn log(note: Note) {
-    match note {
-        Note::SessionBegan { id } => tracing::info!(session_id = %id, "session began"),
-        Note::StrapNew { label } => {
-            tracing::info!(strap = %label, "a strap was heard for the first time")
-        }
-        Note::StrapStreaming { label } => tracing::info!(strap = %label, "beats arrive"),
-        Note::StrapSilent { label, why } => tracing::warn!(strap = %label, why, "no beats"),
-        Note::StrapBatteryLow { label, percent } => {
-            tracing::warn!(strap = %label, percent, "battery low")
-        }
-        Note::SourceChanged { name, state } if state.up => {
-            tracing::info!(source = name, state = state.code, "{}", state.text)
-        }
-        Note::SourceChanged { name, state } => {
-            tracing::warn!(source = name, state = state.code, "{}", state.text)
-        }
     }
 }
 

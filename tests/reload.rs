@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
 
@@ -139,4 +140,46 @@ fn check_config_marks_what_waits_for_a_restart() {
     };
     assert!(line("web.listen =").ends_with("# built in; needs a restart"));
     assert!(line("web.hosts =").ends_with("# built in"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_hears_of_readiness_reloads_life_and_the_end() {
+    let dir = tempfile::tempdir().expect("a directory for the test");
+    let path = dir.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    write(dir.path(), "[straps]\nble = false\n");
+    let mut command = Command::new(PROGRAM);
+    quiet(&mut command)
+        .args(["run", "--listen", "127.0.0.1:0", "--config"])
+        .arg(dir.path().join("hub.toml"))
+        .arg("--data-dir")
+        .arg(dir.path())
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "30000000");
+    let hub = Hub::start(&mut command).await;
+    socket.set_nonblocking(true).expect("its own socket");
+    let mut heard = String::new();
+    let mut hears = async |what: &str, times: usize| {
+        let listen = || {
+            let mut buffer = [0; 4096];
+            while let Ok(length) = socket.recv(&mut buffer) {
+                heard.push_str(&String::from_utf8_lossy(&buffer[..length]));
+            }
+            heard.matches(what).count() >= times
+        };
+        support::wait_until(&format!("{what} is heard"), listen).await;
+    };
+    hears("READY=1", 1).await;
+    hears("WATCHDOG=1", 1).await;
+    hub.signal("-HUP");
+    hears("RELOADING=1\nMONOTONIC_USEC=", 1).await;
+    hears("READY=1", 2).await;
+    // A reload that came to nothing is over all the same: systemctl waits for that word.
+    write(dir.path(), "[straps]\nblue = false\n");
+    hub.signal("-HUP");
+    hears("RELOADING=1", 2).await;
+    hears("READY=1", 3).await;
+    let (status, _) = hub.stop().await;
+    assert!(status.success());
+    hears("STOPPING=1", 1).await;
 }

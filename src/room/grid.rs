@@ -43,6 +43,13 @@ impl GridJob {
     }
 }
 
+impl GridResult {
+    /// The grid point, monotonic.
+    pub fn at_ms(&self) -> i64 {
+        self.at.mono_ms
+    }
+}
+
 impl Room {
     /// Copies of all windows as they are at a grid point, once the room knows of it ([`Room::tick`]).
     pub fn grid_job(&self, at_ms: i64) -> GridJob {

@@ -121,6 +121,14 @@ pub enum RrMark {
 }
 
 impl RrMark {
+    pub const ALL: [RrMark; 5] = [
+        RrMark::Accepted,
+        RrMark::Implausible,
+        RrMark::Suspect,
+        RrMark::OffBody,
+        RrMark::Zero,
+    ];
+
     pub fn on_tachogram(self) -> bool {
         matches!(self, RrMark::Accepted | RrMark::Implausible)
     }

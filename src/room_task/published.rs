@@ -16,6 +16,8 @@ pub struct Published {
     pub session_frame: Frame,
     /// `group_metrics_update`.
     pub group_frame: Frame,
+    /// The grid point (monotonic) that a fresh `group_frame` is of; none where it is no news.
+    pub group_due_ms: Option<i64>,
     /// `participant_update`; none until somebody came or went.
     pub people_frame: Option<Frame>,
     pub session: SessionView,
@@ -81,6 +83,7 @@ pub(super) fn first_look(room: &Room, now_ms: i64) -> Published {
         ended_frame: None,
         session_frame: Frame::of(1, "session_state", &OfSession { session: &session }),
         group_frame: Frame::of(1, "group_metrics_update", &group),
+        group_due_ms: None,
         people_frame: None,
         session,
         group,

@@ -5,6 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::telemetry::tally;
+
 /// A picture of the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreHealth {
@@ -22,8 +24,6 @@ pub struct StoreHealth {
     pub waiting_rows: u64,
     /// Whether the last attempt to write failed.
     pub failing: bool,
-    /// How long the last commit took.
-    pub last_commit: Duration,
     /// What the last failure said; stays after the recovery.
     pub last_error: Option<String>,
     /// Messages in the inbox.
@@ -40,18 +40,14 @@ pub(super) struct Gauges {
     pub refused: AtomicU64,
     pub waiting_rows: AtomicU64,
     pub failing: AtomicBool,
-    last_commit_us: AtomicU64,
     last_error: Mutex<Option<String>>,
 }
 
 impl Gauges {
     pub fn committed(&self, rows: usize, took: Duration) {
+        tally::committed(took);
         add(&self.commits, 1);
         add(&self.rows, rows);
-        self.last_commit_us.store(
-            u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            Ordering::Relaxed,
-        );
     }
 
     pub fn failed(&self, error: &dyn std::fmt::Display) {
@@ -70,7 +66,6 @@ impl Gauges {
             refused: get(&self.refused),
             waiting_rows: get(&self.waiting_rows),
             failing: self.failing.load(Ordering::Relaxed),
-            last_commit: Duration::from_micros(get(&self.last_commit_us)),
             last_error: self
                 .last_error
                 .lock()

@@ -15,11 +15,11 @@ use super::error::StoreError;
 use super::health::{Gauges, add};
 use super::moment::Moment;
 use super::open::{Opened, Synchronous, set_synchronous};
-use super::outbox::{self, News, Queued, Upstream};
-use super::write::present_stamp;
-use super::{forget, read};
+use super::outbox::{self, News, Present, Queued, Upstream};
+use super::{forget, history, read};
 use crate::room::ParticipantId;
 use crate::room::rows::{Row, Stamp};
+use crate::telemetry::load::Figures;
 
 /// Called once, on the store's thread, when the rows are on the card or will never be.
 pub(super) type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -283,16 +283,17 @@ impl Keeper {
         rules: &Upstream,
         now: Stamp,
     ) -> rusqlite::Result<Queued> {
-        let held = self.backlog.iter().filter_map(present_stamp);
-        let held_since_ms = held.map(|stamp| stamp.mono_ms).min();
-        outbox::queue(
-            &mut self.conn,
-            rules,
-            self.boot_no,
+        let present = Present {
+            boot_no: self.boot_no,
             now,
-            held_since_ms,
-            &mut self.news,
-        )
+            is_behind: !self.backlog.is_empty(),
+        };
+        outbox::queue(&mut self.conn, rules, &present, &mut self.news)
+    }
+
+    /// Not held in memory when the disk refuses it: the next minute says more.
+    pub fn keep_minute(&mut self, at: Stamp, figures: &Figures) -> rusqlite::Result<()> {
+        history::keep(&mut self.conn, self.boot_no, at, figures)
     }
 
     /// One step of forgetting; true while there is more.

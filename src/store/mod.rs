@@ -9,7 +9,7 @@
 //!
 //! - `open`: the file, its schema, the hub's identity; `memory`: what is read at the start
 //! - `keeper`: the thread; `backlog`: rows that wait; `batch`: one transaction
-//! - `write`, `read`, `erase`, `forget`: the statements; `moment`: a stretch of time in them
+//! - `write`, `read`, `erase`, `forget`, `history`: the statements; `moment`: a stretch of time in them
 //! - `outbox`: what waits to go upstream; `facility_key`: the secret behind the pseudonyms
 
 mod backlog;
@@ -19,6 +19,7 @@ mod error;
 mod facility_key;
 mod forget;
 mod health;
+mod history;
 mod keeper;
 mod memory;
 mod moment;
@@ -35,6 +36,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -50,6 +52,8 @@ pub use self::outbox::{Acknowledged, OutboxMessage, OutboxState, Queued, Upstrea
 pub use self::read::{ParticipantData, SessionKept};
 use crate::room::ParticipantId;
 use crate::room::rows::{GroupRow, Row, Stamp};
+use crate::telemetry::load::Figures;
+use crate::telemetry::metric;
 
 /// Messages that the inbox holds. Asks and durable commits may take a part each; the rest is always
 /// free for beats.
@@ -249,6 +253,26 @@ impl Store {
         Ok(())
     }
 
+    /// Keeps how the hub did in the minute that ends at `at`, and forgets the minutes of yesterday.
+    ///
+    /// # Errors
+    /// The database can't be written, or the thread has ended; then the history has a hole.
+    pub async fn keep_minute(&self, at: Stamp, figures: Figures) -> Result<(), StoreError> {
+        self.ask("keeping the figures of a minute", move |keeper| {
+            keeper.keep_minute(at, &figures)
+        })
+        .await
+    }
+
+    /// How the hub did, minute by minute, oldest first: at most a day.
+    ///
+    /// # Errors
+    /// The database can't be read, or the thread has ended.
+    pub async fn history(&self) -> Result<Vec<(Stamp, Figures)>, StoreError> {
+        self.ask("reading the history", |keeper| history::read(&keeper.conn))
+            .await
+    }
+
     /// How it is doing; asks nobody.
     pub fn health(&self) -> StoreHealth {
         self.gauges
@@ -308,7 +332,10 @@ impl Store {
         let ask = Box::new(move |keeper: &mut Keeper| {
             // Nobody waits any more: not worth the work.
             if !reply.is_closed() {
-                drop(reply.send(what(keeper)));
+                let begin = Instant::now();
+                let found = what(keeper);
+                metrics::histogram!(metric::DB_QUERY_SECONDS).record(begin.elapsed());
+                drop(reply.send(found));
             }
         });
         self.inbox

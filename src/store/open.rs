@@ -362,7 +362,7 @@ mod tests {
                 "{table}.{prefix}"
             );
         }
-        assert_eq!(moments, 19);
+        assert_eq!(moments, 20);
         assert!(
             columns
                 .iter()

@@ -1,72 +1,135 @@
-//! Every metric by name, with what it means. Counting happens where things happen.
+//! Every metric by name, with what it means: one table, and a constant for each row. Counting happens
+//! where things happen.
 //!
 //! No metric has a participant, a session or a strap as a label: their number would grow for
 //! ever, and `/metrics` would tell who is in the room.
 
 use std::sync::Mutex;
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::TelemetryError;
 
-/// Counter.
-pub const RR_RECEIVED: &str = "coherence_rr_received_total";
-/// Counter, by `reason` (the mark of the R-R interval).
-pub const RR_REJECTED: &str = "coherence_rr_rejected_total";
-/// Counter.
-pub const MEASUREMENTS_MALFORMED: &str = "coherence_measurements_malformed_total";
-/// Counter.
-pub const DUPLICATES: &str = "coherence_measurements_duplicate_total";
-/// Counter.
-pub const TRAILING_BYTES: &str = "coherence_measurement_trailing_bytes_total";
-/// Counter.
-pub const GAPS: &str = "coherence_rr_gaps_total";
-/// Counter.
-pub const GRID_SKIPPED: &str = "coherence_grid_points_skipped_total";
-/// Gauge, by `transport` and `state`.
-pub const STRAPS: &str = "coherence_straps";
-/// Gauge.
-pub const PARTICIPANTS: &str = "coherence_participants";
-/// Gauge: open sockets.
-pub const PHONES: &str = "coherence_phones";
-/// Gauge.
-pub const SCORED_HEARTS: &str = "coherence_scored_hearts";
-/// Histogram, seconds.
-pub const COMPUTE_SECONDS: &str = "coherence_compute_seconds";
-/// Histogram, seconds.
-pub const STORE_COMMIT_SECONDS: &str = "coherence_store_commit_seconds";
-/// Counter.
-pub const STORE_ROWS_DROPPED: &str = "coherence_store_rows_dropped_total";
-/// Counter.
-pub const STORE_COMMITS_FAILED: &str = "coherence_store_commits_failed_total";
-/// Counter.
-pub const FRAMES_DROPPED: &str = "coherence_frames_dropped_total";
-/// Gauge, 0 or 1.
-pub const CLOCK_SYNCED: &str = "coherence_clock_synced";
-/// Counter.
-pub const WS_FRAMES_RECEIVED: &str = "coherence_ws_frames_received_total";
-/// Counter, by `route` (the pattern, not the path) and `status`.
-pub const HTTP_REQUESTS: &str = "coherence_http_requests_total";
+/// How a metric counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
 
-/// Gauge.
-pub const OUTBOX_ROWS: &str = "coherence_outbox_rows";
-/// Gauge, seconds.
-pub const OUTBOX_OLDEST_SECONDS: &str = "coherence_outbox_oldest_seconds";
-/// Gauge.
-pub const OUTBOX_DEAD_LETTERS: &str = "coherence_outbox_dead_letters";
-/// Counter.
-pub const OUTBOX_THINNED: &str = "coherence_outbox_thinned_total";
-/// Gauge: 0 off, 1 not connected, 2 connected.
-pub const UPLINK_STATE: &str = "coherence_uplink_state";
-/// Counter.
-pub const UPLINK_PUBLISHED: &str = "coherence_uplink_published_total";
-/// Counter.
-pub const UPLINK_ACKNOWLEDGED: &str = "coherence_uplink_acknowledged_total";
-/// Counter.
-pub const UPLINK_REFUSED: &str = "coherence_uplink_refused_total";
-/// Gauge, seconds.
-pub const E2E_ACK_LAG_SECONDS: &str = "coherence_e2e_ack_lag_seconds";
+/// What is said of a metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    unit: Unit,
+    text: &'static str,
+    pub labels: &'static [&'static str],
+    /// The values of its one label, where all are known: each starts at zero.
+    values: &'static [&'static str],
+}
+
+macro_rules! metrics {
+    ($($ident:ident $name:literal $kind:ident $unit:ident
+        [$($label:literal $(: $($value:literal)|+)?),*] $text:literal)*) => {
+        $(#[doc = $text] pub const $ident: &str = $name;)*
+
+        /// All there are.
+        pub const ALL: &[Metric] = &[$(Metric {
+            name: $name,
+            kind: Kind::$kind,
+            unit: Unit::$unit,
+            text: $text,
+            labels: &[$($label),*],
+            values: &[$($($($value,)+)?)*],
+        }),*];
+    };
+}
+
+metrics! {
+    RR_RECEIVED "coherence_rr_received_total" Counter Count []
+        "R-R intervals heard from straps and phones"
+    RR_REJECTED "coherence_rr_rejected_total" Counter Count ["reason"]
+        "R-R intervals that did not enter a tachogram, by reason"
+    MEASUREMENTS_MALFORMED "coherence_measurements_malformed_total" Counter Count []
+        "strap messages that are no heart rate measurement"
+    DUPLICATES "coherence_measurements_duplicate_total" Counter Count []
+        "strap messages that arrived twice within 20 ms; one was dropped"
+    TRAILING_BYTES "coherence_measurement_trailing_bytes_total" Counter Bytes []
+        "bytes in strap messages that belong to no field"
+    GAPS "coherence_rr_gaps_total" Counter Count []
+        "gaps and breaks found on arrival"
+    GRID_SKIPPED "coherence_grid_points_skipped_total" Counter Count []
+        "grid points that were not scored because scoring took too long"
+    SESSION_ACTIVE "coherence_session_active" Gauge Count []
+        "sessions in their active phase: 1, or 0 during preparation and integration"
+    PARTICIPANTS "coherence_participants" Gauge Count []
+        "people present in the room"
+    SCORED_HEARTS "coherence_scored_hearts" Gauge Count []
+        "hearts with a score at the last grid point"
+    STRAPS "coherence_straps" Gauge Count ["transport", "state"]
+        "known straps, by transport and state"
+    STRAPS_CONNECTED "coherence_straps_connected" Gauge Count ["transport"]
+        "straps that are heard, on or off the body, by transport"
+    COMPUTE_SECONDS "coherence_compute_seconds" Histogram Seconds []
+        "time to score all hearts at one grid point"
+    UPDATE_LATENCY_SECONDS "coherence_update_latency_seconds" Histogram Seconds []
+        "time from a grid point to the moment at which a phone's socket has taken its figures"
+    WS_CLIENTS "coherence_ws_clients" Gauge Count []
+        "open WebSocket connections"
+    WS_FRAMES_RECEIVED "coherence_ws_frames_received_total" Counter Count []
+        "WebSocket frames received from phones"
+    WS_FRAMES_SENT "coherence_ws_frames_sent_total" Counter Count []
+        "WebSocket frames sent to phones"
+    FRAMES_DROPPED "coherence_frames_dropped_total" Counter Count []
+        "frames that a slow phone did not get because a newer one replaced them"
+    HTTP_CONNECTIONS "coherence_http_connections" Gauge Count []
+        "open connections of phones and tools, WebSockets among them"
+    HTTP_REQUESTS "coherence_http_requests_total" Counter Count ["route", "status"]
+        "HTTP requests, by route (its pattern, not its path) and status"
+    ERRORS "coherence_errors_total" Counter Count ["kind": "answer" | "commit" | "row" | "grid_point"]
+        "what the hub failed to do, by kind: answer (a request got a 5xx, a full room aside), commit, row (lost), grid_point (not scored)"
+    DB_COMMIT_SECONDS "coherence_db_commit_seconds" Histogram Seconds []
+        "time of one database commit"
+    DB_QUERY_SECONDS "coherence_db_query_seconds" Histogram Seconds []
+        "time of one question to the database, without the wait for its turn"
+    STORE_ROWS_DROPPED "coherence_store_rows_dropped_total" Counter Count []
+        "rows not stored because the database was too slow or the disk took none"
+    STORE_ROWS_REFUSED "coherence_store_rows_refused_total" Counter Count []
+        "rows not stored because they did not fit what is stored"
+    STORE_ROWS_WAITING "coherence_store_rows_waiting" Gauge Count []
+        "rows in memory that wait for the disk"
+    STORE_COMMITS_FAILED "coherence_store_commits_failed_total" Counter Count []
+        "database commits that failed"
+    SD_BYTES_WRITTEN "coherence_sd_bytes_written_total" Counter Bytes []
+        "bytes that this process caused to be written to the disk or card, as the kernel counts them (write_bytes of /proc/self/io)"
+    OUTBOX_ROWS "coherence_outbox_rows" Gauge Count []
+        "messages that wait until the central store has them"
+    OUTBOX_OLDEST_SECONDS "coherence_outbox_oldest_seconds" Gauge Seconds []
+        "how long the oldest of them has waited; 0 when there is none"
+    OUTBOX_DEAD_LETTERS "coherence_outbox_dead_letters" Gauge Count []
+        "messages set aside for good: too large for the broker, or rejected by the collector"
+    OUTBOX_THINNED "coherence_outbox_thinned_total" Counter Count []
+        "messages dropped because too much waited, or for too long"
+    UPLINK_STATE "coherence_uplink_state" Gauge Count []
+        "the way to the broker: 0 off, 1 not connected, 2 connected"
+    UPLINK_PUBLISHED "coherence_uplink_published_total" Counter Count []
+        "messages given to the broker, repetitions included"
+    UPLINK_ACKNOWLEDGED "coherence_uplink_acknowledged_total" Counter Count []
+        "messages that the collector acknowledged and the hub deleted"
+    UPLINK_REFUSED "coherence_uplink_refused_total" Counter Count []
+        "messages that the broker refused; they are tried again"
+    E2E_ACK_LAG_SECONDS "coherence_e2e_ack_lag_seconds" Gauge Seconds []
+        "from giving the newest acknowledged message to the broker until the collector's word"
+    CLOCK_SYNCED "coherence_clock_synced" Gauge Count []
+        "1 if the wall clock is known to be right, else 0"
+    MEMORY_BYTES "process_resident_memory_bytes" Gauge Bytes []
+        "memory that the process occupies"
+    CPU_SECONDS "process_cpu_seconds_total" Counter Seconds []
+        "processor time that the process has used, whole seconds"
+}
 
 /// Upper bounds in seconds. A grid point's computation should take milliseconds and must not
 /// take 5 s; a commit on an SD card takes anything from one millisecond to seconds.
@@ -92,153 +155,35 @@ pub fn install() -> Result<PrometheusHandle, TelemetryError> {
 }
 
 fn builder() -> Result<PrometheusBuilder, TelemetryError> {
-    Ok(PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Full(COMPUTE_SECONDS.into()), &SECONDS)?
-        .set_buckets_for_metric(Matcher::Full(STORE_COMMIT_SECONDS.into()), &SECONDS)?)
+    let mut builder = PrometheusBuilder::new();
+    for metric in ALL.iter().filter(|metric| metric.kind == Kind::Histogram) {
+        builder = builder.set_buckets_for_metric(Matcher::Full(metric.name.into()), &SECONDS)?;
+    }
+    Ok(builder)
 }
 
-/// Says what each metric is, and lets counters without labels start at zero: an alert on a
-/// counter that first appears with its first failure would miss that failure.
+/// Says what each metric is, and lets those without labels start at zero: an alert on a counter that
+/// first appears with its first failure would miss that failure. Labels whose values are known start too.
 fn describe() {
-    describe_counter!(
-        RR_RECEIVED,
-        Unit::Count,
-        "R-R intervals heard from straps and phones"
-    );
-    describe_counter!(
-        RR_REJECTED,
-        Unit::Count,
-        "R-R intervals that did not enter a tachogram, by reason"
-    );
-    describe_counter!(
-        MEASUREMENTS_MALFORMED,
-        Unit::Count,
-        "strap messages that are no heart rate measurement"
-    );
-    describe_counter!(
-        DUPLICATES,
-        Unit::Count,
-        "strap messages that arrived twice within 20 ms; one was dropped"
-    );
-    describe_counter!(
-        TRAILING_BYTES,
-        Unit::Count,
-        "bytes in strap messages that belong to no field"
-    );
-    describe_counter!(GAPS, Unit::Count, "gaps and breaks found on arrival");
-    describe_counter!(
-        GRID_SKIPPED,
-        Unit::Count,
-        "grid points that were not scored because scoring took too long"
-    );
-    describe_gauge!(STRAPS, Unit::Count, "known straps, by transport and state");
-    describe_gauge!(PARTICIPANTS, Unit::Count, "people present in the room");
-    describe_gauge!(PHONES, Unit::Count, "open WebSocket connections");
-    describe_gauge!(
-        SCORED_HEARTS,
-        Unit::Count,
-        "hearts with a score at the last grid point"
-    );
-    describe_histogram!(
-        COMPUTE_SECONDS,
-        Unit::Seconds,
-        "time to score all hearts at one grid point"
-    );
-    describe_histogram!(
-        STORE_COMMIT_SECONDS,
-        Unit::Seconds,
-        "time of one database commit"
-    );
-    describe_counter!(
-        STORE_ROWS_DROPPED,
-        Unit::Count,
-        "rows not stored because the database was too slow"
-    );
-    describe_counter!(
-        STORE_COMMITS_FAILED,
-        Unit::Count,
-        "database commits that failed"
-    );
-    describe_counter!(
-        FRAMES_DROPPED,
-        Unit::Count,
-        "frames that a slow phone did not get because a newer one replaced them"
-    );
-    describe_gauge!(
-        CLOCK_SYNCED,
-        "1 if the wall clock is known to be right, else 0"
-    );
-    describe_counter!(
-        WS_FRAMES_RECEIVED,
-        Unit::Count,
-        "WebSocket frames received from phones"
-    );
-    describe_counter!(
-        HTTP_REQUESTS,
-        Unit::Count,
-        "HTTP requests, by route and status"
-    );
-    describe_gauge!(
-        OUTBOX_ROWS,
-        Unit::Count,
-        "messages that wait until the central store has them"
-    );
-    describe_gauge!(
-        OUTBOX_OLDEST_SECONDS,
-        Unit::Seconds,
-        "how long the oldest of them has waited"
-    );
-    describe_gauge!(
-        OUTBOX_DEAD_LETTERS,
-        Unit::Count,
-        "messages set aside for good: too large for the broker, or rejected by the collector"
-    );
-    describe_counter!(
-        OUTBOX_THINNED,
-        Unit::Count,
-        "messages dropped because too much waited, or for too long"
-    );
-    describe_gauge!(
-        UPLINK_STATE,
-        "the way to the broker: 0 off, 1 not connected, 2 connected"
-    );
-    describe_counter!(
-        UPLINK_PUBLISHED,
-        Unit::Count,
-        "messages given to the broker, repetitions included"
-    );
-    describe_counter!(
-        UPLINK_ACKNOWLEDGED,
-        Unit::Count,
-        "messages that the collector acknowledged and the hub deleted"
-    );
-    describe_counter!(
-        UPLINK_REFUSED,
-        Unit::Count,
-        "messages that the broker refused; they are tried again"
-    );
-    describe_gauge!(
-        E2E_ACK_LAG_SECONDS,
-        Unit::Seconds,
-        "from giving the newest acknowledged message to the broker until the collector's word"
-    );
-    for name in [
-        OUTBOX_THINNED,
-        UPLINK_PUBLISHED,
-        UPLINK_ACKNOWLEDGED,
-        UPLINK_REFUSED,
-        RR_RECEIVED,
-        MEASUREMENTS_MALFORMED,
-        DUPLICATES,
-        TRAILING_BYTES,
-        GAPS,
-        GRID_SKIPPED,
-        STORE_ROWS_DROPPED,
-        STORE_COMMITS_FAILED,
-        FRAMES_DROPPED,
-        WS_FRAMES_RECEIVED,
-    ] {
-        counter!(name).increment(0);
+    for metric in ALL {
+        let &Metric {
+            name, unit, text, ..
+        } = metric;
+        match metric.kind {
+            Kind::Counter => describe_counter!(name, unit, text),
+            Kind::Gauge => describe_gauge!(name, unit, text),
+            Kind::Histogram => describe_histogram!(name, unit, text),
+        }
+        match metric.kind {
+            Kind::Counter if metric.labels.is_empty() => counter!(name).increment(0),
+            Kind::Gauge if metric.labels.is_empty() => gauge!(name).increment(0.0),
+            _ => {}
+        }
+        for value in metric.values {
+            if let (Kind::Counter, Some(label)) = (metric.kind, metric.labels.first()) {
+                counter!(name, *label => *value).increment(0);
+            }
+        }
     }
 }
 
@@ -261,6 +206,10 @@ mod tests {
             text.contains("\ncoherence_store_rows_dropped_total 0\n"),
             "{text}"
         );
+        for kind in crate::telemetry::load::Fault::ALL {
+            let line = format!("\ncoherence_errors_total{{kind=\"{}\"}} 0\n", kind.word());
+            assert!(text.contains(&line), "no {line} in {text}");
+        }
     }
 
     #[test]
@@ -269,7 +218,7 @@ mod tests {
         metrics::with_local_recorder(&recorder, || {
             describe();
             counter!(RR_REJECTED, "reason" => "off_body").increment(2);
-            metrics::gauge!(STRAPS, "transport" => "ble", "state" => "up").set(3.0);
+            gauge!(STRAPS, "transport" => "ble", "state" => "up").set(3.0);
             metrics::histogram!(COMPUTE_SECONDS).record(0.004);
         });
         let text = recorder.handle().render();

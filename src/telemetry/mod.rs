@@ -2,12 +2,15 @@
 //!
 //! Log: `tracing` everywhere, into the journal under systemd (`journal`), in lines for
 //! people (`lines`) otherwise. Metrics: the names in [`metric`], counted where things happen, rendered for
-//! `/metrics`. Neither ever carries a participant, a name or a radio address.
+//! `/metrics`; [`tally`] keeps some of them for the hub itself, and [`load`] says whether it keeps up. Neither ever carries a participant, a name or a radio address.
 
 mod journal;
 mod lines;
+pub mod load;
 pub mod metric;
+mod process;
 mod report;
+pub mod tally;
 
 use std::io::{self, IsTerminal};
 
@@ -18,6 +21,7 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 pub use metric::install as install_metrics;
 pub use metrics_exporter_prometheus::PrometheusHandle;
+pub use process::Process;
 pub use report::{Condition, Report};
 
 #[derive(Debug, thiserror::Error)]

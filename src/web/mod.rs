@@ -2,12 +2,13 @@
 //! asked into the room's commands; what the room decides is not decided again here.
 //!
 //! `fields` (what may be asked) → `wire` + `ws` (the socket) and `rest` + `health` +
-//! `rest_participants` + `my_data` (HTTP) → `problem` (every "no"); `access` (who asks), `openapi` (what is served, told
+//! `history` + `rest_participants` + `my_data` (HTTP) → `problem` (every "no"); `access` (who asks), `openapi` (what is served, told
 //! by the code that serves it), `page` (the files of the page).
 
 mod access;
 mod fields;
 mod health;
+mod history;
 mod my_data;
 mod openapi;
 mod page;

@@ -10,6 +10,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::room::command::Refusal;
+use crate::telemetry::load::Fault;
+use crate::telemetry::tally;
 
 pub const CONTENT_TYPE_PROBLEM: &str = "application/problem+json";
 
@@ -103,6 +105,15 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Counts it if it is the hub's own fault; a full room is none.
+    pub fn count(&self) {
+        if self.code.status().is_server_error() && self.code != Code::RoomFull {
+            tally::fault(Fault::Answer, 1);
+        }
+    }
+}
+
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let word = refusal.code.word();
@@ -151,6 +162,7 @@ impl From<Problem> for ProblemBody {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        self.count();
         let (status, code) = (self.code.status(), self.code);
         let retry_after_s = self.retry_after_ms.map(|wait_ms| (wait_ms + 999) / 1000);
         let mut response = (status, Json(ProblemBody::from(self))).into_response();
@@ -186,7 +198,9 @@ pub async fn rewrite(response: Response) -> Response {
     let text = to_bytes(body, 4096).await.unwrap_or_default();
     let detail = String::from_utf8_lossy(&text).trim().to_owned();
     let code = code_of(status, &detail);
-    let mut problem = ProblemBody::from(Problem::new(code, detail));
+    let problem = Problem::new(code, detail);
+    problem.count();
+    let mut problem = ProblemBody::from(problem);
     problem.status = status.as_u16();
     if problem.detail.is_empty() {
         problem.detail = match code {
@@ -234,6 +248,29 @@ mod tests {
     async fn body(response: Response) -> serde_json::Value {
         let bytes = to_bytes(response.into_body(), 65_536).await.unwrap();
         serde_json::from_slice(&bytes).unwrap()
+    }
+
+    #[test]
+    fn what_the_hub_failed_to_do_is_an_error_and_what_was_asked_wrongly_is_none() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        let mut counted = Vec::new();
+        metrics::with_local_recorder(&recorder, || {
+            for code in Code::ALL {
+                let before = handle.render();
+                Problem::new(*code, "").count();
+                if handle.render() != before {
+                    counted.push(*code);
+                }
+            }
+        });
+        let faults = [
+            Code::Internal,
+            Code::Busy,
+            Code::NotStored,
+            Code::NotServing,
+        ];
+        assert_eq!(counted, faults);
     }
 
     #[test]

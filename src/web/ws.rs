@@ -27,7 +27,7 @@ use super::problem::{Code, Problem, ProblemBody};
 use super::wire::{FRAME_BYTES_MAX, SUBPROTOCOL, ServerFrame};
 use crate::room::ParticipantId;
 use crate::room_task::{Frame, PhoneLine, Published, ToPhone};
-use crate::telemetry::metric;
+use crate::telemetry::{metric, tally};
 
 const PING_EVERY: Duration = Duration::from_secs(15);
 /// Neither a frame nor a pong for this long: the phone is gone.
@@ -103,6 +103,8 @@ struct Phone {
     pace: Pace,
     /// What leaves with the next write.
     pending: Vec<Message>,
+    /// The grid point (monotonic, ms) whose figures are in it, if they are news.
+    due_ms: Option<i64>,
 }
 
 /// The versions that this phone has.
@@ -129,7 +131,7 @@ impl Phone {
         let (outbox, own) = mpsc::channel(OUTBOX);
         let socket = web.live.next_socket.fetch_add(1, Ordering::Relaxed);
         web.live.sockets.fetch_add(1, Ordering::Relaxed);
-        metrics::gauge!(metric::PHONES).increment(1);
+        metrics::gauge!(metric::WS_CLIENTS).increment(1);
         Phone {
             web,
             peer,
@@ -143,6 +145,7 @@ impl Phone {
                 frames: 0,
             },
             pending: Vec::new(),
+            due_ms: None,
         }
     }
 
@@ -220,6 +223,9 @@ impl Phone {
 
     /// Takes what is new for everybody.
     fn collect(&mut self, newest: &Published) {
+        if sent_before(self.sent.group, newest) {
+            self.due_ms = newest.group_due_ms;
+        }
         let Phone { sent, pending, .. } = self;
         let mut take = |frame: Option<&Frame>, sent: &mut u64| {
             if let Some(frame) = frame
@@ -240,6 +246,7 @@ impl Phone {
         if self.pending.is_empty() {
             return Ok(());
         }
+        let frames = self.pending.len();
         let pending = &mut self.pending;
         let sending = async {
             for message in pending.drain(..) {
@@ -248,7 +255,13 @@ impl Phone {
             socket.flush().await
         };
         match timeout(SILENCE, sending).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                tally::frames_out(frames);
+                if let Some(due_ms) = self.due_ms.take() {
+                    tally::update_sent(self.web.clock.since(due_ms));
+                }
+                Ok(())
+            }
             Ok(Err(_)) => Err(None),
             Err(_) => Err(Some((4000, "nothing was taken for 60 s"))),
         }
@@ -265,7 +278,7 @@ impl Phone {
     }
 
     async fn heard(&mut self, message: Message, now: Instant) -> Result<(), End> {
-        metrics::counter!(metric::WS_FRAMES_RECEIVED).increment(1);
+        tally::frame_in();
         self.pace.renew(now);
         self.pace.frames += 1;
         if self.pace.frames > FRAMES_PER_SECOND {
@@ -320,7 +333,7 @@ impl Phone {
 impl Drop for Phone {
     fn drop(&mut self) {
         self.web.live.sockets.fetch_sub(1, Ordering::Relaxed);
-        metrics::gauge!(metric::PHONES).decrement(1);
+        metrics::gauge!(metric::WS_CLIENTS).decrement(1);
     }
 }
 
@@ -338,6 +351,12 @@ impl Pace {
 async fn stopped(closing: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone, and that is the end as well.
     let _ = closing.wait_for(|closing| *closing).await;
+}
+
+/// Whether the newest group figures are news to a phone that had older ones: what it is greeted with
+/// may be seconds old.
+fn sent_before(version: u64, newest: &Published) -> bool {
+    (1..newest.group_frame.version).contains(&version)
 }
 
 fn version(frame: Option<&Frame>) -> u64 {

@@ -43,8 +43,8 @@ struct Mark {
 pub struct Present {
     pub boot_no: i64,
     pub now: Stamp,
-    /// The oldest row that is held in memory because the disk does not take it, monotonic ms.
-    pub held_since_ms: Option<i64>,
+    /// The disk has not taken all that was handed in: beats may wait in memory, or who wears a strap.
+    pub is_behind: bool,
 }
 
 /// One step. `news`: what happened to the hub and was not told yet; emptied when it was.
@@ -115,12 +115,9 @@ pub fn queue(
 
 /// Whether the minute that begins then lies far enough back.
 fn is_closed(from: Moment, present: &Present) -> bool {
-    let settled_ms = present.now.mono_ms - SETTLED_MS;
-    let settled = Moment {
-        boot_no: present.boot_no,
-        mono_ms: present.held_since_ms.unwrap_or(settled_ms).min(settled_ms),
-    };
-    from.later(MINUTE_MS) <= settled
+    let until = from.later(MINUTE_MS);
+    until.boot_no < present.boot_no
+        || !present.is_behind && until.mono_ms <= present.now.mono_ms - SETTLED_MS
 }
 
 /// Queues one minute, and says how far everything is then.

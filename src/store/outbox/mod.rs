@@ -23,8 +23,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 pub(super) use self::facts::{erase, expect_confirmation, is_withdrawal, withdraw};
-use self::minute::Present;
-pub(super) use self::minute::numbers_were_freed;
+pub(super) use self::minute::{Present, numbers_were_freed};
 use super::error::StoreError;
 use super::keeper::Keeper;
 use super::open::{Synchronous, set_synchronous};
@@ -251,22 +250,15 @@ pub(super) fn news(boot: &Boot, boot_no: i64, set_aside: bool) -> News {
     )
 }
 
-/// One step of queueing; `held_since_ms`: the oldest row that the disk has not taken, monotonic ms.
+/// One step of queueing.
 pub(super) fn queue(
     conn: &mut Connection,
     rules: &Upstream,
-    boot_no: i64,
-    now: Stamp,
-    held_since_ms: Option<i64>,
+    present: &Present,
     news: &mut News,
 ) -> rusqlite::Result<Queued> {
-    let present = Present {
-        boot_no,
-        now,
-        held_since_ms,
-    };
     durably(conn, |conn| {
-        minute::queue(conn, rules, &present, &mut news.0)
+        minute::queue(conn, rules, present, &mut news.0)
     })
 }
 

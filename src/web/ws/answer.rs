@@ -27,6 +27,7 @@ impl Phone {
                 Code::NotJoined => self.joined = false,
                 _ => {}
             }
+            problem.count();
             self.tell(&ServerFrame::from(&problem), re.as_ref());
         }
     }

@@ -1,0 +1,77 @@
+//! What the log and the metrics are told of the room. When is the task's business.
+
+use std::collections::BTreeSet;
+
+use super::Published;
+use crate::room::rows::RrMark;
+use crate::room::view::{Phase, StrapState};
+use crate::room::{Counts, Note};
+use crate::telemetry::metric;
+
+/// What is at present.
+pub(super) fn gauges(published: &Published, clock_synced: bool) {
+    let one_if = |is: bool| if is { 1.0 } else { 0.0 };
+    let session = &published.session;
+    metrics::gauge!(metric::SESSION_ACTIVE).set(one_if(session.phase == Phase::Active));
+    metrics::gauge!(metric::PARTICIPANTS).set(session.participants);
+    metrics::gauge!(metric::SCORED_HEARTS).set(session.scored);
+    metrics::gauge!(metric::CLOCK_SYNCED).set(one_if(clock_synced));
+    let straps = &published.straps;
+    let transports: BTreeSet<&str> = straps
+        .iter()
+        .map(|strap| strap.transport.as_str())
+        .collect();
+    for transport in transports {
+        let mut connected = 0;
+        for state in StrapState::ALL {
+            let here = straps
+                .iter()
+                .filter(|strap| strap.transport == transport && strap.state == state)
+                .count();
+            if matches!(state, StrapState::Streaming | StrapState::OffBody) {
+                connected += here;
+            }
+            let transport = transport.to_owned();
+            metrics::gauge!(metric::STRAPS, "transport" => transport, "state" => state.word())
+                .set(here as f64);
+        }
+        let transport = transport.to_owned();
+        metrics::gauge!(metric::STRAPS_CONNECTED, "transport" => transport).set(connected as f64);
+    }
+}
+
+/// What came in since the last time.
+pub(super) fn counts(counts: Counts) {
+    for mark in RrMark::ALL {
+        let n = counts.rr.get(&mark).copied().unwrap_or(0);
+        metrics::counter!(metric::RR_RECEIVED).increment(n);
+        if !mark.on_tachogram() {
+            metrics::counter!(metric::RR_REJECTED, "reason" => mark.word()).increment(n);
+        }
+    }
+    metrics::counter!(metric::MEASUREMENTS_MALFORMED).increment(counts.malformed);
+    metrics::counter!(metric::DUPLICATES).increment(counts.duplicates);
+    metrics::counter!(metric::TRAILING_BYTES).increment(counts.trailing_bytes);
+    metrics::counter!(metric::GAPS).increment(counts.gaps);
+}
+
+/// A change that is worth a line.
+pub(super) fn log(note: Note) {
+    match note {
+        Note::SessionBegan { id } => tracing::info!(session_id = %id, "session began"),
+        Note::StrapNew { label } => {
+            tracing::info!(strap = %label, "a strap was heard for the first time")
+        }
+        Note::StrapStreaming { label } => tracing::info!(strap = %label, "beats arrive"),
+        Note::StrapSilent { label, why } => tracing::warn!(strap = %label, why, "no beats"),
+        Note::StrapBatteryLow { label, percent } => {
+            tracing::warn!(strap = %label, percent, "battery low")
+        }
+        Note::SourceChanged { name, state } if state.up => {
+            tracing::info!(source = name, state = state.code, "{}", state.text)
+        }
+        Note::SourceChanged { name, state } => {
+            tracing::warn!(source = name, state = state.code, "{}", state.text)
+        }
+    }
+}
