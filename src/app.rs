@@ -31,7 +31,7 @@ use crate::room_task::{self, Parts, RoomTaskError};
 use crate::store::{self, Boot, Memory, StoreError};
 use crate::telemetry::{self, LogLevel, Report, TelemetryError};
 use crate::uplink::{self, Uplink};
-use crate::web::{self, WebState};
+use crate::web::{self, Guard, Rules, TlsError, WebState};
 use crate::{sources, systemd};
 use house::House;
 use reload::Reload;
@@ -62,8 +62,8 @@ pub enum AppError {
     },
     #[error("the store ended by itself")]
     StoreEnded,
-    #[error("serving ended: {0}")]
-    Web(std::io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("the room ended: {0}")]
     Room(#[from] RoomTaskError),
     #[error(transparent)]
@@ -91,7 +91,9 @@ impl AppError {
     pub fn is_permanent(&self) -> bool {
         matches!(
             self,
-            AppError::Recording { .. } | AppError::Store(StoreError::NewerSchema { .. })
+            AppError::Recording { .. }
+                | AppError::Store(StoreError::NewerSchema { .. })
+                | AppError::Tls(_)
         )
     }
 }
@@ -165,6 +167,7 @@ async fn serve(
         Kind::Hub(overrides) => (None, Some(overrides)),
     };
 
+    let rules = Rules::of(&config.web)?;
     let (in_force, live) = watch::channel(Arc::new(config.clone()));
     let clock = Clock::configured(&config.clock, &config.test);
     let data_dir = &config.store.data_dir;
@@ -218,6 +221,7 @@ async fn serve(
     parts.spawn(async move { task.run(room_stop).await.map_err(AppError::Room) });
     let uplink = watch::Sender::new(uplink::off());
     let load = watch::Sender::new(Report::ok("Everything is on time."));
+    let guard = Arc::new(Guard::new(rules, config.web.max_connections));
     let state = WebState {
         room: handle.clone(),
         store: store.clone(),
@@ -232,12 +236,12 @@ async fn serve(
         uplink: uplink.subscribe(),
         load: load.subscribe(),
         live: Arc::default(),
+        guard: Arc::clone(&guard),
     };
     let web_stop = stopped.clone();
     parts.spawn(async move {
-        web::serve(listener, state, web_stop)
-            .await
-            .map_err(AppError::Web)
+        web::serve(listener, state, web_stop).await;
+        Ok(())
     });
 
     let way_up = Uplink {
@@ -313,6 +317,7 @@ async fn serve(
         overrides,
         config: in_force,
         room: handle,
+        guard,
         log,
     };
     helpers.spawn(reload.run(hangup));

@@ -417,7 +417,7 @@ async fn every_no_is_a_problem_document() {
         (
             "no object",
             post().header("content-type", json_type).body("[1]"),
-            422,
+            400,
         ),
         (
             "wrong type",

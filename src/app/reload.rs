@@ -12,6 +12,7 @@ use crate::config::{self, Change, Config, Overrides};
 use crate::room_task::RoomHandle;
 use crate::systemd;
 use crate::telemetry::LogLevel;
+use crate::web::{Guard, Rules};
 
 /// What a reload reads, and whom it tells.
 pub(super) struct Reload {
@@ -19,6 +20,7 @@ pub(super) struct Reload {
     pub overrides: Option<Overrides>,
     pub config: watch::Sender<Arc<Config>>,
     pub room: RoomHandle,
+    pub guard: Arc<Guard>,
     pub log: LogLevel,
 }
 
@@ -48,6 +50,15 @@ impl Reload {
             }
         };
         let change = config::change(&self.config.borrow(), &wanted);
+        let rules = match Rules::of(&change.config.web) {
+            Ok(rules) => rules,
+            Err(error) => {
+                tracing::error!(
+                    "the old configuration stays in force, the new one can't be used: {error}"
+                );
+                return;
+            }
+        };
 
         // Whichever of the two levels says more gets to say what changed.
         let told = tracing::enabled!(tracing::Level::INFO);
@@ -61,6 +72,7 @@ impl Reload {
             tell(&change);
         }
         self.room.set_settings(settings(&change.config)).await;
+        self.guard.obey(rules);
         self.config.send_replace(Arc::new(change.config));
     }
 }

@@ -47,8 +47,6 @@ pub(super) struct Errand {
     told: Told,
     report: watch::Sender<Report>,
     boot_no: i64,
-    /// When this process began, Unix ms.
-    since_ms: i64,
     version: &'static str,
     facility: String,
     study: String,
@@ -88,7 +86,6 @@ impl Errand {
             told: Told::default(),
             report: uplink.report.clone(),
             boot_no: uplink.boot_no,
-            since_ms: uplink.clock.wall_ms(),
             version: uplink.version,
             facility: config.uplink.facility.clone(),
             study: config.uplink.study.clone(),
@@ -267,11 +264,11 @@ impl Errand {
         });
     }
 
-    /// What is said on `status`.
+    /// What is said on `status`, from now on; as the last will, from when this connection began.
     pub fn status(&self, state: HubState) -> Vec<u8> {
         json(&Status {
             state,
-            since: self.since_ms,
+            since: self.clock.wall_ms(),
             boot: self.boot_no,
         })
     }

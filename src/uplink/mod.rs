@@ -60,23 +60,26 @@ pub fn off() -> Report {
 
 impl Uplink {
     /// Runs until `stop` says so, by whatever configuration is in force.
-    pub async fn run(self, config: watch::Receiver<Arc<Config>>, stop: watch::Receiver<bool>) {
+    pub async fn run(self, config: config::Live, stop: watch::Receiver<bool>) {
         let mut orders = Orders { config, stop };
-        while !*orders.stop.borrow() {
+        loop {
             let config = orders.present();
-            match Broker::configured(&config.uplink.broker) {
+            let order = match Broker::configured(&config.uplink.broker) {
                 Some(broker) => self.serve(&broker, &config, &mut orders).await,
                 None => {
                     metrics::gauge!(metric::UPLINK_STATE).set(0.0);
                     self.report.send_replace(off());
-                    orders.come().await;
+                    orders.next().await
                 }
+            };
+            if order == Order::Stop {
+                return;
             }
         }
     }
 
-    /// By one configuration, until there is another or it is time to stop.
-    async fn serve(&self, broker: &Broker, config: &Arc<Config>, orders: &mut Orders) {
+    /// By one configuration, until an order comes.
+    async fn serve(&self, broker: &Broker, config: &Arc<Config>, orders: &mut Orders) -> Order {
         let filled = Arc::new(Notify::new());
         let (failing, not_filling) = watch::channel(None);
         let (may, may_number) = watch::channel(false);
@@ -96,16 +99,16 @@ impl Uplink {
             errand.tell(false);
             let opened = tokio::select! {
                 opened = self.open(broker, &config.uplink, &errand) => opened,
-                () = orders.come() => return,
+                order = orders.next() => return order,
             };
             let cause = match opened {
                 Ok(link) => {
                     let mut talk = Talk::new(link);
                     tokio::select! {
                         cause = talk.run(&mut errand) => cause,
-                        () = orders.come() => {
+                        order = orders.next() => {
                             talk.farewell(&errand).await;
-                            return;
+                            return order;
                         }
                     }
                 }
@@ -118,7 +121,7 @@ impl Uplink {
             errand.down(cause, wait_ms);
             tokio::select! {
                 () = idle(&mut errand, wait_ms) => {}
-                () = orders.come() => return,
+                order = orders.next() => return order,
             }
         }
     }
@@ -179,9 +182,9 @@ impl Orders {
         Arc::clone(&self.config.borrow_and_update())
     }
 
-    /// Returns when the configuration was loaded again, or when it is time to stop. A reload counts
-    /// even where it changed no value: a certificate or a password may be another. Cancel-safe.
-    async fn come(&mut self) {
+    /// The next order. A reload counts even where it changed no value: a certificate or a password may
+    /// be another. Cancel-safe.
+    async fn next(&mut self) -> Order {
         let reload = async {
             if self.config.changed().await.is_err() {
                 // Nobody is left who could reload.
@@ -189,9 +192,15 @@ impl Orders {
             }
         };
         tokio::select! {
-            () = reload => {}
+            () = reload => Order::Reload,
             // Nobody left to say stop is as good as stop.
-            _ = self.stop.wait_for(|stop| *stop) => {}
+            _ = self.stop.wait_for(|stop| *stop) => Order::Stop,
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Reload,
+    Stop,
 }

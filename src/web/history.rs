@@ -1,6 +1,6 @@
 //! How the hub did, minute by minute: `GET /api/history`, for who looks after it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, State};
@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::WebState;
 use super::access::Who;
+use super::guard::Peer;
 use super::problem::{Code, Problem, ProblemBody};
 use super::rest::{fresh, not_read};
 use super::rest_participants::bearer;
@@ -54,14 +55,14 @@ pub struct Minute {
 )]
 pub async fn history(
     State(web): State<Arc<WebState>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
     let who = match headers.contains_key(AUTHORIZATION) {
         true => Some(web.who(bearer(&headers)?)?),
         false => None,
     };
-    may_read(peer.ip().to_canonical(), who)?;
+    may_read(peer.ip(), who)?;
     let kept = web.store.history().await.map_err(not_read)?;
     let minutes = kept
         .into_iter()

@@ -7,6 +7,7 @@
 
 mod access;
 mod fields;
+mod guard;
 mod health;
 mod history;
 mod my_data;
@@ -20,8 +21,7 @@ mod tests;
 pub mod wire;
 mod ws;
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,7 +29,6 @@ use std::time::Duration;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::serve::ListenerExt;
 use axum::{Extension, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -37,6 +36,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use self::access::{PinGuard, PinRefusal, Who};
+pub use self::guard::{Guard, Rules, TlsError};
 use self::problem::{Code, Problem};
 use crate::clock::Clock;
 use crate::config;
@@ -72,6 +72,7 @@ pub struct WebState {
     pub load: watch::Receiver<Report>,
     /// The web's own; `Default`.
     pub live: Arc<Live>,
+    pub guard: Arc<Guard>,
 }
 
 /// What the web itself knows while it runs.
@@ -160,54 +161,37 @@ impl WebState {
 /// Everything that is served.
 pub fn router(state: WebState) -> Router {
     let (routes, document) = openapi::routes().split_for_parts();
+    let state = Arc::new(state);
+    let guarded = Arc::clone(&state);
     routes
-        .with_state(Arc::new(state))
+        .with_state(state)
         .fallback(page::serve)
         .layer(Extension(openapi::Document::of(&document)))
+        .layer(middleware::from_fn_with_state(guarded.clone(), guard::gate))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(
+            guarded.clone(),
+            guard::share,
+        ))
+        .layer(middleware::from_fn_with_state(guarded, guard::front))
         .layer(middleware::map_response(problem::rewrite))
+        .layer(middleware::from_fn(guard::harden))
         .layer(middleware::from_fn(count))
 }
 
-/// Serves until `shutdown` says so; then sockets are closed with 1001 and requests get two seconds to end.
-///
-/// # Errors
-/// The listener failed.
-pub async fn serve(
-    listener: TcpListener,
-    state: WebState,
-    mut shutdown: watch::Receiver<bool>,
-) -> io::Result<()> {
+/// Serves until `shutdown` says so; then sockets are closed with 1001 and everybody gets two seconds
+/// to end.
+pub async fn serve(listener: TcpListener, state: WebState, mut shutdown: watch::Receiver<bool>) {
     let live = Arc::clone(&state.live);
-    let listener = listener.tap_io(|socket| {
-        // Small frames must not wait for each other. A socket that is gone already is no matter.
-        let _ = socket.set_nodelay(true);
-    });
-    let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
-    let closing = Arc::clone(&live);
-    let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
+    let guard = Arc::clone(&state.guard);
+    let closing = live.closing.subscribe();
+    let serving = guard::serve(listener, router(state), guard, closing, FAREWELL);
+    let stopping = async {
         // A sender that is gone wants nothing served any more either.
         let _ = shutdown.wait_for(|stop| *stop).await;
-        closing.closing.send_replace(true);
-    });
-    let mut over = live.closing.subscribe();
-    let farewell = async {
-        // The sender lives in `live`, which is held here.
-        let _ = over.wait_for(|closing| *closing).await;
-        tokio::time::sleep(FAREWELL).await;
+        live.closing.send_replace(true);
     };
-    tokio::select! {
-        ended = serving => ended?,
-        () = farewell => return Ok(()),
-    }
-    let all_gone = async {
-        while live.sockets() > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    // Those that stay are cut off with the process.
-    let _ = tokio::time::timeout(FAREWELL, all_gone).await;
-    Ok(())
+    tokio::join!(serving, stopping);
 }
 
 /// Counts requests by the pattern of their route, never by their path: that may name a person.

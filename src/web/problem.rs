@@ -53,6 +53,8 @@ macro_rules! codes {
 
 codes! {
     BadRequest "bad_request" BAD_REQUEST "The request can't be understood"
+    BadHost "bad_host" BAD_REQUEST "The request does not name this hub"
+    HttpsNeeded "https_needed" BAD_REQUEST "This hub speaks HTTPS"
     BadJson "bad_json" BAD_REQUEST "This is no JSON object"
     BadValue "bad_value" UNPROCESSABLE_ENTITY "A value is not acceptable"
     UnknownType "unknown_type" BAD_REQUEST "Unknown type of frame"
@@ -62,21 +64,26 @@ codes! {
     WrongPin "wrong_pin" UNAUTHORIZED "This PIN is not right"
     PinLocked "pin_locked" TOO_MANY_REQUESTS "Too many wrong PINs"
     Forbidden "forbidden" FORBIDDEN "This is not yours"
+    ForeignOrigin "foreign_origin" FORBIDDEN "A page from elsewhere may not ask this"
     NotFound "not_found" NOT_FOUND "There is nothing here"
     UnknownSession "unknown_session" NOT_FOUND "No such session"
     UnknownParticipant "unknown_participant" NOT_FOUND "No such participant"
     UnknownStrap "unknown_strap" NOT_FOUND "No such strap"
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "This can't be done here"
+    TooSlow "too_slow" REQUEST_TIMEOUT "The request came too slowly"
     NotJoined "not_joined" CONFLICT "Not in the session"
     AlreadyJoined "already_joined" CONFLICT "Already in the session as somebody else"
     StrapTaken "strap_taken" CONFLICT "Somebody else wears this strap"
+    UriTooLong "uri_too_long" URI_TOO_LONG "The target is too long"
     TooLarge "too_large" PAYLOAD_TOO_LARGE "Too large"
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "JSON is needed"
+    Misdirected "misdirected" MISDIRECTED_REQUEST "This is another hub"
     UpgradeRequired "upgrade_required" UPGRADE_REQUIRED "This is a WebSocket"
     RateLimited "rate_limited" TOO_MANY_REQUESTS "Too many requests"
     Internal "internal" INTERNAL_SERVER_ERROR "The hub failed"
     RoomFull "room_full" SERVICE_UNAVAILABLE "The room is full"
     Busy "busy" SERVICE_UNAVAILABLE "The hub is busy"
+    TooManyConnections "too_many_connections" SERVICE_UNAVAILABLE "The hub has no place for this connection"
     NotStored "not_stored" SERVICE_UNAVAILABLE "It could not be stored"
     NotServing "not_serving" SERVICE_UNAVAILABLE "The hub does not serve at present"
 }
@@ -108,7 +115,8 @@ impl Problem {
 impl Problem {
     /// Counts it if it is the hub's own fault; a full room is none.
     pub fn count(&self) {
-        if self.code.status().is_server_error() && self.code != Code::RoomFull {
+        let turned_away = matches!(self.code, Code::RoomFull | Code::TooManyConnections);
+        if self.code.status().is_server_error() && !turned_away {
             tally::fault(Fault::Answer, 1);
         }
     }
@@ -201,6 +209,12 @@ pub async fn rewrite(response: Response) -> Response {
     let problem = Problem::new(code, detail);
     problem.count();
     let mut problem = ProblemBody::from(problem);
+    // What serde calls a wrong type is no JSON object here, whatever status it came with.
+    let status = if code == Code::BadJson {
+        code.status()
+    } else {
+        status
+    };
     problem.status = status.as_u16();
     if problem.detail.is_empty() {
         problem.detail = match code {
@@ -213,6 +227,7 @@ pub async fn rewrite(response: Response) -> Response {
     }
     let json = serde_json::to_vec(&problem).expect("strings and numbers always serialise");
     let mut rewritten = Response::from_parts(parts, Body::from(json));
+    *rewritten.status_mut() = status;
     let headers = rewritten.headers_mut();
     headers.remove(CONTENT_LENGTH);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_PROBLEM));

@@ -21,8 +21,9 @@ use crate::room::{Suppression, shown_group};
 use crate::room_task::Published;
 use crate::store::{SessionKept, StoreError};
 
-const SESSIONS: u32 = 100;
-const SESSIONS_MAX: u32 = 1000;
+/// About a day of sessions of a quarter of an hour. Each is summed up from its group's figures, and
+/// meanwhile the store's one thread writes nothing.
+const SESSIONS_MAX: u32 = 100;
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -57,7 +58,7 @@ pub struct Straps {
 #[into_params(parameter_in = Query)]
 pub struct SessionsQuery {
     /// How many at most.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
+    #[param(minimum = 1, maximum = 100, default = 100)]
     limit: Option<u32>,
 }
 
@@ -96,9 +97,9 @@ pub async fn sessions(
     State(web): State<Arc<WebState>>,
     Query(query): Query<SessionsQuery>,
 ) -> Result<impl IntoResponse, Problem> {
-    let limit = query.limit.unwrap_or(SESSIONS);
+    let limit = query.limit.unwrap_or(SESSIONS_MAX);
     if !(1..=SESSIONS_MAX).contains(&limit) {
-        return Err(Problem::bad_value("limit", "must be from 1 to 1000"));
+        return Err(Problem::bad_value("limit", "must be from 1 to 100"));
     }
     let kept = web.store.sessions(limit).await.map_err(not_read)?;
     let live = web.room.published().borrow().session.clone();

@@ -2,7 +2,6 @@
 //! apps without a socket and for what is done after the session. The bearer token of a participant
 //! opens that participant alone.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -19,6 +18,7 @@ use uuid::Uuid;
 use super::WebState;
 use super::access::{self, Who};
 use super::fields::{CoherenceFields, ConsentFields, JoinFields, RrFields};
+use super::guard::Peer;
 use super::my_data::MyData;
 use super::problem::{Code, Problem, ProblemBody};
 use super::rest::not_read;
@@ -101,6 +101,9 @@ pub fn join_of(
             }
         },
     };
+    if known.is_none() {
+        web.guard.join(peer)?;
+    }
     Ok(Join {
         participant: known.unwrap_or_else(|| ParticipantId(Uuid::new_v4())),
         resumed: known.is_some(),
@@ -130,11 +133,11 @@ pub fn join_of(
 )]
 pub async fn join(
     State(web): State<Arc<WebState>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Json(fields): Fields,
 ) -> Result<impl IntoResponse, Problem> {
     let fields = JoinFields::read(&fields)?;
-    let join = join_of(&web, fields, None, peer.ip().to_canonical())?;
+    let join = join_of(&web, fields, None, peer.ip())?;
     let Reply::Joined {
         participant,
         session,

@@ -7,7 +7,6 @@
 mod answer;
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::WebState;
+use super::guard::Peer;
 use super::problem::{Code, Problem, ProblemBody};
 use super::wire::{FRAME_BYTES_MAX, SUBPROTOCOL, ServerFrame};
 use crate::room::ParticipantId;
@@ -58,12 +58,14 @@ const STOPPING: End = Some((1001, "the hub stops"));
     responses(
         (status = 101, description = "JSON text frames of at most 4 KiB"),
         (status = 400, description = "bad_request: another version of the protocol", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "foreign_origin: a page from elsewhere", body = ProblemBody, content_type = "application/problem+json"),
         (status = 426, description = "upgrade_required", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub async fn upgrade(
     State(web): State<Arc<WebState>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     use WebSocketUpgradeRejection as Rejection;
@@ -80,6 +82,9 @@ pub async fn upgrade(
         }
         Err(other) => return Problem::new(Code::BadRequest, other.body_text()).into_response(),
     };
+    if let Err(problem) = web.guard.socket(peer.ip()) {
+        return problem.into_response();
+    }
     upgrade
         .protocols([SUBPROTOCOL])
         .read_buffer_size(BUFFER_BYTES)
@@ -87,13 +92,13 @@ pub async fn upgrade(
         .max_write_buffer_size(BUFFER_BYTES_MAX)
         .max_frame_size(FRAME_BYTES_MAX)
         .max_message_size(FRAME_BYTES_MAX)
-        .on_upgrade(move |socket| Phone::new(web, peer.ip().to_canonical()).run(socket))
+        .on_upgrade(move |socket| Phone::new(web, peer).run(socket))
 }
 
 /// One connected client.
 struct Phone {
     web: Arc<WebState>,
-    peer: IpAddr,
+    peer: Peer,
     line: PhoneLine,
     own: mpsc::Receiver<ToPhone>,
     /// Proved by a token or by joining.
@@ -127,7 +132,7 @@ struct Pace {
 type End = Option<(u16, &'static str)>;
 
 impl Phone {
-    fn new(web: Arc<WebState>, peer: IpAddr) -> Self {
+    fn new(web: Arc<WebState>, peer: Peer) -> Self {
         let (outbox, own) = mpsc::channel(OUTBOX);
         let socket = web.live.next_socket.fetch_add(1, Ordering::Relaxed);
         web.live.sockets.fetch_add(1, Ordering::Relaxed);
@@ -282,6 +287,7 @@ impl Phone {
         self.pace.renew(now);
         self.pace.frames += 1;
         if self.pace.frames > FRAMES_PER_SECOND {
+            metrics::counter!(metric::WS_FRAMES_FLOODED).increment(1);
             // Told once a second: an answer to each would double the flood.
             if self.pace.frames == FRAMES_PER_SECOND + 1 {
                 let wait = (self.pace.began + SECOND).saturating_duration_since(now);

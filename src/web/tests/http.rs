@@ -59,7 +59,7 @@ async fn every_error_over_http_is_a_problem_with_its_code() {
             "/api/participants",
             json_type,
             "[]",
-            422,
+            400,
             "bad_json",
         ),
         (

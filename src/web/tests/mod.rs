@@ -1,5 +1,6 @@
 //! The web on a real socket, with a real room and a real store behind it.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
@@ -22,19 +23,30 @@ const SUPPRESSION: Suppression = Suppression {
     min_distribution: 5,
 };
 
+mod gate;
 mod http;
+mod https;
 mod socket;
 
 struct Hub {
     address: SocketAddr,
     http: reqwest::Client,
     live: Arc<Live>,
+    guard: Arc<Guard>,
     stop: watch::Sender<bool>,
-    serving: tokio::task::JoinHandle<io::Result<()>>,
+    serving: tokio::task::JoinHandle<()>,
     _dir: tempfile::TempDir,
 }
 
 async fn hub() -> Hub {
+    hub_with(guard(&crate::config::Web::default())).await
+}
+
+fn guard(web: &crate::config::Web) -> Guard {
+    Guard::new(Rules::of(web).unwrap(), web.max_connections)
+}
+
+async fn hub_with(guard: Guard) -> Hub {
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::system(crate::config::Trust::Always);
     let reading = ClockReading {
@@ -69,6 +81,7 @@ async fn hub() -> Hub {
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(task.run(stopped.clone()));
     let live: Arc<Live> = Arc::default();
+    let guard = Arc::new(guard);
     let state = WebState {
         room: handle,
         store,
@@ -83,6 +96,7 @@ async fn hub() -> Hub {
         uplink: watch::channel(Report::off("No broker.")).1,
         load: watch::channel(Report::ok("Everything is on time.")).1,
         live: Arc::clone(&live),
+        guard: Arc::clone(&guard),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -91,6 +105,7 @@ async fn hub() -> Hub {
         address,
         http: reqwest::Client::new(),
         live,
+        guard,
         stop,
         serving,
         _dir: dir,

@@ -248,5 +248,5 @@ async fn open_sockets_are_counted_and_closed_when_the_hub_stops() {
     }
     hub.stop.send_replace(true);
     assert_eq!(phone.closed().await, 1001);
-    hub.serving.await.unwrap().unwrap();
+    hub.serving.await.unwrap();
 }

@@ -58,7 +58,7 @@ impl Phone {
                 );
             }
             ClientFrame::AuthPin(pin) => {
-                let (token, expires_at_ms) = self.web.facilitator(self.peer, &pin)?;
+                let (token, expires_at_ms) = self.web.facilitator(self.peer.ip(), &pin)?;
                 let (token, expires_at) = (Some(token), Some(expires_at_ms));
                 self.tell(
                     &ServerFrame::AuthOk {
@@ -70,7 +70,7 @@ impl Phone {
                 );
             }
             ClientFrame::JoinSession(fields) => {
-                let join = join_of(&self.web, fields, self.participant, self.peer)?;
+                let join = join_of(&self.web, fields, self.participant, self.peer.ip())?;
                 self.is(join.participant)?;
                 let reply = self
                     .web
