@@ -584,7 +584,7 @@ async fn drains_beside_a_room(people: usize, minutes: i64, times: i64) {
     let messages = waiting(dir.path());
     let broker = Broker::open().await;
     let mut collector = Collector::new("coherence");
-    collector.forget_traffic();
+    collector.keep_numbers_only();
     collector.start(&broker, Trouble::default()).await;
     let replay = hearts(dir.path(), people, 3_000);
     let config = config(&broker.url(), 1.0, "")

@@ -33,7 +33,7 @@ pub struct Ledger {
     pub again: usize,
     /// Every publication: topic, properties and payload (unpacked), as text.
     pub traffic: Vec<String>,
-    /// It is not kept.
+    /// What messages say is not kept.
     forgets: bool,
     /// The newest on `status` and `meta`, by topic.
     pub words: BTreeMap<String, Value>,
@@ -145,8 +145,8 @@ impl Collector {
         collector
     }
 
-    /// Keeps no copy of what is on the wire: for large runs.
-    pub fn forget_traffic(&self) {
+    /// Keeps numbers only, and no copy of what they say: for large runs.
+    pub fn keep_numbers_only(&self) {
         self.ledger().forgets = true;
     }
 
@@ -275,7 +275,7 @@ async fn collect(
                 } else {
                     let record = Applied {
                         stream: (*stream).to_owned(),
-                        body,
+                        body: if book.forgets { Value::Null } else { body },
                     };
                     match book.applied.get(&key) {
                         Some(before) => {
