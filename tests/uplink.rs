@@ -634,3 +634,34 @@ async fn a_backlog_leaves_beside_a_live_room_without_costing_it_a_grid_point() {
 async fn a_weeks_backlog_of_forty_people_leaves_beside_a_live_room_of_forty() {
     drains_beside_a_room(40, 60, 168).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_centre_where_nobody_listens_is_said_to_be_one_and_waited_for() {
+    let dir = room();
+    let messages = backlog(dir.path(), 3, 5).await;
+    let broker = Broker::open().await;
+    let hub = Hub::run(dir.path(), &config(&broker.url(), 30.0, ""), None).await;
+    says(&hub, "The collector is not subscribed").await;
+    assert!(waiting(dir.path()) as u64 >= messages, "nothing is deleted");
+    let collector = Collector::running(&broker).await;
+    drained(&hub).await;
+    let (_, log) = hub.stop().await;
+    applied_is_what_is_kept(dir.path(), &collector.ledger(), &hub_id(dir.path()));
+    one_line(&log, "the collector is not subscribed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_takes_nothing_gets_a_window_and_is_left_after_ninety_seconds() {
+    let dir = room();
+    backlog(dir.path(), 3, 20).await;
+    let deaf = support::broker::Deaf::listen().await;
+    let hub = Hub::run(dir.path(), &config(&deaf.url(), 30.0, ""), None).await;
+    let said = says(&hub, "took no message for a minute and a half").await;
+    assert!(said.contains("Not connected since"), "{said}");
+    // Status, meta, and sixteen messages: nothing on top of what is not taken.
+    assert_eq!(deaf.most_publications(), 2 + 16);
+    wait_until("it is tried again", || deaf.connections() >= 2).await;
+    let (status, log) = hub.stop().await;
+    assert!(status.success(), "{log}");
+    one_line(&log, "took no message for a minute and a half");
+}

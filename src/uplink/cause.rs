@@ -181,7 +181,7 @@ impl Cause {
                 }
             }
             ConnectionError::MqttState(StateError::ConnectionAborted) => {
-                Cause::Lost("the broker closed it".to_owned())
+                Cause::Lost("the broker closed it; its log says why".to_owned())
             }
             ConnectionError::MqttState(StateError::AwaitPingResp) | ConnectionError::Timeout(_) => {
                 Cause::Silent {

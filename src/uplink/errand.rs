@@ -103,8 +103,9 @@ impl Errand {
         );
         match (tag, taken) {
             (Tag::Message(seq), true) => {
-                self.picture.nobody_listens = reason == PubAckReason::NoMatchingSubscribers;
-                self.window.taken(seq, now_ms);
+                let listened = reason == PubAckReason::Success;
+                self.picture.nobody_listens = !listened;
+                self.window.taken(seq, listened, now_ms);
             }
             (Tag::Message(seq), false) => {
                 let refused = self.window.refused(seq, now_ms);

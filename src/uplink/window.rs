@@ -24,6 +24,8 @@ const MINUTE_MS: i64 = 60_000;
 /// How long the collector may take before a message goes again; doubles each time, up to the cap.
 pub(super) const PATIENCE_MS: i64 = 15 * MINUTE_MS;
 const PATIENCE_CAP_MS: i64 = 6 * 60 * MINUTE_MS;
+/// A message that the broker could give to nobody goes again sooner; doubles up to that patience.
+const NOBODY_MS: i64 = MINUTE_MS;
 /// A message that was sent so long before another is not merely overtaken by it.
 const OVERTAKEN_MS: i64 = MINUTE_MS;
 /// How long a denied stream rests; doubles each time, up to the cap.
@@ -110,8 +112,8 @@ struct Denied {
     from: i64,
     tries: u32,
     until_ms: i64,
-    /// One of its messages is on its way to see.
-    probing: bool,
+    /// The message that is on its way to see.
+    probe: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -235,7 +237,7 @@ impl Window {
                 why: Why::Again,
             };
         }
-        let rested = |(_, it): &(&Stream, &Denied)| !it.probing && it.until_ms <= now_ms;
+        let rested = |(_, it): &(&Stream, &Denied)| it.probe.is_none() && it.until_ms <= now_ms;
         if let Some((stream, it)) = self.denied.iter().find(rested) {
             return Want::Read {
                 after: it.from - 1,
@@ -262,7 +264,7 @@ impl Window {
             .chain(
                 self.denied
                     .values()
-                    .filter(|it| !it.probing)
+                    .filter(|it| it.probe.is_none())
                     .map(|it| it.until_ms),
             )
             .chain(self.aside.values().filter_map(|it| it.until_ms))
@@ -337,7 +339,7 @@ impl Window {
             Why::Probe(stream) => match read.first() {
                 Some(&(seq, of)) if of == stream && seq == after + 1 => {
                     if let Some(denied) = self.denied.get_mut(&stream) {
-                        denied.probing = true;
+                        denied.probe = Some(seq);
                     }
                     self.publish(seq, stream, 0, now_ms);
                     chosen.insert(seq);
@@ -349,8 +351,8 @@ impl Window {
         chosen
     }
 
-    /// The broker took it.
-    pub fn taken(&mut self, seq: i64, now_ms: i64) {
+    /// The broker took it; `listened`: and has somebody to give it to.
+    pub fn taken(&mut self, seq: i64, listened: bool, now_ms: i64) {
         self.progress_ms = now_ms;
         if self.strikes.is_some_and(|(struck, _)| struck == seq) {
             self.strikes = None;
@@ -360,7 +362,12 @@ impl Window {
             return;
         };
         if !flight.acknowledged {
-            let due_ms = now_ms + doubled(PATIENCE_MS, flight.tries, PATIENCE_CAP_MS);
+            let due_ms = now_ms
+                + if listened {
+                    doubled(PATIENCE_MS, flight.tries, PATIENCE_CAP_MS)
+                } else {
+                    doubled(NOBODY_MS, flight.tries, PATIENCE_MS)
+                };
             self.unanswered.insert(
                 seq,
                 Unanswered {
@@ -371,7 +378,11 @@ impl Window {
             );
             self.owing_since_ms.get_or_insert(now_ms);
         }
-        if self.denied.get(&flight.stream).is_some_and(|it| it.probing) {
+        if self
+            .denied
+            .get(&flight.stream)
+            .is_some_and(|it| it.probe == Some(seq))
+        {
             self.allow(flight.stream);
         }
     }
@@ -387,11 +398,12 @@ impl Window {
             from: seq,
             tries: 0,
             until_ms: now_ms + DENIED_MS,
-            probing: false,
+            probe: None,
         });
         denied.from = denied.from.min(seq);
-        if denied.probing {
-            denied.probing = false;
+        // Others of the stream may have been on their way.
+        if denied.probe == Some(seq) {
+            denied.probe = None;
             denied.tries += 1;
             denied.until_ms = now_ms + doubled(DENIED_MS, denied.tries, DENIED_CAP_MS);
         }

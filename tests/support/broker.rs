@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rcgen::{
@@ -11,6 +12,8 @@ use rcgen::{
     KeyPair, date_time_ymd,
 };
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
 
 use super::DEADLINE;
 
@@ -164,6 +167,87 @@ impl Drop for Broker {
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("it is bound").port()
+}
+
+/// A broker that lets everybody in and then takes nothing: it answers no publication.
+pub struct Deaf {
+    port: u16,
+    heard: Arc<Mutex<Vec<usize>>>,
+    task: JoinHandle<()>,
+}
+
+impl Deaf {
+    pub async fn listen() -> Deaf {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let heard: Arc<Mutex<Vec<usize>>> = Arc::default();
+        let counts = Arc::clone(&heard);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let nth = {
+                    let mut counts = counts.lock().expect("nobody panics");
+                    counts.push(0);
+                    counts.len() - 1
+                };
+                let counts = Arc::clone(&counts);
+                tokio::spawn(async move {
+                    // A client that goes is done.
+                    let _ = hear(stream, |_| counts.lock().expect("nobody panics")[nth] += 1).await;
+                });
+            }
+        });
+        Deaf { port, heard, task }
+    }
+
+    pub fn url(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
+    pub fn connections(&self) -> usize {
+        self.heard.lock().expect("nobody panics").len()
+    }
+
+    /// Publications on the connection that had most.
+    pub fn most_publications(&self) -> usize {
+        let heard = self.heard.lock().expect("nobody panics");
+        heard.iter().copied().max().unwrap_or(0)
+    }
+}
+
+impl Drop for Deaf {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Reads packets; answers connecting, subscribing and pings.
+async fn hear(
+    mut stream: tokio::net::TcpStream,
+    mut publication: impl FnMut(&[u8]),
+) -> std::io::Result<()> {
+    loop {
+        let kind = stream.read_u8().await? >> 4;
+        let (mut length, mut shift) = (0_usize, 0);
+        loop {
+            let byte = stream.read_u8().await?;
+            length |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await?;
+        match kind {
+            1 => stream.write_all(&[0x20, 3, 0, 0, 0]).await?,
+            3 => publication(&body),
+            8 => stream.write_all(&[0x90, 4, body[0], body[1], 0, 1]).await?,
+            12 => stream.write_all(&[0xd0, 0]).await?,
+            _ => {}
+        }
+    }
 }
 
 /// A certificate and its key.

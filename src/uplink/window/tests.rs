@@ -104,7 +104,7 @@ impl World {
         if hands_on {
             *self.applied.entry(seq).or_insert(0) += 1;
         }
-        self.window.taken(seq, self.now_ms);
+        self.window.taken(seq, true, self.now_ms);
     }
 
     /// The collector acknowledges all that it has.
@@ -185,12 +185,12 @@ fn the_window_waits_for_the_oldest_so_that_packet_ids_never_meet() {
     assert_eq!(world.given.len(), IN_FLIGHT);
     // All but the oldest are taken: there is still no room.
     for seq in 2..=16 {
-        world.window.taken(seq, world.now_ms);
+        world.window.taken(seq, true, world.now_ms);
     }
     world.now_ms += 10_000;
     world.pump();
     assert_eq!(world.published.len(), IN_FLIGHT);
-    world.window.taken(1, world.now_ms);
+    world.window.taken(1, true, world.now_ms);
     world.given.clear();
     world.pump();
     assert_eq!(world.published.len(), 2 * IN_FLIGHT);
@@ -223,6 +223,27 @@ fn what_the_broker_lost_goes_again_with_growing_patience() {
         .collect();
     // 15 min, then 30, 60, 120, 240, and from then on every 6 h.
     assert_eq!(at[..8], [0, 15, 45, 105, 225, 465, 825, 1185]);
+}
+
+#[test]
+fn what_nobody_listened_to_goes_again_after_a_minute_and_not_much_faster() {
+    let mut world = World::with(1);
+    world.connect();
+    let begin_ms = world.now_ms;
+    while world.now_ms < begin_ms + HOUR_MS {
+        let wake_ms = world.pump();
+        if let Some(seq) = world.given.pop_front() {
+            world.window.taken(seq, false, world.now_ms);
+        } else {
+            world.now_ms = wake_ms;
+        }
+    }
+    let at: Vec<i64> = world
+        .published
+        .iter()
+        .map(|(at_ms, _)| (at_ms - begin_ms) / MINUTE_MS)
+        .collect();
+    assert_eq!(at, [0, 1, 3, 7, 15, 30, 45]);
 }
 
 #[test]
@@ -378,6 +399,28 @@ fn a_message_that_ends_every_connection_is_set_aside_and_the_rest_gets_through()
     let begin_ms = world.now_ms;
     world.live(begin_ms + 10_000, true, true);
     assert!(world.outbox.is_empty(), "and the window is whole again");
+}
+
+#[test]
+fn a_connection_that_ends_over_a_message_sends_one_at_a_time_until_it_is_found() {
+    let mut world = World::with(10);
+    world.connect();
+    world.now_ms += 10_000;
+    world.pump();
+    assert_eq!(world.window.culprit(), None, "one of ten");
+    world.disconnect();
+    world.connect();
+    world.now_ms += 10_000;
+    world.pump();
+    assert_eq!(world.given, [1]);
+    assert_eq!(world.window.culprit(), Some(1));
+    world.disconnect();
+    world.outbox.remove(&1);
+    world.window.withdrawn(1);
+    world.connect();
+    world.now_ms += 10_000;
+    world.pump();
+    assert_eq!(world.given.len(), 9, "and then as before");
 }
 
 #[test]
