@@ -5,6 +5,7 @@
 //! the service manager starts it again and the state is read back. Not here: what any part does.
 
 mod house;
+mod offline;
 mod reload;
 
 use std::fs::{File, TryLockError};
@@ -24,7 +25,8 @@ use tokio::task::JoinSet;
 
 use crate::clock::{self, Clock};
 use crate::config::{Config, Overrides, Trust};
-use crate::control::{self, Answers};
+use crate::control;
+use crate::gate::Gate;
 use crate::room::rows::Stamp;
 use crate::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
 use crate::room_task::{self, Parts, RoomTaskError};
@@ -36,6 +38,10 @@ use crate::{sources, systemd};
 use house::House;
 use reload::Reload;
 
+pub use offline::answer as answer_offline;
+
+/// In the data directory.
+const LOCK: &str = "lock";
 /// How long the parts get to end by themselves.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How much past the demo brings along, ms.
@@ -181,8 +187,8 @@ async fn serve(
     let (store, memory) = store::open(&data_dir.join(store::FILE_NAME), boot(&boot_id, reading))?;
     tell_start(&memory, &config);
 
-    let (hub_id, hub_key, pin) = (memory.hub_id, memory.hub_key, memory.pin.clone());
-    let boot_no = memory.boot_no;
+    let (hub_id, boot_no) = (memory.hub_id, memory.boot_no);
+    let gate = Arc::new(Gate::new(store.clone(), &memory, reading.mono_ms));
     let has_past = !memory.past.recent_rr.is_empty();
     let settings = settings(&config);
     let mut room = Room::new(settings, &boot_id, reading, memory.past);
@@ -227,8 +233,7 @@ async fn serve(
         store: store.clone(),
         clock: clock.clone(),
         hub_id,
-        hub_key,
-        pin: pin.clone(),
+        gate: Arc::clone(&gate),
         metrics: metrics.clone(),
         started_mono_ms: reading.mono_ms,
         version: env!("CARGO_PKG_VERSION"),
@@ -288,7 +293,9 @@ async fn serve(
     }
     match control::listen(&control::socket_path(data_dir)) {
         Ok(listener) => {
-            helpers.spawn(control::serve(listener, Answers { pin }));
+            let (clock, room) = (clock.clone(), handle.clone());
+            let now = move || room.published().borrow().stamp(clock.mono_ms());
+            helpers.spawn(control::serve(listener, gate, now));
         }
         Err(error) => {
             tracing::warn!(%error, "the command line can't talk to this hub: its socket can't be made")
@@ -369,7 +376,7 @@ fn lock(data_dir: &Path) -> Result<File, AppError> {
         error,
     };
     std::fs::create_dir_all(data_dir).map_err(fail)?;
-    let file = File::create(data_dir.join("lock")).map_err(fail)?;
+    let file = File::create(data_dir.join(LOCK)).map_err(fail)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(AppError::InUse {

@@ -1,20 +1,101 @@
-//! The Unix socket through which the command line asks a running hub.
+//! The Unix socket through which the command line asks a running hub, and what is asked.
 //!
-//! One line in, one line out: `pin` is answered by `ok 123456`, anything else by `error` and a
-//! sentence. Who may open the socket may ask: its file is readable for owner and group only.
+//! One line of JSON in, one line of JSON out. Who may open the socket may ask: its file is open to
+//! owner and group only. While no hub runs, the command line lets [`answer`] do the same on the
+//! database itself.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncBufReader};
 use tokio::net::UnixListener;
 
+use crate::access::{Scope, Scoped};
+use crate::gate::{Gate, GateError};
+use crate::room::rows::Stamp;
+
 /// Longest request.
-const REQUEST_BYTES: u64 = 256;
+const REQUEST_BYTES: u64 = 4096;
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the command line may ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Request {
+    Pin,
+    NewPin,
+    /// Lets everybody try PIN and room code again.
+    Unlock,
+    NewToken {
+        name: String,
+        scope: Scope,
+        days: u32,
+    },
+    Tokens,
+    RevokeToken {
+        name: String,
+    },
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    Pin(String),
+    /// So many addresses had to wait.
+    Unlocked(usize),
+    /// The text of a new token.
+    Token(String),
+    Tokens(Vec<TokenShown>),
+    Done,
+    /// It was not done; why, in words.
+    Error(String),
+}
+
+/// A token as the admin sees it; times are Unix ms of the hub's clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenShown {
+    pub name: String,
+    pub scope: Scope,
+    pub made_at: i64,
+    pub expires_at: i64,
+    pub used_at: Option<i64>,
+}
+
+impl From<Scoped> for TokenShown {
+    fn from(token: Scoped) -> Self {
+        TokenShown {
+            scope: token.scope,
+            made_at: token.made.wall_ms,
+            expires_at: token.expires_at_ms(),
+            used_at: token.used_at_ms,
+            name: token.name,
+        }
+    }
+}
+
+/// Does what is asked.
+pub async fn answer(gate: &Gate, request: Request, now: Stamp) -> Answer {
+    let done = match request {
+        Request::Pin => Ok(Answer::Pin(gate.pin())),
+        Request::NewPin => gate.new_pin().await.map(Answer::Pin),
+        Request::Unlock => gate.unlock(now).await.map(Answer::Unlocked),
+        Request::NewToken { name, scope, days } => gate
+            .new_token(name, scope, days, now)
+            .await
+            .map(Answer::Token),
+        Request::Tokens => Ok(Answer::Tokens(
+            gate.tokens().into_iter().map(TokenShown::from).collect(),
+        )),
+        Request::RevokeToken { name } => gate.revoke_token(&name).await.map(|()| Answer::Done),
+    };
+    done.unwrap_or_else(|error: GateError| Answer::Error(error.to_string()))
+}
 
 /// Where a hub with this data directory listens: in the service's runtime directory for the
 /// system's own data directory, beside the data for any other.
@@ -23,21 +104,6 @@ pub fn socket_path(data_dir: &Path) -> PathBuf {
         PathBuf::from("/run/coherence-hub/hub.sock")
     } else {
         data_dir.join("hub.sock")
-    }
-}
-
-/// What a running hub answers.
-#[derive(Clone)]
-pub struct Answers {
-    pub pin: String,
-}
-
-impl Answers {
-    fn to(&self, request: &str) -> String {
-        match request.trim() {
-            "pin" => format!("ok {}", self.pin),
-            other => format!("error the hub does not know the request {other:?}"),
-        }
     }
 }
 
@@ -55,8 +121,8 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Answers for ever, one asker after the other.
-pub async fn serve(listener: UnixListener, answers: Answers) {
+/// Answers for ever, one asker after the other. `now` tells the present moment in hub time.
+pub async fn serve(listener: UnixListener, gate: Arc<Gate>, now: impl Fn() -> Stamp) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors, say: others are closed in time.
@@ -64,26 +130,36 @@ pub async fn serve(listener: UnixListener, answers: Answers) {
             continue;
         };
         // An asker who goes away in mid-question harms only himself.
-        let _ = tokio::time::timeout(PATIENCE, converse(stream, &answers)).await;
+        let _ = tokio::time::timeout(PATIENCE, converse(stream, &gate, &now)).await;
     }
 }
 
-async fn converse(stream: tokio::net::UnixStream, answers: &Answers) -> io::Result<()> {
+async fn converse(
+    stream: tokio::net::UnixStream,
+    gate: &Gate,
+    now: impl Fn() -> Stamp,
+) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
-    let mut request = String::new();
+    let mut line = String::new();
     AsyncBufReader::new(reader.take(REQUEST_BYTES))
-        .read_line(&mut request)
+        .read_line(&mut line)
         .await?;
-    writer
-        .write_all(format!("{}\n", answers.to(&request)).as_bytes())
-        .await
+    let answer = match serde_json::from_str(&line) {
+        Ok(request) => answer(gate, request, now()).await,
+        Err(error) => Answer::Error(format!("the hub does not understand this: {error}")),
+    };
+    writer.write_all(line_of(&answer)?.as_bytes()).await
+}
+
+fn line_of(message: &impl Serialize) -> io::Result<String> {
+    Ok(serde_json::to_string(message)? + "\n")
 }
 
 /// Asks the hub that runs on this data directory; `None` when none runs.
 ///
 /// # Errors
 /// When a hub runs but can't be asked, or refuses.
-pub fn ask(data_dir: &Path, request: &str) -> io::Result<Option<String>> {
+pub fn ask(data_dir: &Path, request: &Request) -> io::Result<Option<Answer>> {
     let path = socket_path(data_dir);
     let mut stream = match UnixStream::connect(&path) {
         Ok(stream) => stream,
@@ -103,15 +179,15 @@ pub fn ask(data_dir: &Path, request: &str) -> io::Result<Option<String>> {
         }
     };
     stream.set_read_timeout(Some(PATIENCE))?;
-    writeln!(stream, "{request}")?;
-    let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer)?;
-    match answer.trim_end().split_once(' ') {
-        Some(("ok", answer)) => Ok(Some(answer.to_owned())),
-        Some(("error", why)) => Err(io::Error::other(why.to_owned())),
-        _ => Err(io::Error::new(
+    stream.write_all(line_of(request)?.as_bytes())?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    match serde_json::from_str(&line) {
+        Ok(Answer::Error(why)) => Err(io::Error::other(why)),
+        Ok(answer) => Ok(Some(answer)),
+        Err(_) => Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            "the hub gave no answer",
+            "the hub gave no answer that this program understands",
         )),
     }
 }
@@ -119,28 +195,39 @@ pub fn ask(data_dir: &Path, request: &str) -> io::Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{self, Boot};
 
     #[tokio::test]
     async fn a_running_hub_tells_its_pin_and_none_is_none() {
         let dir = tempfile::tempdir().expect("a directory for the test");
-        assert_eq!(ask(dir.path(), "pin").expect("no hub is no error"), None);
-        let listener = listen(&socket_path(dir.path())).expect("the directory is ours");
-        let server = tokio::spawn(serve(
-            listener,
-            Answers {
-                pin: "042137".into(),
-            },
-        ));
-        let path = dir.path().to_owned();
-        let asked =
-            tokio::task::spawn_blocking(move || (ask(&path, "pin"), ask(&path, "key"))).await;
-        let (pin, key) = asked.expect("the asker does not panic");
-        assert_eq!(pin.expect("it is told"), Some("042137".to_owned()));
-        assert!(
-            key.expect_err("nothing else is told")
-                .to_string()
-                .contains("does not know")
+        assert_eq!(
+            ask(dir.path(), &Request::Pin).expect("no hub is no error"),
+            None
         );
+        let now = Stamp {
+            mono_ms: 0,
+            wall_ms: 0,
+            synced: true,
+        };
+        let boot = Boot {
+            boot_id: "a".into(),
+            start: now,
+        };
+        let (store, memory) = store::open(&dir.path().join("hub.db"), boot).expect("it opens");
+        let gate = Arc::new(Gate::new(store, &memory, 0));
+        let listener = listen(&socket_path(dir.path())).expect("the directory is ours");
+        let server = tokio::spawn(serve(listener, gate, move || now));
+        let path = dir.path().to_owned();
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut stream = UnixStream::connect(socket_path(&path)).expect("it listens");
+            stream.write_all(b"key\n").expect("it reads");
+            let mut line = String::new();
+            let _ = BufReader::new(stream).read_line(&mut line);
+            (ask(&path, &Request::Pin), line)
+        });
+        let (pin, nonsense) = asked.await.expect("the asker does not panic");
+        assert_eq!(pin.expect("it is told"), Some(Answer::Pin(memory.pin)));
+        assert!(nonsense.contains("does not understand"), "{nonsense}");
         server.abort();
     }
 }

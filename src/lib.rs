@@ -13,7 +13,9 @@
 //! | [`signal`] | PURE: R-R intervals in, coherence score and heart-rate variability out |
 //! | [`room`] | PURE: the session clock, people, straps, claims, the group; what may be seen |
 //! | [`record`] | PURE: what may leave the building, under pseudonyms |
+//! | [`access`] | PURE: who is asking, who is guessing: tokens, lock-outs |
 //! | [`store`] | SQLite: one thread owns the connection |
+//! | [`gate`] | what opens doors while the hub runs: the PIN, lock-outs, tokens |
 //! | [`room_task`] | the one task that owns the room |
 //! | [`sources`] | runs every source of straps |
 //! | [`uplink`] | outbox → MQTT → the collector's acknowledgement |
@@ -38,7 +40,11 @@ pub mod room;
 
 pub mod record;
 
+pub mod access;
+
 pub mod store;
+
+pub mod gate;
 
 pub mod room_task;
 

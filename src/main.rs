@@ -21,6 +21,7 @@ enum Command {
     Score(cli::score::ScoreArgs),
     CheckConfig(cli::check_config::CheckConfigArgs),
     Pin(cli::pin::PinArgs),
+    Token(cli::token::TokenArgs),
 }
 
 fn main() -> ExitCode {
@@ -30,5 +31,6 @@ fn main() -> ExitCode {
         Command::Score(args) => cli::score::run(args),
         Command::CheckConfig(args) => cli::check_config::run(args),
         Command::Pin(args) => cli::pin::run(args),
+        Command::Token(args) => cli::token::run(args),
     }
 }

@@ -82,6 +82,7 @@ pub struct RoomHandle {
 impl RoomHandle {
     /// Carries out a command and returns once it is published (and stored, where that is promised).
     /// A join with a `line` makes that socket the participant's; an older socket is closed (4001).
+    /// Leaving with a `line` lets it go.
     ///
     /// # Errors
     /// The room's refusal; `busy` when it has too much to do; `not_stored` when what must be kept
@@ -372,13 +373,17 @@ impl RoomTask {
                 line,
                 answer,
             } => {
-                let left = match &command {
-                    Command::Leave { participant } | Command::Erase { participant } => {
-                        Some(*participant)
-                    }
+                let hangs_up = match &command {
+                    // Said over the socket itself. Said elsewhere, the socket stays theirs, and
+                    // speaks again when they come back by whatever way.
+                    Command::Leave { participant } if line.is_some() => Some(*participant),
+                    Command::Erase { participant } => Some(*participant),
                     _ => None,
                 };
-                let came_or_went = left.is_some() || matches!(command, Command::Join(_));
+                let came_or_went = matches!(
+                    command,
+                    Command::Join(_) | Command::Leave { .. } | Command::Erase { .. }
+                );
                 let outcome = match self.room.apply(command, now_ms) {
                     Ok(outcome) => outcome,
                     Err(refusal) => {
@@ -386,10 +391,12 @@ impl RoomTask {
                         return;
                     }
                 };
-                if let Some(participant) = left {
+                if let Some(participant) = hangs_up {
                     self.lines.remove(&participant);
                 }
-                if let (Some(participant), Some(line)) = (outcome.joined, line) {
+                if let Some(participant) = outcome.joined
+                    && let Some(line) = line.or_else(|| self.lines.get(&participant).cloned())
+                {
                     self.attach(participant, line);
                 }
                 // First the world sees it, then who asked.

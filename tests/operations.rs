@@ -145,6 +145,7 @@ async fn every_metric_is_there_explained_well_formed_and_names_nobody() {
         "coherence_compute_seconds_count",
         "coherence_update_latency_seconds_count",
         "coherence_ws_clients",
+        "coherence_http_connections",
         "coherence_ws_frames_received_total",
         "coherence_ws_frames_sent_total",
         "coherence_http_requests_total",

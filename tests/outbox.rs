@@ -71,6 +71,7 @@ fn people(count: u8) -> Vec<Row> {
                 id: person(n),
                 name: Some(format!("Name {n}")),
                 intention: None,
+                has_left: false,
                 since: at(0),
             }),
             Row::Claim(ClaimRow {
@@ -344,6 +345,159 @@ async fn play(steps: Vec<Step>) {
         // What is missing was dropped for want of room and is told: every number is accounted for.
         assert!(arrived.len() as i64 <= beats);
     }
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    /// So many seconds pass, with a beat of both straps in each.
+    Live(u8),
+    /// Somebody says yes, or no.
+    Consent(u8, bool),
+    /// Somebody puts on a strap; whoever wore it, and what they wore before, is let go of.
+    Wear(u8, u8),
+    Queue,
+    Restart,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        5 => (1_u8..80).prop_map(Act::Live),
+        3 => (1_u8..3, any::<bool>()).prop_map(|(n, yes)| Act::Consent(n, yes)),
+        2 => (1_u8..3, 1_u8..3).prop_map(|(n, strap)| Act::Wear(n, strap)),
+        2 => Just(Act::Queue),
+        1 => Just(Act::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_people_do_exactly_what_they_consented_to_waits(
+        acts in prop::collection::vec(act(), 1..40)
+    ) {
+        Runtime::new().unwrap().block_on(live(acts));
+    }
+}
+
+async fn live(acts: Vec<Act>) {
+    let (_dir, path) = room();
+    let mut store = open(&path);
+    let people: Vec<Row> = people(2)
+        .into_iter()
+        .filter(|row| !matches!(row, Row::Consent(_) | Row::Claim(_)))
+        .collect();
+    store.commit(people);
+    queue_all(&store, &rules(), 0).await;
+    let mut now_ms = 1_000;
+    let mut claims: Vec<ClaimRow> = Vec::new();
+    // Since when each consents.
+    let mut consents: BTreeMap<u8, i64> = BTreeMap::new();
+    // Every beat that was somebody's: whose, when.
+    let mut beats: Vec<(i64, u8, i64)> = Vec::new();
+    let mut id = 0;
+    for act in acts {
+        // Things happen between the beats.
+        let at_ms = now_ms - 500;
+        match act {
+            Act::Live(seconds) => {
+                let mut rows = Vec::new();
+                for second in 0..i64::from(seconds) {
+                    for strap in 1..=2 {
+                        id += 1;
+                        let at_ms = now_ms + second * 1_000;
+                        rows.push(beat(id, strap, at_ms));
+                        let worn = |claim: &&ClaimRow| {
+                            claim.strap == StrapNo(strap.into()) && claim.until.is_none()
+                        };
+                        if let Some(claim) = claims.iter().find(worn) {
+                            beats.push((id, claim.participant.0.as_bytes()[0], at_ms));
+                        }
+                    }
+                }
+                store.commit(rows);
+                now_ms += i64::from(seconds) * 1_000;
+            }
+            Act::Consent(n, granted) => {
+                let (tell, told) = tokio::sync::oneshot::channel();
+                let row = Row::Consent(ConsentRow {
+                    participant: person(n),
+                    scope: "research".to_owned(),
+                    granted,
+                    text_version: "1".to_owned(),
+                    at: at(at_ms),
+                });
+                let done =
+                    Box::new(move |stored: Result<(), _>| tell.send(stored.is_ok()).unwrap());
+                store.commit_then(vec![row], done);
+                assert!(told.await.unwrap());
+                if granted {
+                    consents.entry(n).or_insert(at_ms);
+                } else {
+                    consents.remove(&n);
+                }
+            }
+            Act::Wear(n, strap) => {
+                let strap = StrapNo(strap.into());
+                let before = claims.len();
+                for claim in &mut claims {
+                    let ends = claim.strap == strap || claim.participant == person(n);
+                    if claim.until.is_none() && ends {
+                        claim.until = Some(at(at_ms));
+                    }
+                }
+                claims.push(ClaimRow {
+                    no: before as i64 + 1,
+                    participant: person(n),
+                    strap,
+                    from: at(at_ms),
+                    until: None,
+                });
+                store.commit(claims.iter().cloned().map(Row::Claim).collect());
+            }
+            Act::Queue => {
+                queue_all(&store, &rules(), now_ms).await;
+            }
+            Act::Restart => {
+                store.close().await.unwrap();
+                store = open(&path);
+            }
+        }
+    }
+    queue_all(&store, &rules(), now_ms + 2 * MINUTE_MS).await;
+    let mut waiting = Vec::new();
+    let mut after = 0;
+    loop {
+        let messages = store.outbox_after(after, 64).await.unwrap();
+        let Some(last) = messages.last() else { break };
+        after = last.seq;
+        for message in messages {
+            let Record::Rr(record) = Message::from_gzip(&message.body).unwrap().record else {
+                continue;
+            };
+            for series in record.series {
+                let whose = [1, 2]
+                    .into_iter()
+                    .find(|n| rules().pseudonyms.pseudonym(person(*n)) == series.pseudonym)
+                    .expect("it is somebody's");
+                let ids = series.rr.iter().map(|rr| id_of(rr.get()));
+                waiting.extend(ids.map(|id| (id, whose)));
+            }
+        }
+    }
+    waiting.sort_unstable();
+    let consented = |(_, whose, at_ms): &&(i64, u8, i64)| {
+        consents
+            .get(whose)
+            .is_some_and(|since_ms| at_ms >= since_ms)
+    };
+    let expected: Vec<(i64, u8)> = beats
+        .iter()
+        .filter(consented)
+        .map(|(id, whose, _)| (*id, *whose))
+        .collect();
+    assert_eq!(waiting, expected);
+    store.close().await.unwrap();
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {

@@ -21,7 +21,7 @@ fn said(output: &Output) -> String {
 fn help_names_every_subcommand_and_no_arguments_show_help() {
     let help = program(&["--help"]);
     let text = String::from_utf8_lossy(&help.stdout).into_owned();
-    for word in ["run", "demo", "score", "check-config", "pin"] {
+    for word in ["run", "demo", "score", "check-config", "pin", "token"] {
         assert!(text.contains(word), "{word} is missing in:\n{text}");
     }
     assert_eq!(help.status.code(), Some(0));
@@ -57,6 +57,23 @@ fn a_configuration_that_cant_be_used_ends_with_78_and_says_where() {
             .status
             .code(),
         Some(78)
+    );
+}
+
+#[test]
+fn a_certificate_that_cant_be_used_ends_with_78_and_says_which_file() {
+    let dir = tempfile::tempdir().expect("a directory for the test");
+    let file = dir.path().join("hub.toml");
+    let config = "[web]\ntls_cert = \"/nonexistent/hub.crt\"\ntls_key = \"/nonexistent/hub.key\"\n";
+    std::fs::write(&file, config).expect("writes");
+    let path = file.to_str().expect("plain text");
+    let data_dir = dir.path().to_str().expect("plain text");
+    let output = program(&["run", "--config", path, "--data-dir", data_dir]);
+    assert_eq!(output.status.code(), Some(78), "{}", said(&output));
+    assert!(
+        said(&output).contains("web.tls_cert /nonexistent/hub.crt: "),
+        "{}",
+        said(&output)
     );
 }
 

@@ -114,6 +114,54 @@ async fn a_phone_stays_through_reloads_and_sees_what_was_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_name_of_the_hub_and_its_certificate_follow_a_reload() {
+    let dir = tempfile::tempdir().expect("a directory for the test");
+    let quiet = "[straps]\nble = false\n";
+    let hub = Hub::run(dir.path(), quiet, None).await;
+    let client = reqwest::Client::new();
+    let call = |name: &'static str| {
+        let asked = client.get(hub.url("/api/time")).header("host", name).send();
+        async { asked.await.expect("the hub answers").status().as_u16() }
+    };
+    assert_eq!(call("hub.example.org").await, 421);
+    write(
+        dir.path(),
+        &format!("{quiet}[web]\nhosts = [\"hub.example.org\"]\n"),
+    );
+    hub.signal("-HUP");
+    hub.says("now in force: web.hosts", 1).await;
+    assert_eq!(call("hub.example.org").await, 200);
+    assert_eq!(call("evil.example").await, 421);
+
+    // A certificate that can't be used changes nothing, names included.
+    write(
+        dir.path(),
+        &format!("{quiet}[web]\ntls_cert = \"/nonexistent/a\"\ntls_key = \"/nonexistent/b\"\n"),
+    );
+    hub.signal("-HUP");
+    hub.says("the old configuration stays in force", 1).await;
+    assert_eq!(call("hub.example.org").await, 200);
+
+    let made = rcgen::generate_simple_self_signed(vec!["hub.example.org".into()]);
+    let made = made.expect("a certificate for the test");
+    let (cert, key) = (dir.path().join("hub.crt"), dir.path().join("hub.key"));
+    std::fs::write(&cert, made.cert.pem()).expect("the test's own directory");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("the test's own directory");
+    write(
+        dir.path(),
+        &format!("{quiet}[web]\ntls_cert = {cert:?}\ntls_key = {key:?}\n"),
+    );
+    hub.signal("-HUP");
+    hub.says("now in force: web.hosts, web.tls_cert, web.tls_key", 1)
+        .await;
+    // Plain HTTP is now told so, on a connection of its own.
+    let fresh = reqwest::Client::new();
+    let asked = fresh.get(hub.url("/api/time")).send().await;
+    let told = asked.expect("the hub answers").text().await.expect("text");
+    assert!(told.contains("https_needed"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_demo_that_is_told_to_reload_says_that_it_has_nothing_to_read() {
     let dir = tempfile::tempdir().expect("a directory for the test");
     let hub = Hub::demo(dir.path(), &["--people", "3"]).await;

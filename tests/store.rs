@@ -64,6 +64,7 @@ fn participant_row(n: u8) -> ParticipantRow {
         name: Some(format!("Name {n}")),
         intention: Some("to be here".to_owned()),
         since: at(110_000),
+        has_left: false,
     }
 }
 

@@ -239,6 +239,7 @@ fn frames_of_phones_are_read_so() {
             "strap": "7",
             "consent": {"textVersion": "en-3", "scopes": ["store", "research"]},
             "resumeToken": "a.b",
+            "roomCode": "abc",
         })
     );
     let ClientFrame::JoinSession(join) = read(r#"{"type":"join_session"}"#) else {

@@ -2,11 +2,13 @@
 //!
 //! Nothing is decided here; a subcommand calls what the daemon itself is made of.
 
+mod ask;
 pub mod check_config;
 pub mod demo;
 pub mod pin;
 pub mod run;
 pub mod score;
+pub mod token;
 
 use std::process::ExitCode;
 

@@ -1,66 +1,37 @@
-//! `coherence-hub pin`: shows the facilitator's PIN.
+//! `coherence-hub pin`: shows the facilitator's PIN, changes it, forgives wrong tries.
 
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{EXIT_CONFIG, EXIT_INTERNAL};
-use crate::config::{self, Overrides};
-use crate::{control, store};
+use super::ask::{WhichHub, odd};
+use crate::control::{Answer, Request};
 
-/// Show the facilitator's PIN
+/// Show the facilitator's PIN, change it, or lift lock-outs
 #[derive(Debug, clap::Args)]
 pub struct PinArgs {
-    /// Configuration file instead of /etc/coherence-hub/hub.toml
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Where the database lives [default: store.data_dir of the configuration]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    /// Make a new PIN and show it. Whoever entered with the old one must enter the new one
+    #[arg(long, conflicts_with = "unlock")]
+    new: bool,
+    /// Let everybody try again who had to wait after wrong PINs or wrong room codes
+    #[arg(long)]
+    unlock: bool,
+    #[command(flatten)]
+    hub: WhichHub,
 }
 
-/// Asks the running hub, or reads the database when none runs.
+/// Asks the running hub, or its database when none runs.
 pub fn run(args: PinArgs) -> ExitCode {
-    let overrides = Overrides {
-        file: args.config,
-        data_dir: args.data_dir,
-        listen: None,
+    let (request, what) = match (args.new, args.unlock) {
+        (true, _) => (Request::NewPin, "the PIN can't be changed"),
+        (_, true) => (Request::Unlock, "the lock-outs of the PIN can't be lifted"),
+        _ => (Request::Pin, "the PIN can't be read"),
     };
-    let data_dir = match config::load(&overrides) {
-        Ok(loaded) => loaded.config.store.data_dir,
-        Err(error) => {
-            eprintln!("coherence-hub: {error}");
-            return ExitCode::from(EXIT_CONFIG);
-        }
-    };
-    match read(&data_dir) {
-        Ok(pin) => {
-            println!("{pin}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            let hint = match error.kind() {
-                io::ErrorKind::PermissionDenied => {
-                    "\n  the service's PIN is for root and for members of the group coherence-hub: \
-                     try sudo coherence-hub pin"
-                }
-                _ => "",
-            };
-            eprintln!("coherence-hub: the PIN can't be read: {error}{hint}");
-            ExitCode::from(EXIT_INTERNAL)
-        }
+    match args.hub.ask(request, what) {
+        Ok(Answer::Pin(pin)) => println!("{pin}"),
+        Ok(Answer::Unlocked(0)) => println!("nobody had to wait"),
+        Ok(Answer::Unlocked(1)) => println!("1 address had to wait and may try again"),
+        Ok(Answer::Unlocked(n)) => println!("{n} addresses had to wait and may try again"),
+        Ok(_) => return odd(),
+        Err(code) => return code,
     }
-}
-
-fn read(data_dir: &Path) -> io::Result<String> {
-    if let Some(pin) = control::ask(data_dir, "pin")? {
-        return Ok(pin);
-    }
-    let database = data_dir.join(store::FILE_NAME);
-    // The database's own error does not say what keeps it from opening its file.
-    File::open(&database).map_err(|error| {
-        io::Error::new(error.kind(), format!("{}: {error}", database.display()))
-    })?;
-    store::stored_pin(&database).map_err(io::Error::other)
+    ExitCode::SUCCESS
 }

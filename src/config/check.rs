@@ -91,11 +91,15 @@ pub(super) fn check(config: &Config) -> Result<(), Refused> {
     )?;
     within("privacy.keep_days", privacy.keep_days, 1, 3650)?;
     web(&config.web)?;
+    // As it is read from a phone, which has it from people's fingers.
+    let code = &config.access.room_code;
     require(
-        config.access.room_code.chars().count() <= ROOM_CODE_CHARS,
+        code.chars().count() <= ROOM_CODE_CHARS
+            && code.trim() == code
+            && !code.chars().any(char::is_control),
         "access.room_code",
         "(not shown)",
-        "at most 64 characters",
+        "at most 64 characters, no line breaks, no spaces around it",
     )?;
     uplink(&config.uplink)?;
     let alerts = &config.alerts;

@@ -7,6 +7,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::SECRETS;
+
 /// A configuration that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -62,7 +64,7 @@ pub struct Place {
     pub line: usize,
     /// In characters.
     pub column: usize,
-    /// The line itself, to be shown.
+    /// The line itself, to be shown; without the value of a secret.
     pub text: String,
 }
 
@@ -75,7 +77,7 @@ impl Place {
             path,
             line: before.matches('\n').count() + 1,
             column: before[start..].chars().count() + 1,
-            text: text[start..].lines().next().unwrap_or_default().into(),
+            text: without_secret(text[start..].lines().next().unwrap_or_default()),
         }
     }
 
@@ -120,6 +122,20 @@ impl fmt::Display for Origin {
             Origin::Environment(variable) => f.write_str(variable),
             Origin::Flag(flag) => f.write_str(flag),
         }
+    }
+}
+
+/// A line of a file, cut where it gives away a secret.
+fn without_secret(line: &str) -> String {
+    let is_secret = |name: &str| {
+        let name = name.trim().trim_matches(['"', '\'']);
+        SECRETS
+            .iter()
+            .any(|secret| secret.ends_with(name) && !name.is_empty())
+    };
+    match line.split_once('=') {
+        Some((name, _)) if is_secret(name) => format!("{name}= …"),
+        _ => line.to_owned(),
     }
 }
 

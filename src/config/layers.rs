@@ -15,7 +15,7 @@ use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::check::check;
-use super::{Config, ConfigError, Origin, Place};
+use super::{Config, ConfigError, Origin, Place, SECRETS, shown_secret};
 
 /// Read if it is there, unless another file is named.
 pub const CONFIG_FILE: &str = "/etc/coherence-hub/hub.toml";
@@ -50,14 +50,20 @@ impl Loaded {
         self.origins.get(key).cloned().unwrap_or(Origin::BuiltIn)
     }
 
-    /// Every key with its value as TOML and its origin.
+    /// Every key with its value as TOML and its origin; of a secret only whether it is set.
     pub fn effective(&self) -> Vec<(String, String, Origin)> {
         let mut all = Vec::new();
         for (section, keys) in self.config.to_table() {
             for (key, value) in keys.as_table().into_iter().flatten() {
                 let key = format!("{section}.{key}");
                 let origin = self.origin(&key);
-                all.push((key, value.to_string(), origin));
+                let shown = match value.as_str() {
+                    Some(secret) if SECRETS.contains(&key.as_str()) => {
+                        format!("({})", shown_secret(secret))
+                    }
+                    _ => value.to_string(),
+                };
+                all.push((key, shown, origin));
             }
         }
         all
@@ -197,6 +203,10 @@ fn read_file(
             .filter(|key| key.at.contains(&at) || key.value.contains(&at))
             .max_by_key(|key| key.dotted.len())
             .map(|key| key.dotted.clone());
+        if key.as_deref().is_some_and(|key| SECRETS.contains(&key)) {
+            // The message would tell the value.
+            return error(at, key, "must be text, in quotes", None);
+        }
         error(at, key, e.message(), None)
     })?;
 

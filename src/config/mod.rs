@@ -114,11 +114,28 @@ impl Default for Privacy {
 }
 
 /// Who may take part.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Access {
-    /// What joining takes; empty: nothing.
+    /// What joining takes; empty: nothing. Never shown.
     pub room_code: String,
+}
+
+/// The room's code never gets into a log.
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access")
+            .field("room_code", &shown_secret(&self.room_code))
+            .finish()
+    }
+}
+
+/// Keys whose values are never shown.
+const SECRETS: [&str; 1] = ["access.room_code"];
+
+/// What stands in the place of a secret.
+fn shown_secret(value: &str) -> &'static str {
+    if value.is_empty() { "not set" } else { "set" }
 }
 
 /// Where hearts come from.
@@ -308,9 +325,20 @@ impl Config {
         toml::Table::try_from(self).expect("all keys are strings and all values fit TOML")
     }
 
-    /// The configuration as a file would say it.
+    /// The configuration as a file would say it, without its secrets: for those that are set a comment
+    /// stands at the top.
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("all keys are strings and all values fit TOML")
+        let mut table = self.to_table();
+        let mut text = String::new();
+        for secret in SECRETS {
+            let (section, key) = secret.split_once('.').expect("keys are dotted");
+            let keys = table.get_mut(section).and_then(toml::Value::as_table_mut);
+            let value = keys.and_then(|keys| keys.remove(key));
+            if value.is_some_and(|value| value.as_str() != Some("")) {
+                text += &format!("# {secret} is set, and not shown: add it by hand\n");
+            }
+        }
+        text + &toml::to_string(&table).expect("all keys are strings and all values fit TOML")
     }
 }
 
@@ -377,5 +405,15 @@ mod tests {
     fn what_is_printed_is_read_back_the_same() {
         let config = Config::default();
         assert_eq!(toml::from_str::<Config>(&config.to_toml()).unwrap(), config);
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let mut config = Config::default();
+        config.access.room_code = "blue heron".into();
+        let text = format!("{config:?}\n{}", config.to_toml());
+        assert!(!text.contains("heron"), "{text}");
+        assert!(text.contains("# access.room_code is set"), "{text}");
+        assert!(!Config::default().to_toml().contains("access.room_code"));
     }
 }

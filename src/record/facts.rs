@@ -88,7 +88,7 @@ pub struct GapRecord {
 pub enum GapWhy {
     /// More waited than the disk may hold, or for longer than it may wait: the oldest were dropped.
     Thinned,
-    /// A message could not be read any more where it waited.
+    /// A message could not be read any more where it waited, or was too large to be sent.
     Damaged,
     /// A new epoch begins in the middle of the numbers; what is missing was acknowledged before.
     NewEpoch,

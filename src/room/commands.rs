@@ -6,7 +6,9 @@ use super::command::{Command, ConsentGiven, Join, Refusal, RefusalCode, Reply};
 use super::rows::{ConsentRow, Row};
 use super::{HeartKey, ParticipantId, Presence, Room, Settings, StrapNo};
 
-/// The scopes of consent, in the order in which they are asked.
+/// The scopes of consent, in the order in which they are asked. `research` lets something leave the
+/// hub; the others are kept as they were given and change nothing: without its hearts there is no
+/// session, and what the room heard goes by `keep_days` or by erasure.
 pub const CONSENT_SCOPES: [&str; 5] = ["display", "store", "sync", "research", "publish"];
 
 /// How far back a phone may say that its last beat ended, ms.
@@ -116,7 +118,7 @@ impl Room {
             Command::Erase { participant } => Ok(self.erase(participant, now_ms)),
             Command::Seen { participant } => {
                 self.known(participant)?;
-                self.sign_of_life(participant, false, now_ms);
+                self.sign_of_life(participant, now_ms);
                 Ok(Outcome::of(Reply::Done))
             }
         }
@@ -159,7 +161,7 @@ impl Room {
         let now = self.clock.stamp(now_ms);
         let row = self.people.meet(id, join.name, join.intention, now);
         self.facts.push(row);
-        self.sign_of_life(id, true, now_ms);
+        self.sign_of_life(id, now_ms);
         if let Some(person) = self.people.get_mut(id) {
             person.peer = Some(join.peer);
         }
@@ -296,7 +298,7 @@ impl Room {
     /// Whoever posts is alive; whoever has left must join first.
     fn take_part(&mut self, id: ParticipantId, now_ms: i64) -> Result<(), Refusal> {
         self.known(id)?;
-        self.sign_of_life(id, false, now_ms);
+        self.sign_of_life(id, now_ms);
         if self
             .people
             .get(id)
@@ -311,12 +313,10 @@ impl Room {
         }
     }
 
-    fn sign_of_life(&mut self, id: ParticipantId, join: bool, now_ms: i64) {
+    fn sign_of_life(&mut self, id: ParticipantId, now_ms: i64) {
         let now = self.clock.stamp(now_ms);
         let before = self.people.present();
-        let row = self
-            .people
-            .sign_of_life(id, &self.clock.session().id, join, now);
+        let row = self.people.sign_of_life(id, &self.clock.session().id, now);
         self.facts.extend(row);
         self.note_presence(before);
     }

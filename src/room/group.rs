@@ -27,7 +27,8 @@ pub struct Group {
     pub low: u32,
     pub medium: u32,
     pub high: u32,
-    /// Hearts heard by straps, plus at most one phone-only person per network address.
+    /// Hearts heard by straps, plus at most one phone-only person per network address; all those
+    /// whose address is not known count as one, and as none beside others.
     pub hearts: u32,
     pub suppressed: bool,
 }
@@ -52,13 +53,13 @@ impl Group {
             }
             match scored.key {
                 HeartKey::Strap(_) => group.hearts += 1,
-                HeartKey::Phone(id) => {
-                    if phones.insert(peer(id)) {
-                        group.hearts += 1;
-                    }
-                }
+                HeartKey::Phone(id) => drop(phones.insert(peer(id))),
             }
         }
+        // Whose address is not known (the hub was started anew, and they have not joined since) may
+        // sit at any of the others'.
+        let known = phones.iter().flatten().count();
+        group.hearts += known.max(usize::from(!phones.is_empty())) as u32;
         group.suppressed = group.hearts < rule.min_group;
         group
     }
@@ -231,6 +232,24 @@ mod tests {
             (group.suppressed, group.hearts, group.average()),
             (false, 4, Some(55.0))
         );
+    }
+
+    #[test]
+    fn phones_whose_address_is_not_known_may_be_one_and_the_same() {
+        let scores = [
+            strap(1, Ok(70.0)),
+            phone(1, 40.0),
+            phone(2, 50.0),
+            phone(3, 60.0),
+        ];
+        let count =
+            |peer: &dyn Fn(ParticipantId) -> Option<IpAddr>| Group::of(&scores, peer, RULE).hearts;
+        let n = |id: ParticipantId| id.0.as_u128() as u8;
+        assert_eq!(count(&|_| None), 2);
+        // The one who is known may be all three.
+        assert_eq!(count(&|id| (n(id) == 1).then(|| [10, 0, 0, 1].into())), 2);
+        let two = |id| (n(id) < 3).then(|| IpAddr::from([10, 0, 0, n(id)]));
+        assert_eq!(count(&two), 3);
     }
 
     #[test]

@@ -13,6 +13,13 @@ use super::{HeartKey, ParticipantId, StrapNo};
 /// Absent after this long without an open socket or a request.
 pub const ABSENT_MS: i64 = 120_000;
 
+/// People remembered at a time, twice the largest room; the store remembers everybody. Beyond it those
+/// are forgotten here who were only ever names, and of these the longest gone first: joining over and
+/// over must not fill the memory, nor push out those who came with a heart.
+const REMEMBERED_MAX: usize = 20_000;
+/// So many at a time, because looking for them means looking at everybody.
+const FORGOTTEN_AT_ONCE: usize = 200;
+
 /// R-R intervals that a phone may hand in at once, after a while without the network say.
 const RR_AT_ONCE: f64 = 1_024.0;
 /// And per second in the long run: more than twice what the fastest heart makes.
@@ -28,13 +35,13 @@ pub struct Person {
     pub socket: Option<u64>,
     last_sign: Stamp,
     participation: Option<ParticipationRow>,
-    /// Has said goodbye, and takes part again only by joining.
-    has_left: bool,
     pub claim: Option<ClaimRow>,
     /// Worn last, and taken up again on coming back.
     pub last_strap: Option<StrapNo>,
     /// How many intervals the phone may hand in, and as of when.
     rr_allowed: (f64, i64),
+    /// Has worn a strap or handed in beats.
+    had_heart: bool,
 }
 
 impl Person {
@@ -45,10 +52,10 @@ impl Person {
             socket: None,
             last_sign: now,
             participation: None,
-            has_left: false,
             claim: None,
             last_strap: None,
             rr_allowed: (RR_AT_ONCE, now.mono_ms),
+            had_heart: false,
         }
     }
 
@@ -60,6 +67,7 @@ impl Person {
         let left = (left + since_s * RR_PER_SECOND).min(RR_AT_ONCE) - count as f64;
         if left >= 0.0 {
             self.rr_allowed = (left, now_ms);
+            self.had_heart = true;
         }
         left >= 0.0
     }
@@ -119,13 +127,16 @@ impl People {
             people.last_wearer.insert(strap, id);
             if let Some(person) = people.known.get_mut(&id) {
                 person.last_strap = Some(strap);
+                person.had_heart = true;
             }
         }
         for row in claims {
             if let Some(person) = people.known.get_mut(&row.participant) {
                 person.claim = Some(row);
+                person.had_heart = true;
             }
         }
+        people.make_room(REMEMBERED_MAX);
         people
     }
 
@@ -175,7 +186,7 @@ impl People {
         self.known.values().find(wears).map(|person| person.row.id)
     }
 
-    /// A newcomer, or somebody known whose name or intention may have changed.
+    /// A newcomer, or somebody known who joins (again), perhaps under another name.
     pub fn meet(
         &mut self,
         id: ParticipantId,
@@ -183,6 +194,9 @@ impl People {
         intention: Option<String>,
         now: Stamp,
     ) -> Row {
+        if !self.known.contains_key(&id) {
+            self.make_room(REMEMBERED_MAX);
+        }
         let person = self.known.entry(id).or_insert_with(|| {
             Person::new(
                 ParticipantRow {
@@ -190,30 +204,24 @@ impl People {
                     name: None,
                     intention: None,
                     since: now,
+                    has_left: false,
                 },
                 now,
             )
         });
         person.row.name = name.or(person.row.name.take());
         person.row.intention = intention.or(person.row.intention.take());
+        person.row.has_left = false;
         Row::Participant(person.row.clone())
     }
 
-    /// A sign of life. Who was absent takes part again; who has left does so only with `join`.
-    /// Returns the row of a participation that began or was resumed.
-    pub fn sign_of_life(
-        &mut self,
-        id: ParticipantId,
-        session_id: &str,
-        join: bool,
-        now: Stamp,
-    ) -> Option<Row> {
+    /// A sign of life. Who was absent takes part again; who has left does not. Returns the row of a participation that began or was resumed.
+    pub fn sign_of_life(&mut self, id: ParticipantId, session_id: &str, now: Stamp) -> Option<Row> {
         let person = self.known.get_mut(&id)?;
         person.last_sign = now;
-        if person.has_left && !join {
+        if person.row.has_left {
             return None;
         }
-        person.has_left = false;
         let here = person
             .participation
             .as_ref()
@@ -241,8 +249,9 @@ impl People {
         let Some(person) = self.known.get_mut(&id) else {
             return;
         };
-        person.has_left = true;
         person.socket = None;
+        person.row.has_left = true;
+        rows.push(Row::Participant(person.row.clone()));
         if let Some(row) = person
             .participation
             .as_mut()
@@ -271,6 +280,7 @@ impl People {
             self.next_claim_no += 1;
             person.claim = Some(row.clone());
             person.last_strap = Some(strap);
+            person.had_heart = true;
             self.last_wearer.insert(strap, id);
             rows.push(Row::Claim(row));
         }
@@ -376,6 +386,23 @@ impl People {
         });
     }
 
+    /// Room for one more among at most `max`.
+    fn make_room(&mut self, max: usize) {
+        let Some(too_many) = (self.known.len() + 1).checked_sub(max).filter(|n| *n > 0) else {
+            return;
+        };
+        let gone = self.known.values().filter(|person| {
+            person.socket.is_none() && !person.takes_part() && person.claim.is_none()
+        });
+        let mut gone: Vec<_> = gone
+            .map(|person| (person.had_heart, person.last_sign.mono_ms, person.row.id))
+            .collect();
+        gone.sort_unstable();
+        for (_, _, id) in gone.iter().take(too_many.max(FORGOTTEN_AT_ONCE)) {
+            self.known.remove(id);
+        }
+    }
+
     /// Forgets one person.
     pub fn erase(&mut self, id: ParticipantId) -> Option<Person> {
         self.known.remove(&id)
@@ -394,5 +421,49 @@ impl People {
             person.socket = None;
             person.last_sign = now;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn at(mono_ms: i64) -> Stamp {
+        Stamp {
+            mono_ms,
+            wall_ms: mono_ms,
+            synced: true,
+        }
+    }
+
+    fn id(n: u128) -> ParticipantId {
+        ParticipantId(Uuid::from_u128(n))
+    }
+
+    #[test]
+    fn joining_and_leaving_for_ever_fills_no_memory_and_forgets_nobody_with_a_heart() {
+        let mut people = People::default();
+        let mut rows = Vec::new();
+        let come = |people: &mut People, n: u128, now: Stamp| {
+            people.meet(id(n), None, None, now);
+            people.sign_of_life(id(n), "s", now);
+        };
+        // One wore a strap and left long ago, one is still here and says nothing.
+        come(&mut people, 1, at(0));
+        people.claim(id(1), StrapNo(1), at(0), &mut rows);
+        people.leave(id(1), at(1), &mut rows);
+        come(&mut people, 2, at(2));
+        for n in 3..50_000_u128 {
+            let now = at(i64::try_from(n).unwrap());
+            come(&mut people, n, now);
+            people.leave(id(n), now, &mut rows);
+            rows.clear();
+            assert!(people.known.len() <= REMEMBERED_MAX);
+        }
+        assert!(people.get(id(1)).is_some() && people.get(id(2)).is_some());
+        assert!(people.get(id(3)).is_none(), "the longest gone goes first");
+        assert!(people.get(id(49_999)).is_some());
     }
 }

@@ -65,13 +65,15 @@ pub struct StrapRow {
     pub first_seen: Stamp,
 }
 
-/// A person in the room (same id: name and intention replaced).
+/// A person in the room (same id: all but `since` replaced).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParticipantRow {
     pub id: ParticipantId,
     pub name: Option<String>,
     pub intention: Option<String>,
     pub since: Stamp,
+    /// Has said goodbye, and takes part again only by joining.
+    pub has_left: bool,
 }
 
 /// One participant in one session (same pair: replaced).

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::room::rows::Stamp;
 use crate::room::view::{GroupView, SessionView, SourceView, StrapView, frame};
 use crate::room::{Presence, Room};
 
@@ -28,6 +29,17 @@ pub struct Published {
     pub offset_ms: i64,
     /// Whether the hub's clock was known to be right when this session began.
     pub clock_synced: bool,
+}
+
+impl Published {
+    /// A moment of the monotonic clock in hub time.
+    pub fn stamp(&self, mono_ms: i64) -> Stamp {
+        Stamp {
+            mono_ms,
+            wall_ms: mono_ms + self.offset_ms,
+            synced: self.clock_synced,
+        }
+    }
 }
 
 /// One serialised WebSocket text frame; `version` grows when its content changed.

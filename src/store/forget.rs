@@ -54,6 +54,11 @@ pub(super) fn forget(
     }
     for cut in &cuts {
         forget_people(&tx, *cut)?;
+        // Their waits are long over; the address of who tried once and never again is nobody's.
+        tx.execute(
+            "DELETE FROM guess WHERE last_boot_no = ?1 AND last_mono_ms < ?2",
+            params![cut.boot_no, cut.mono_ms],
+        )?;
     }
     outbox::numbers_were_freed(&tx)?;
     tx.commit()?;
@@ -87,15 +92,15 @@ fn forget_people(conn: &Connection, cut: Moment) -> rusqlite::Result<()> {
 
 /// What is known of the time of a boot.
 #[derive(Clone, Copy, Debug)]
-struct BootTime {
-    boot_no: i64,
+pub(super) struct BootTime {
+    pub boot_no: i64,
     /// Wall minus monotonic time, where it was ever known to be right.
-    synced_offset_ms: Option<i64>,
+    pub synced_offset_ms: Option<i64>,
     /// It lasted at least this long.
-    lived_ms: i64,
+    pub lived_ms: i64,
 }
 
-fn boots(conn: &Connection) -> rusqlite::Result<Vec<BootTime>> {
+pub(super) fn boots(conn: &Connection) -> rusqlite::Result<Vec<BootTime>> {
     collect(
         conn,
         "SELECT boot_no, synced_offset_ms, max(start_mono_ms,

@@ -42,7 +42,7 @@ const FORGOTTEN_AT_A_TIME: usize = 10_000;
 /// The one owner of the database.
 pub(super) struct Keeper {
     pub(super) conn: Connection,
-    boot_no: i64,
+    pub(super) boot_no: i64,
     gauges: Arc<Gauges>,
     backlog: Backlog,
     erased: Erased,

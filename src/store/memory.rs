@@ -4,9 +4,11 @@ use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use super::Boot;
+use super::doors;
 use super::moment::{Appended, DISORDER_MS, Moment, first_at_or_after};
 use super::open::Opened;
 use super::read;
+use crate::access::{Door, Scoped, Tries};
 use crate::room::rows::{RrRow, SessionRow};
 use crate::room::{ParticipantId, Remembered, StrapNo};
 
@@ -24,6 +26,10 @@ pub struct Memory {
     pub hub_key: [u8; 32],
     /// The facilitator's, six digits.
     pub pin: String,
+    /// Wrong tries, in this boot's monotonic time.
+    pub tries: Vec<(Door, Tries)>,
+    /// The tokens of programs.
+    pub tokens: Vec<Scoped>,
     /// The hub had no identity before: the PIN is to be shown.
     pub first_start: bool,
     /// Where a damaged database was moved to; then all but the identity begins anew, and the identity
@@ -64,6 +70,8 @@ pub(super) fn read(opened: &Opened, boot: &Boot) -> rusqlite::Result<Memory> {
         boot_no: opened.boot_no,
         hub_key: opened.identity.hub_key,
         pin: opened.identity.pin.clone(),
+        tries: doors::tries(conn, opened.boot_no, &boot.start)?,
+        tokens: doors::tokens(conn, opened.boot_no)?,
         first_start: opened.first_start,
         set_aside: None,
         past: Remembered {

@@ -9,11 +9,12 @@
 //!
 //! - `open`: the file, its schema, the hub's identity; `memory`: what is read at the start
 //! - `keeper`: the thread; `backlog`: rows that wait; `batch`: one transaction
-//! - `write`, `read`, `erase`, `forget`, `history`: the statements; `moment`: a stretch of time in them
+//! - `write`, `read`, `erase`, `forget`, `doors`, `history`: the statements; `moment`: a stretch of time in them
 //! - `outbox`: what waits to go upstream; `facility_key`: the secret behind the pseudonyms
 
 mod backlog;
 mod batch;
+mod doors;
 mod erase;
 mod error;
 mod facility_key;
@@ -47,6 +48,7 @@ pub use self::health::StoreHealth;
 use self::health::{Gauges, add};
 use self::keeper::{Done, Keeper, Message};
 pub use self::memory::Memory;
+pub use self::open::random_pin;
 use self::open::{Identity, Opened};
 pub use self::outbox::{Acknowledged, OutboxMessage, OutboxState, Queued, Upstream};
 pub use self::read::{ParticipantData, SessionKept};
@@ -120,9 +122,22 @@ pub fn open(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
         }
         opened => opened?,
     };
+    start(opened, memory, &boot)
+}
+
+/// As [`open`], for who only looks in while no hub runs: a damaged file is left as it is.
+///
+/// # Errors
+/// As [`open`]; also when the file is damaged.
+pub fn open_as_it_is(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
+    let (opened, memory) = open_and_read(path, &boot, None)?;
+    start(opened, memory, &boot)
+}
+
+fn start(opened: Opened, memory: Memory, boot: &Boot) -> Result<(Store, Memory), StoreError> {
     let (inbox, messages) = mpsc::channel(INBOX);
     let gauges = Arc::new(Gauges::default());
-    let news = outbox::news(&boot, opened.boot_no, memory.set_aside.is_some());
+    let news = outbox::news(boot, opened.boot_no, memory.set_aside.is_some());
     let keeper = Keeper::new(opened, Arc::clone(&gauges), news);
     let thread = std::thread::Builder::new()
         .name("store".to_owned())

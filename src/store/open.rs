@@ -302,19 +302,23 @@ impl Identity {
     fn random() -> Result<Identity, StoreError> {
         let mut hub_key = [0; 32];
         getrandom::fill(&mut hub_key)?;
-        // Drawn again above the last whole multiple: every PIN is as likely as any other.
-        const PINS: u32 = 1_000_000;
-        let number = loop {
-            let drawn = getrandom::u32()?;
-            if drawn < u32::MAX - u32::MAX % PINS {
-                break drawn % PINS;
-            }
-        };
         Ok(Identity {
             hub_id: Uuid::new_v4(),
             hub_key,
-            pin: format!("{number:06}"),
+            pin: random_pin()?,
         })
+    }
+}
+
+/// Six digits.
+pub fn random_pin() -> Result<String, getrandom::Error> {
+    // Drawn again above the last whole multiple: every PIN is as likely as any other.
+    const PINS: u32 = 1_000_000;
+    loop {
+        let drawn = getrandom::u32()?;
+        if drawn < u32::MAX - u32::MAX % PINS {
+            return Ok(format!("{:06}", drawn % PINS));
+        }
     }
 }
 
@@ -362,7 +366,7 @@ mod tests {
                 "{table}.{prefix}"
             );
         }
-        assert_eq!(moments, 20);
+        assert_eq!(moments, 23);
         assert!(
             columns
                 .iter()

@@ -149,7 +149,7 @@ pub(super) fn participants(
     params: &[&dyn ToSql],
 ) -> rusqlite::Result<Vec<ParticipantRow>> {
     let sql = format!(
-        "SELECT participant_id, name, intention, since_mono_ms, since_wall_ms, since_wall_synced
+        "SELECT participant_id, name, intention, since_mono_ms, since_wall_ms, since_wall_synced, has_left
          FROM participant {which}"
     );
     collect(conn, &sql, params, |row| {
@@ -158,6 +158,7 @@ pub(super) fn participants(
             name: row.get(1)?,
             intention: row.get(2)?,
             since: stamp(row, 3)?,
+            has_left: row.get(6)?,
         })
     })
 }

@@ -48,6 +48,7 @@ pub fn participant(n: u8, name: &str) -> Row {
         name: Some(name.to_owned()),
         intention: None,
         since: at(0),
+        has_left: false,
     })
 }
 

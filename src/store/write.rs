@@ -149,10 +149,10 @@ impl<'a> Pen<'a> {
     fn participant(&self, row: &ParticipantRow) -> rusqlite::Result<()> {
         // since stays what it was at first.
         self.execute(
-            "INSERT INTO participant (participant_id, name, intention, since_boot_no, since_mono_ms, since_wall_ms, since_wall_synced)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            "INSERT INTO participant (participant_id, name, intention, since_boot_no, since_mono_ms, since_wall_ms, since_wall_synced, has_left)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (participant_id) DO UPDATE SET
-                 name = excluded.name, intention = excluded.intention",
+                 name = excluded.name, intention = excluded.intention, has_left = excluded.has_left",
             params![
                 row.id.to_string(),
                 row.name,
@@ -160,7 +160,8 @@ impl<'a> Pen<'a> {
                 self.boot_no,
                 row.since.mono_ms,
                 row.since.wall_ms,
-                row.since.synced
+                row.since.synced,
+                row.has_left
             ],
         )
     }

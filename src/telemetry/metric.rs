@@ -91,14 +91,16 @@ metrics! {
         "HTTP requests, by route (its pattern, not its path) and status"
     REFUSED "coherence_refused_total" Counter Count ["reason": "address_full" | "bad_host" | "connections_full"
         | "foreign_origin" | "https_needed" | "method_not_allowed" | "misdirected" | "rate_limited" | "slow_head"
-        | "tls_handshake" | "too_slow" | "unreadable" | "unsupported_media_type" | "uri_too_long"]
+        | "tls_handshake" | "too_large" | "too_slow" | "unreadable" | "unsupported_media_type" | "uri_too_long"]
         "connections, requests and sockets that the guard of the web turned away, by reason"
     ACCEPTS_FAILED "coherence_accepts_failed_total" Counter Count []
         "connections that the system would not give, because files or memory ran out"
     WS_FRAMES_FLOODED "coherence_ws_frames_flooded_total" Counter Count []
         "WebSocket frames dropped because a phone sent more than 100 in a second"
+    WRONG_TRIES "coherence_wrong_tries_total" Counter Count ["door": "pin" | "room_code"]
+        "wrong PINs and room codes, by door"
     ERRORS "coherence_errors_total" Counter Count ["kind": "answer" | "commit" | "row" | "grid_point"]
-        "what the hub failed to do, by kind: answer (a request got a 5xx, a full room aside), commit, row (lost), grid_point (not scored)"
+        "what the hub failed to do, by kind: answer (a request got a 5xx, a full hub aside), commit, row (lost), grid_point (not scored)"
     DB_COMMIT_SECONDS "coherence_db_commit_seconds" Histogram Seconds []
         "time of one database commit"
     DB_QUERY_SECONDS "coherence_db_query_seconds" Histogram Seconds []

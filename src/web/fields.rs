@@ -38,6 +38,9 @@ pub struct JoinFields {
     pub consent: Option<ConsentFields>,
     /// From an earlier join: the same person comes back.
     pub resume_token: Option<String>,
+    /// The room's code, where the room has one; who comes back with a token needs none.
+    #[schema(max_length = 64)]
+    pub room_code: Option<String>,
 }
 
 /// What is agreed to; every scope that is not named is withdrawn.
@@ -48,7 +51,10 @@ pub struct ConsentFields {
     /// The version of the text that was shown.
     #[schema(max_length = 64)]
     pub text_version: String,
-    /// `display`, `store`, `sync`, `research`, `publish`.
+    /// `research`: without it nothing personal leaves this hub. `display`, `store`, `sync` and
+    /// `publish` are written down as they are given and change nothing: a session can't be shown
+    /// without its hearts, and the hub keeps what it hears for `privacy.keep_days`, or until the
+    /// person is erased.
     pub scopes: Vec<String>,
 }
 
@@ -98,6 +104,7 @@ impl JoinFields {
                 }
             },
             resume_token: text(fields, "resumeToken", 128)?,
+            room_code: text(fields, "roomCode", WORD_CHARS)?,
         })
     }
 }

@@ -11,11 +11,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::WebState;
-use super::access::Who;
 use super::guard::Peer;
 use super::problem::{Code, Problem, ProblemBody};
 use super::rest::{fresh, not_read};
 use super::rest_participants::bearer;
+use crate::access::Who;
 use crate::telemetry::load::Figures;
 
 const STEP_MS: i64 = 60_000;
@@ -45,7 +45,7 @@ pub struct Minute {
 /// How the hub did in the last day, minute by minute. For the facilitator, and for programs on the
 /// hub itself.
 #[utoipa::path(
-    get, path = "/api/history", tag = "hub", security((), ("bearer" = [])),
+    get, path = "/api/history", tag = "hub", security(("token" = []), ()),
     responses(
         (status = 200, body = History),
         (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
@@ -82,7 +82,7 @@ fn may_read(peer: IpAddr, who: Option<Who>) -> Result<(), Problem> {
     match who {
         Some(Who::Facilitator { .. }) => Ok(()),
         _ if peer.is_loopback() => Ok(()),
-        Some(Who::Participant(_)) => Err(Problem::new(
+        Some(Who::Participant(_) | Who::Scoped(_)) => Err(Problem::new(
             Code::Forbidden,
             "The hub's history is for the facilitator.",
         )),

@@ -2,10 +2,9 @@
 //! asked into the room's commands; what the room decides is not decided again here.
 //!
 //! `fields` (what may be asked) → `wire` + `ws` (the socket) and `rest` + `health` +
-//! `history` + `rest_participants` + `my_data` (HTTP) → `problem` (every "no"); `access` (who asks), `openapi` (what is served, told
-//! by the code that serves it), `page` (the files of the page).
+//! `history` + `rest_participants` + `my_data` (HTTP) → `problem` (every "no"); `openapi` (what is served, told by
+//! the code that serves it), `page` (the files of the page). Who asks is proved at the `gate`.
 
-mod access;
 mod fields;
 mod guard;
 mod health;
@@ -22,8 +21,8 @@ pub mod wire;
 mod ws;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
@@ -35,12 +34,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use self::access::{PinGuard, PinRefusal, Who};
 pub use self::guard::{Guard, Rules, TlsError};
 use self::problem::{Code, Problem};
+use crate::access::{Refusal, Who};
 use crate::clock::Clock;
 use crate::config;
+use crate::gate::Gate;
 use crate::room::Suppression;
+use crate::room::rows::Stamp;
 use crate::room_task::RoomHandle;
 use crate::store::Store;
 use crate::telemetry::{Report, metric};
@@ -58,10 +59,8 @@ pub struct WebState {
     pub store: Store,
     pub clock: Clock,
     pub hub_id: Uuid,
-    /// Proves tokens. Never shown.
-    pub hub_key: [u8; 32],
-    /// Six digits, the facilitator's.
-    pub pin: String,
+    /// Who is asking.
+    pub gate: Arc<Gate>,
     pub metrics: PrometheusHandle,
     pub started_mono_ms: i64,
     pub version: &'static str,
@@ -80,7 +79,6 @@ pub struct WebState {
 pub struct Live {
     next_socket: AtomicU64,
     sockets: AtomicUsize,
-    pins: Mutex<PinGuard>,
     closing: watch::Sender<bool>,
 }
 
@@ -89,7 +87,6 @@ impl Default for Live {
         Live {
             next_socket: AtomicU64::new(1),
             sockets: AtomicUsize::new(0),
-            pins: Mutex::default(),
             closing: watch::Sender::new(false),
         }
     }
@@ -108,6 +105,12 @@ impl WebState {
         self.clock.mono_ms() + self.room.published().borrow().offset_ms
     }
 
+    /// The present moment on both clocks.
+    fn now(&self) -> Stamp {
+        let mono_ms = self.clock.mono_ms();
+        self.room.published().borrow().stamp(mono_ms)
+    }
+
     /// The room's rule, for figures of past sessions.
     fn suppression(&self) -> Suppression {
         let privacy = &self.config.borrow().privacy;
@@ -119,42 +122,52 @@ impl WebState {
 
     /// Whom a token names.
     fn who(&self, token: &str) -> Result<Who, Problem> {
-        access::read_token(&self.hub_key, token, self.hub_now_ms()).ok_or_else(|| {
+        self.gate.who(token, self.now()).ok_or_else(|| {
             let detail = "This token is not of this hub, or has expired. Join again, or enter the PIN again.";
             Problem::new(Code::BadToken, detail)
         })
     }
 
     /// A facilitator's token and its expiry (hub time), for the right PIN.
-    fn facilitator(&self, peer: IpAddr, pin: &str) -> Result<(String, i64), Problem> {
-        let right = || access::pin_is_right(&self.hub_key, &self.pin, pin);
-        let tried = {
-            let mut pins = self
-                .live
-                .pins
-                .lock()
-                .expect("nobody panics while trying a PIN");
-            pins.try_pin(peer, right, self.clock.mono_ms())
-        };
-        match tried {
-            Ok(()) => {
-                let expires_at_ms = self.hub_now_ms() + access::FACILITATOR_MS;
-                let token = access::facilitator_token(&self.hub_key, expires_at_ms);
-                Ok((token, expires_at_ms))
-            }
-            Err(PinRefusal::Wrong { tries_left }) => {
-                tracing::warn!(%peer, tries_left, "a wrong PIN");
+    async fn facilitator(&self, peer: IpAddr, pin: &str) -> Result<(String, i64), Problem> {
+        let tried = self.gate.facilitator(peer, pin, self.now()).await;
+        tried.map_err(|refusal| match refusal {
+            Refusal::Wrong { tries_left } => {
                 let detail =
                     format!("That PIN is not right. Tries left before a pause: {tries_left}.");
-                Err(Problem::new(Code::WrongPin, detail))
+                Problem::new(Code::WrongPin, detail)
             }
-            Err(PinRefusal::Locked { retry_after_ms }) => {
-                tracing::warn!(%peer, retry_after_ms, "too many wrong PINs");
+            Refusal::Locked { retry_after_ms } => {
                 let seconds = (retry_after_ms + 999) / 1000;
                 let detail = format!("Too many wrong PINs. Try again in {seconds} s.");
-                Err(Problem::new(Code::PinLocked, detail).retry_after(retry_after_ms))
+                Problem::new(Code::PinLocked, detail).retry_after(retry_after_ms)
             }
+        })
+    }
+
+    /// Whether somebody new may come in. Who comes back with a token is not asked.
+    async fn may_join(&self, peer: IpAddr, given: Option<&str>) -> Result<(), Problem> {
+        let code = self.config.borrow().access.room_code.clone();
+        if code.is_empty() {
+            return Ok(());
         }
+        let Some(given) = given else {
+            let detail =
+                "Joining this room takes its code, in `roomCode`. It is shown in the room.";
+            return Err(Problem::new(Code::RoomClosed, detail));
+        };
+        let tried = self.gate.room_code(peer, &code, given, self.now()).await;
+        tried.map_err(|refusal| match refusal {
+            Refusal::Wrong { .. } => {
+                let detail = "That is not the code of this room. It is shown in the room.";
+                Problem::new(Code::RoomClosed, detail)
+            }
+            Refusal::Locked { retry_after_ms } => {
+                let seconds = (retry_after_ms + 999) / 1000;
+                let detail = format!("Too many wrong room codes. Try again in {seconds} s.");
+                Problem::new(Code::RoomCodeLocked, detail).retry_after(retry_after_ms)
+            }
+        })
     }
 }
 

@@ -25,9 +25,15 @@ pub struct MyData {
     pub consents: Vec<MyConsent>,
     /// In order of time.
     pub scores: Vec<MyScore>,
-    /// In the order of arrival.
-    pub rr: Vec<MyRr>,
+    /// In the order of arrival; null where they are not told.
+    pub rr: Option<Vec<MyRr>>,
+    /// Why `rr` is null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rr_withheld: Option<&'static str>,
 }
+
+const RR_WITHHELD: &str = "R-R intervals are given over HTTPS or on the hub itself only: over plain \
+    HTTP anybody in the network could read them along.";
 
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -105,8 +111,9 @@ pub struct MyRr {
     pub strap: Option<String>,
 }
 
-impl From<ParticipantData> for MyData {
-    fn from(kept: ParticipantData) -> Self {
+impl MyData {
+    /// `with_rr`: nobody between here and there can read along.
+    pub fn new(kept: ParticipantData, with_rr: bool) -> Self {
         let labels: HashMap<StrapNo, String> = kept.straps.into_iter().collect();
         let label = |no: StrapNo| {
             labels
@@ -157,11 +164,11 @@ impl From<ParticipantData> for MyData {
                 .into_iter()
                 .map(|row| score(strap(row.heart), row))
                 .collect(),
-            rr: kept
-                .rr
-                .into_iter()
-                .map(|row| rr(strap(row.heart), &row))
-                .collect(),
+            rr: with_rr.then(|| {
+                let rows = kept.rr.into_iter();
+                rows.map(|row| rr(strap(row.heart), &row)).collect()
+            }),
+            rr_withheld: (!with_rr).then_some(RR_WITHHELD),
         }
     }
 }
@@ -206,9 +213,13 @@ fn rr(strap: Option<String>, row: &RrRow) -> MyRr {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     use crate::room::ParticipantId;
     use crate::room::rows::{ClaimRow, ParticipantRow, RrMark};
+    use crate::web::guard::Peer;
+    use serde_json::Value;
     use uuid::Uuid;
 
     fn at(mono_ms: i64) -> Stamp {
@@ -221,6 +232,46 @@ mod tests {
 
     #[test]
     fn my_beats_stand_at_the_time_of_the_beat_and_name_the_strap_by_its_label() {
+        let json = serde_json::to_value(MyData::new(kept(), true)).unwrap();
+        assert_eq!(json["sinceAt"], 1_000_000);
+        let claim = serde_json::json!({"strap": "strap 7", "fromAt": 1_000_010, "untilAt": null});
+        assert_eq!(json["claims"][0], claim);
+        let expected = serde_json::json!([
+            {"at": 1_001_750, "rrMs": 812.5, "gapMs": 0.0, "mark": "accepted", "strap": "strap 7"},
+            {"at": 1_002_000, "rrMs": 812.5, "gapMs": 0.0, "mark": "accepted", "strap": null},
+        ]);
+        assert_eq!(json["rr"], expected);
+        assert!(json.get("rrWithheld").is_none());
+    }
+
+    #[test]
+    fn what_may_not_leave_is_left_out_and_said() {
+        let json = serde_json::to_value(MyData::new(kept(), false)).unwrap();
+        assert_eq!((&json["rr"], &json["name"]), (&Value::Null, &"Noor".into()));
+        assert!(json["rrWithheld"].as_str().unwrap().contains("HTTPS"));
+    }
+
+    #[test]
+    fn beats_leave_by_https_or_not_at_all_but_to_the_hub_itself() {
+        for (address, tls, leaves) in [
+            ("127.0.0.1", false, true),
+            ("::1", false, true),
+            ("::ffff:127.0.0.1", false, true),
+            ("192.168.1.20", false, false),
+            ("fe80::1", false, false),
+            ("192.168.1.20", true, true),
+            ("10.0.0.1", false, false),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            let peer = Peer {
+                address: (address, 50_000).into(),
+                tls,
+            };
+            assert_eq!(peer.is_private(), leaves, "{peer:?}");
+        }
+    }
+
+    fn kept() -> ParticipantData {
         let id = ParticipantId(Uuid::from_u128(5));
         let interval = |heart, beat_mono_ms| RrRow {
             id: 1,
@@ -232,12 +283,13 @@ mod tests {
             beat_mono_ms,
             arrived: at(2000),
         };
-        let data = MyData::from(ParticipantData {
+        ParticipantData {
             participant: ParticipantRow {
                 id,
                 name: Some("Noor".into()),
                 intention: None,
                 since: at(0),
+                has_left: false,
             },
             participations: vec![],
             claims: vec![ClaimRow {
@@ -254,15 +306,6 @@ mod tests {
                 interval(HeartKey::Strap(StrapNo(7)), 1_750.4),
                 interval(HeartKey::Phone(id), 2000.0),
             ],
-        });
-        let json = serde_json::to_value(&data).unwrap();
-        assert_eq!(json["sinceAt"], 1_000_000);
-        let claim = serde_json::json!({"strap": "strap 7", "fromAt": 1_000_010, "untilAt": null});
-        assert_eq!(json["claims"][0], claim);
-        let expected = serde_json::json!([
-            {"at": 1_001_750, "rrMs": 812.5, "gapMs": 0.0, "mark": "accepted", "strap": "strap 7"},
-            {"at": 1_002_000, "rrMs": 812.5, "gapMs": 0.0, "mark": "accepted", "strap": null},
-        ]);
-        assert_eq!(json["rr"], expected);
+        }
     }
 }

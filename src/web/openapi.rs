@@ -21,7 +21,10 @@ use super::{WebState, health, history, rest, rest_participants, ws};
         description = "One room breathing together: its session, its group figures, its straps, and \
             each person's own data. Times (`…At`, `at`, `serverTime`) are Unix milliseconds of the \
             hub's clock, durations end in `Ms`. Every error is `application/problem+json` (RFC 9457) \
-            with a stable `code`. What happens live comes through the WebSocket at `/ws`.",
+            with a stable `code`. Any route may also answer what the guard in front of them says: 400 \
+            `bad_host`, 403 `foreign_origin`, 405 `method_not_allowed`, 408 `too_slow`, 413 `too_large`, \
+            414 `uri_too_long`, 415 `unsupported_media_type`, 421 `misdirected`, 429 `rate_limited`, 503 \
+            `too_many_connections`. What happens live comes through the WebSocket at `/ws`.",
         license(name = "MIT", identifier = "MIT"),
     ),
     tags(
@@ -37,16 +40,24 @@ struct Bearer;
 
 impl Modify for Bearer {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .description(Some(
+        let components = document.components.get_or_insert_default();
+        for (name, description) in [
+            (
+                "bearer",
                 "The `resumeToken` of a join. It names one participant and opens only what is theirs.",
-            ))
-            .build();
-        document
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("bearer", SecurityScheme::Http(scheme));
+            ),
+            (
+                "token",
+                "Made on the hub by `coherence-hub token new`, for one scope; or a facilitator's, given \
+                 for the PIN over the WebSocket.",
+            ),
+        ] {
+            let scheme = HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .description(Some(description))
+                .build();
+            components.add_security_scheme(name, SecurityScheme::Http(scheme));
+        }
     }
 }
 
@@ -179,15 +190,23 @@ mod tests {
     fn what_is_not_for_everybody_asks_for_the_bearer() {
         let document = document();
         for (name, operation) in operations(&document) {
-            let closed = operation["security"].is_array();
-            let theirs = name.contains("/api/participants/{id}") || name == "GET /api/history";
-            assert_eq!(closed, theirs, "{name}");
+            let asks = operation["security"][0].get("bearer").is_some();
+            assert_eq!(asks, name.contains("/api/participants/{id}"), "{name}");
         }
         let scheme = &document["components"]["securitySchemes"]["bearer"];
         assert_eq!(
             (&scheme["type"], &scheme["scheme"]),
             (&"http".into(), &"bearer".into())
         );
+    }
+
+    #[test]
+    fn how_the_hub_does_takes_a_token_from_elsewhere_and_none_at_home() {
+        let document = document();
+        for path in ["/metrics", "/api/history"] {
+            let security = &document["paths"][path]["get"]["security"];
+            assert_eq!(*security, serde_json::json!([{"token": []}, {}]), "{path}");
+        }
     }
 
     #[test]

@@ -63,6 +63,8 @@ codes! {
     BadToken "bad_token" UNAUTHORIZED "This token is not valid"
     WrongPin "wrong_pin" UNAUTHORIZED "This PIN is not right"
     PinLocked "pin_locked" TOO_MANY_REQUESTS "Too many wrong PINs"
+    RoomClosed "room_code" FORBIDDEN "The room's code is needed"
+    RoomCodeLocked "room_code_locked" TOO_MANY_REQUESTS "Too many wrong room codes"
     Forbidden "forbidden" FORBIDDEN "This is not yours"
     ForeignOrigin "foreign_origin" FORBIDDEN "A page from elsewhere may not ask this"
     NotFound "not_found" NOT_FOUND "There is nothing here"
@@ -115,8 +117,8 @@ impl Problem {
 impl Problem {
     /// Counts it if it is the hub's own fault; a full room is none.
     pub fn count(&self) {
-        let turned_away = matches!(self.code, Code::RoomFull | Code::TooManyConnections);
-        if self.code.status().is_server_error() && !turned_away {
+        let full = matches!(self.code, Code::RoomFull | Code::TooManyConnections);
+        if self.code.status().is_server_error() && !full {
             tally::fault(Fault::Answer, 1);
         }
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;
@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::WebState;
-use super::access::Who;
+use super::guard::Peer;
 use super::problem::{Code, Problem, ProblemBody};
 use super::rest_participants::bearer;
+use crate::access::{Scope, Who};
 use crate::room::rows::GroupRow;
 use crate::room::view::{GroupView, Phase, SessionView, SourceView, StrapView};
 use crate::room::{Suppression, shown_group};
@@ -62,14 +63,50 @@ pub struct SessionsQuery {
     limit: Option<u32>,
 }
 
-/// Figures for Prometheus.
+/// Figures for Prometheus: from the hub's own machine, or with a token of the scope `metrics` or a
+/// facilitator's.
 #[utoipa::path(
     get, path = "/metrics", tag = "hub",
-    responses((status = 200, description = "Prometheus text format", content_type = "text/plain", body = String))
+    security(("token" = []), ()),
+    responses(
+        (status = 200, description = "Prometheus text format", content_type = "text/plain", body = String),
+        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "forbidden: a participant's token", body = ProblemBody, content_type = "application/problem+json"),
+    )
 )]
-pub async fn metrics(State(web): State<Arc<WebState>>) -> impl IntoResponse {
+pub async fn metrics(
+    State(web): State<Arc<WebState>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Problem> {
+    if !peer.ip().is_loopback() {
+        may_see_metrics(&web, &headers).await?;
+    }
     let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(CONTENT_TYPE, kind)], web.metrics.render())
+    Ok((
+        [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-store")],
+        web.metrics.render(),
+    ))
+}
+
+async fn may_see_metrics(web: &WebState, headers: &HeaderMap) -> Result<(), Problem> {
+    let token = bearer(headers).map_err(|_| {
+        let detail = "From another machine this takes a token: `Authorization: Bearer …`, made on the hub \
+            by `coherence-hub token new --scope metrics --name NAME`.";
+        Problem::new(Code::Unauthorized, detail)
+    })?;
+    match web.who(token)? {
+        Who::Scoped(Scope::Metrics) => {
+            web.gate.note_use(token, web.now()).await;
+            Ok(())
+        }
+        Who::Facilitator { .. } => Ok(()),
+        Who::Participant(_) => {
+            let detail =
+                "A participant's token does not open this; one of the scope `metrics` does.";
+            Err(Problem::new(Code::Forbidden, detail))
+        }
+    }
 }
 
 /// The hub's clock.
@@ -188,7 +225,9 @@ pub async fn straps(
     let straps = published.straps.iter().cloned();
     let straps = match who {
         Some(Who::Facilitator { .. }) => straps.collect(),
-        Some(Who::Participant(_)) | None => straps.map(StrapView::for_everybody).collect(),
+        Some(Who::Participant(_) | Who::Scoped(_)) | None => {
+            straps.map(StrapView::for_everybody).collect()
+        }
     };
     Ok(fresh(Straps {
         straps,

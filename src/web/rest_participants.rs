@@ -16,12 +16,12 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::WebState;
-use super::access::{self, Who};
 use super::fields::{CoherenceFields, ConsentFields, JoinFields, RrFields};
 use super::guard::Peer;
 use super::my_data::MyData;
 use super::problem::{Code, Problem, ProblemBody};
 use super::rest::not_read;
+use crate::access::Who;
 use crate::room::ParticipantId;
 use crate::room::command::{Command, Join, Reply};
 use crate::room::view::{FeedbackView, GroupView, SessionView};
@@ -83,8 +83,8 @@ pub fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
 }
 
 /// Turns what somebody asked into the room's join. A token from before makes it a return; it comes
-/// from the socket's own proof (`proved`) or from the fields.
-pub fn join_of(
+/// from the socket's own proof (`proved`) or from the fields. Who has none must know the room's code.
+pub async fn join_of(
     web: &WebState,
     fields: JoinFields,
     proved: Option<ParticipantId>,
@@ -94,16 +94,16 @@ pub fn join_of(
         None => proved,
         Some(token) => match web.who(token)? {
             Who::Participant(id) => Some(id),
-            Who::Facilitator { .. } => {
-                let detail =
-                    "This is a facilitator's token; a participant's is needed to come back.";
+            Who::Facilitator { .. } | Who::Scoped(_) => {
+                let detail = "This is not a participant's token, which is needed to come back.";
                 return Err(Problem::new(Code::BadToken, detail));
             }
         },
     };
     if known.is_none() {
-        web.guard.join(peer)?;
+        web.may_join(peer, fields.room_code.as_deref()).await?;
     }
+    web.guard.join(peer, known)?;
     Ok(Join {
         participant: known.unwrap_or_else(|| ParticipantId(Uuid::new_v4())),
         resumed: known.is_some(),
@@ -123,11 +123,13 @@ pub fn join_of(
         (status = 201, body = Joined),
         (status = 400, description = "bad_json", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "bad_token: the resume token is not of this hub", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "room_code: it is missing or wrong", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "unknown_participant, unknown_strap, unknown_session", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "strap_taken", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "too_large", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "unsupported_media_type", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "room_code_locked; rate_limited: too many joins from this address", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "room_full, busy, not_stored", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -137,7 +139,7 @@ pub async fn join(
     Json(fields): Fields,
 ) -> Result<impl IntoResponse, Problem> {
     let fields = JoinFields::read(&fields)?;
-    let join = join_of(&web, fields, None, peer.ip())?;
+    let join = join_of(&web, fields, None, peer.ip()).await?;
     let Reply::Joined {
         participant,
         session,
@@ -149,7 +151,7 @@ pub async fn join(
     };
     let joined = Joined {
         participant_id: participant.to_string(),
-        resume_token: access::participant_token(&web.hub_key, participant),
+        resume_token: web.gate.participant_token(participant),
         session,
         group,
         strap,
@@ -265,7 +267,8 @@ pub async fn put_consent(
     .await
 }
 
-/// Everything that this hub keeps of this person.
+/// Everything that this hub keeps of this person. R-R intervals only over HTTPS or on the hub itself:
+/// over plain HTTP from elsewhere `rr` is null and `rrWithheld` says why.
 #[utoipa::path(
     get, path = "/api/participants/{id}/data", tag = "participants",
     params(("id" = String, Path, description = "`participantId` from joining")),
@@ -280,6 +283,7 @@ pub async fn put_consent(
 )]
 pub async fn data(
     State(web): State<Arc<WebState>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Me(participant): Me,
 ) -> Result<impl IntoResponse, Problem> {
     let kept = web
@@ -291,7 +295,8 @@ pub async fn data(
         let detail = "This hub keeps nothing of this participant.";
         Problem::new(Code::UnknownParticipant, detail)
     })?;
-    Ok(([(CACHE_CONTROL, "no-store")], Json(MyData::from(kept))))
+    let data = MyData::new(kept, peer.is_private());
+    Ok(([(CACHE_CONTROL, "no-store")], Json(data)))
 }
 
 /// Leave the session. Coming back is a join with the resume token.

@@ -6,7 +6,7 @@ use crate::source::Source;
 const SIBLINGS: [&str; 3] = ["sources", "uplink", "web"];
 
 /// Modules that get time handed in and touch nothing.
-const PURE: [&str; 3] = ["signal", "room", "record"];
+const PURE: [&str; 4] = ["signal", "room", "record", "access"];
 
 /// Words that pure code has no use for.
 const NOT_PURE: [&str; 6] = [

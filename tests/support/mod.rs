@@ -43,3 +43,12 @@ pub async fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// As [`wait_until`], for a condition that must itself be waited for.
+pub async fn wait_until_async(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let begin = Instant::now();
+    while !condition().await {
+        assert!(begin.elapsed() < DEADLINE, "did not happen in time: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

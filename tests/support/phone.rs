@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
 use super::DEADLINE;
 use super::hub::Hub;
@@ -31,6 +31,31 @@ impl Phone {
             .await
             .expect("the hub takes phones");
         Phone { socket }
+    }
+
+    /// From another address of this machine, such as 127.0.0.2.
+    pub async fn connect_from(hub: &Hub, address: &str) -> Phone {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let from = format!("{address}:0").parse().expect("an IPv4 address");
+        socket.bind(from).expect("an address of this machine");
+        let stream = socket.connect(hub.address).await.expect("the hub listens");
+        let stream = MaybeTlsStream::Plain(stream);
+        let (socket, _) = client_async(format!("ws://{}/ws", hub.address), stream)
+            .await
+            .expect("the hub takes phones");
+        Phone { socket }
+    }
+
+    /// Sends a frame and waits for the answer, of whatever type.
+    pub async fn ask(&mut self, mut frame: Value) -> Value {
+        frame["id"] = "asked".into();
+        self.send(frame).await;
+        loop {
+            let answer = self.next().await.expect("the socket stays open");
+            if answer["re"] == "asked" {
+                return answer;
+            }
+        }
     }
 
     pub async fn send(&mut self, frame: Value) {

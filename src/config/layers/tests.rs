@@ -244,3 +244,32 @@ fn a_value_out_of_range_names_its_origin_and_what_is_allowed() {
             .contains("(COHERENCE_HUB__PRIVACY__KEEP_DAYS)")
     );
 }
+
+#[test]
+fn a_room_code_is_shown_by_no_mistake_and_no_list() {
+    for text in [
+        "[access]\nroom_code = 7391\n",
+        "[access]\nroom_code = \"7391\n",
+        "[access]\n  \"room_code\" = 7391\n",
+        "access.room_code = 7391\n",
+        "[access]\nroom_code = \" 7391\"\n",
+    ] {
+        let complaint = Etc::new().file("hub.toml", text).complaint();
+        assert!(!complaint.contains("7391"), "{complaint}");
+        assert!(complaint.contains("hub.toml:"), "{complaint}");
+    }
+    let loaded = Etc::new()
+        .env("COHERENCE_HUB__ACCESS__ROOM_CODE", "7391")
+        .load()
+        .unwrap();
+    assert_eq!(loaded.config.access.room_code, "7391");
+    let shown = |loaded: &Loaded| {
+        let all = loaded.effective().into_iter();
+        all.map(|(key, value, _)| format!("{key} = {value}"))
+            .collect::<Vec<_>>()
+    };
+    assert!(shown(&loaded).contains(&"access.room_code = (set)".to_owned()));
+    let without = Etc::new().load().unwrap();
+    assert!(shown(&without).contains(&"access.room_code = (not set)".to_owned()));
+    assert!(!format!("{loaded:?}").contains("7391"));
+}

@@ -133,13 +133,24 @@ fn close(
     let mut gate = Gate::new(conn, rules);
     let mut claims = Claims::since(conn, from);
     let mut told = HashMap::new();
-    let rr = personal::rr(conn, &mut gate, calendar, &mut claims, mark.rr_id, until)?;
-    let coherence =
-        personal::coherence(conn, &mut gate, calendar, mark.score_no, until, &mut told)?;
-    let cut_short = rr.cut_short || coherence.cut_short;
+    let (rr, is_all) = personal::rr(conn, &mut gate, calendar, &mut claims, mark.rr_id, until)?;
+    let mut next = Mark {
+        rr_id: rr.last_id,
+        ..mark
+    };
+    let coherence = if is_all {
+        let no = mark.score_no;
+        Some(personal::coherence(
+            conn, &mut gate, calendar, no, until, &mut told,
+        )?)
+    } else {
+        None // what else there is of the minute comes with its last R-R
+    };
 
     let (newly, consent_no) = facts::grants(conn, mark.consent_no, until)?;
-    let people: BTreeSet<i64> = rr.people.union(&coherence.people).copied().collect();
+    next.consent_no = consent_no;
+    let scored = coherence.iter().flat_map(|taken| &taken.people);
+    let people: BTreeSet<i64> = rr.people.iter().chain(scored).copied().collect();
     facts::tell_grants(quill, rules, &mut gate, calendar, &newly, &people)?;
 
     let times = calendar.boot(from.boot_no)?;
@@ -155,22 +166,14 @@ fn close(
         });
         quill.queue(&rules.study, &record, rr.people)?;
     }
-    if !coherence.series.is_empty() {
-        let record = Record::Coherence(CoherenceRecord {
-            minute,
-            series: coherence.series,
-        });
-        quill.queue(&rules.study, &record, coherence.people)?;
-    }
-    let mut next = Mark {
-        rr_id: rr.last_id,
-        score_no: coherence.last_id,
-        consent_no,
-        ..mark
-    };
-    if cut_short {
-        // The rest of the minute comes with the next step.
+    let Some(coherence) = coherence else {
         return Ok(next);
+    };
+    next.score_no = coherence.last_id;
+    for series in personal::by_message(coherence.series) {
+        let record = Record::Coherence(CoherenceRecord { minute, series });
+        // Whoever is in any of them: emptying one in which somebody is not does no harm.
+        quill.queue(&rules.study, &record, coherence.people.iter().copied())?;
     }
     let rule = rules.suppression;
     let series = group::group(

@@ -17,8 +17,12 @@ use crate::room::rows::Stamp;
 use crate::store::moment::{DISORDER_MS, Moment};
 use crate::store::read;
 
-/// Rows of a table that go into one message: a full room sends fewer in a minute.
-pub const ROWS_AT_A_TIME: i64 = 20_000;
+/// R-R rows that go into one message, and are read in one step: a room of two hundred sends fewer in a
+/// minute.
+pub const RR_AT_A_TIME: i64 = 20_000;
+
+/// Evaluations that go into one message: what some four hundred people have in a minute.
+const SCORES_AT_A_TIME: usize = 5_000;
 
 /// Series of people, in the order of their pseudonyms, so that nothing is read from the order.
 #[derive(Debug)]
@@ -27,8 +31,6 @@ pub struct Taken<S> {
     pub people: BTreeSet<i64>,
     /// The last row that was looked at.
     pub last_id: i64,
-    /// There are more rows in this minute than go into one message.
-    pub cut_short: bool,
 }
 
 /// Who wore which strap around a minute; read at the first question, because most minutes of a hub's
@@ -151,7 +153,8 @@ impl RrRow {
     }
 }
 
-/// The R-R after `after_id` that arrived before `until`.
+/// The R-R after `after_id` that arrived before `until`, and whether that is all of it: more than goes
+/// into one message comes with the next step.
 pub fn rr(
     conn: &Connection,
     gate: &mut Gate<'_>,
@@ -159,17 +162,17 @@ pub fn rr(
     claims: &mut Claims<'_>,
     after_id: i64,
     until: Moment,
-) -> rusqlite::Result<Taken<RrSeries>> {
+) -> rusqlite::Result<(Taken<RrSeries>, bool)> {
     let mut hearts: BTreeMap<(Pseudonym, Origin, u32), RrSeries> = BTreeMap::new();
     let mut people = BTreeSet::new();
     let mut sources = Sources::new(conn);
     let mut last_id = after_id;
-    let mut seen = 0;
+    let mut seen: i64 = 0;
     let mut query = conn.prepare_cached(
         "SELECT rr_id, strap_no, phone_no, rr_ms, gap_ms, begins, mark, beat_mono_ms, boot_no, mono_ms, wall_ms, wall_synced
          FROM rr WHERE rr_id > ?1 ORDER BY rr_id LIMIT ?2",
     )?;
-    let mut rows = query.query([after_id, ROWS_AT_A_TIME])?;
+    let mut rows = query.query([after_id, RR_AT_A_TIME])?;
     while let Some(row) = rows.next()? {
         let row = RrRow::read(row)?;
         if row.arrived() >= until {
@@ -213,12 +216,12 @@ pub fn rr(
         leave_out_if(&mut series.mark, |mark| *mark == Mark::Accepted);
         series
     });
-    Ok(Taken {
+    let taken = Taken {
         series: series.collect(),
         people,
         last_id,
-        cut_short: seen == ROWS_AT_A_TIME,
-    })
+    };
+    Ok((taken, seen < RR_AT_A_TIME))
 }
 
 /// Whose a beat is, if they consented when it was made.
@@ -244,8 +247,8 @@ fn beat_wall_ms(times: &Times, beat_mono_ms: f64, arrived: &Stamp) -> i64 {
     beat_mono_ms.round() as i64 + times.offset_ms(arrived)
 }
 
-/// The scores after `after_no` of grid points before `until`; `told` counts, for each grid point, the
-/// scores that leave.
+/// The scores after `after_no` of grid points before `until`, all of them at once: `told` counts, for
+/// each grid point, the scores that leave, and the group is judged by it.
 pub fn coherence(
     conn: &Connection,
     gate: &mut Gate<'_>,
@@ -259,14 +262,13 @@ pub fn coherence(
     let mut people = BTreeSet::new();
     let mut sources = Sources::new(conn);
     let mut last_id = after_no;
-    let mut seen = 0;
     let mut query = conn.prepare_cached(
         "SELECT c.score_no, s.session_id, c.strap_no, coalesce(c.phone_no, c.participant_no), c.boot_no, c.mono_ms, c.wall_ms, c.wall_synced,
              algorithm, score, reason, status, last_rr_id, beats, coverage, artefact_pct, age_ms, peak_hz, mean_hr_bpm,
              sdnn_ms, rmssd_ms, pnn50_pct, lf_ms2, hf_ms2, lf_hf, total_ms2
-         FROM score c JOIN session s USING (session_no) WHERE c.score_no > ?1 ORDER BY c.score_no LIMIT ?2",
+         FROM score c JOIN session s USING (session_no) WHERE c.score_no > ?1 ORDER BY c.score_no",
     )?;
-    let mut rows = query.query([after_no, ROWS_AT_A_TIME])?;
+    let mut rows = query.query([after_no])?;
     while let Some(row) = rows.next()? {
         let at = read::stamp(row, 5)?;
         let boot_no: i64 = row.get(4)?;
@@ -278,7 +280,6 @@ pub fn coherence(
             break;
         }
         last_id = row.get(0)?;
-        seen += 1;
         let session: String = row.get(1)?;
         let (Some(participant_no), Some(session)) =
             (row.get::<_, Option<i64>>(3)?, SessionName::of(&session))
@@ -359,8 +360,25 @@ pub fn coherence(
         series: hearts.into_values().map(without_empty_columns).collect(),
         people,
         last_id,
-        cut_short: seen == ROWS_AT_A_TIME,
     })
+}
+
+/// Series as they go into messages, none of them too large for a broker.
+pub fn by_message(series: Vec<CoherenceSeries>) -> Vec<Vec<CoherenceSeries>> {
+    let mut messages: Vec<Vec<CoherenceSeries>> = Vec::new();
+    let mut room = 0;
+    for series in series {
+        let scores = series.at.len();
+        match messages.last_mut() {
+            Some(message) if scores <= room => message.push(series),
+            _ => {
+                messages.push(vec![series]);
+                room = SCORES_AT_A_TIME;
+            }
+        }
+        room = room.saturating_sub(scores);
+    }
+    messages
 }
 
 fn without_empty_columns(mut series: CoherenceSeries) -> CoherenceSeries {

@@ -1,5 +1,5 @@
-//! The rows that wait: the only place that writes to `outbox` and `outbox_subject`, so that the sums in
-//! `uplink` stay true. What is in a message is decided elsewhere.
+//! The rows that wait, and the dead letters: the only place that writes to their tables, so that the sums
+//! in `uplink` stay true. What is in a message is decided elsewhere.
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
@@ -7,6 +7,9 @@ use crate::record::{self, Pseudonym, Record, Stream, Study};
 use crate::room::rows::Stamp;
 use crate::store::moment::Moment;
 use crate::store::read;
+
+/// Dead letters that are kept, the newest.
+const DEAD_LETTERS_MAX: u32 = 1_000;
 
 /// A waiting row.
 #[derive(Clone, Debug)]
@@ -100,8 +103,7 @@ fn count(conn: &Connection, rows: i64, bytes: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Takes a row out; false where it was not there any more. `dead`: why, and the moment, for one that
-/// becomes a dead letter and keeps its subjects.
+/// Takes a row out; false where it was not there any more.
 pub fn take_out(conn: &Connection, seq: i64) -> rusqlite::Result<bool> {
     let taken = remove(conn, seq)?;
     if taken {
@@ -111,7 +113,7 @@ pub fn take_out(conn: &Connection, seq: i64) -> rusqlite::Result<bool> {
     Ok(taken)
 }
 
-/// Makes a dead letter of a row; false where it was not there any more.
+/// Makes a dead letter of a row, which keeps its subjects; false where it was not there any more.
 pub fn bury(
     conn: &Connection,
     seq: i64,
@@ -125,6 +127,21 @@ pub fn bury(
     )?
     .execute(params![seq, why, boot_no, now.mono_ms, now.wall_ms, now.synced])?;
     remove(conn, seq)
+}
+
+/// Lets the oldest dead letters go, beyond those that are kept.
+pub fn forget_dead_letters(conn: &Connection) -> rusqlite::Result<()> {
+    let old: Vec<i64> = read::collect(
+        conn,
+        "SELECT seq FROM dead_letter ORDER BY seq DESC LIMIT -1 OFFSET ?1",
+        params![DEAD_LETTERS_MAX],
+        |row| row.get(0),
+    )?;
+    for seq in old {
+        conn.execute("DELETE FROM dead_letter WHERE seq = ?1", [seq])?;
+        conn.execute("DELETE FROM outbox_subject WHERE seq = ?1", [seq])?;
+    }
+    Ok(())
 }
 
 fn remove(conn: &Connection, seq: i64) -> rusqlite::Result<bool> {

@@ -16,9 +16,6 @@ const AT_A_TIME: u32 = 500;
 /// Of what the centre says why it refuses, this many characters are kept.
 const WHY_CHARS: usize = 200;
 
-/// Dead letters that are kept, the newest.
-const DEAD_LETTERS_MAX: u32 = 1_000;
-
 /// A gap record holds no more ranges.
 const RANGES_MAX: usize = 4_000;
 
@@ -57,7 +54,7 @@ pub fn acknowledge(
             done.rejected.push(rejected.seq);
         }
     }
-    forget_dead_letters(&tx)?;
+    rows::forget_dead_letters(&tx)?;
     for seq in settled {
         if rows::take_out(&tx, seq)? {
             done.deleted += 1;
@@ -103,20 +100,6 @@ fn confirm(conn: &Connection, seq: i64, boot_no: i64, now: &Stamp) -> rusqlite::
         )?
         .execute(params![seq, boot_no, now.mono_ms, now.wall_ms, now.synced])?;
     Ok(confirmed as u64)
-}
-
-fn forget_dead_letters(conn: &Connection) -> rusqlite::Result<()> {
-    let old: Vec<i64> = read::collect(
-        conn,
-        "SELECT seq FROM dead_letter ORDER BY seq DESC LIMIT -1 OFFSET ?1",
-        params![DEAD_LETTERS_MAX],
-        |row| row.get(0),
-    )?;
-    for seq in old {
-        conn.execute("DELETE FROM dead_letter WHERE seq = ?1", [seq])?;
-        conn.execute("DELETE FROM outbox_subject WHERE seq = ?1", [seq])?;
-    }
-    Ok(())
 }
 
 /// The last number that was ever given.

@@ -47,6 +47,7 @@ pub use self::tls::TlsError;
 use super::WebState;
 use super::problem::{Code, Problem};
 use super::rest_participants::bearer;
+use crate::room::ParticipantId;
 
 /// The longest target of a request, bytes: what is served here has short names.
 const TARGET_BYTES_MAX: usize = 2048;
@@ -146,12 +147,19 @@ impl Guard {
         Arc::clone(&self.rules.lock().expect("nobody panics while holding it"))
     }
 
-    /// Whether somebody new may join from there now.
-    pub fn join(&self, from: IpAddr) -> Result<(), Problem> {
-        let detail = "Too many people have joined from this address at once.";
-        self.rates
-            .join(from)
-            .map_err(|wait_ms| self.too_often(from, detail, wait_ms))
+    /// Whether somebody may join from there now: somebody new, or who has proved to be known.
+    pub fn join(&self, from: IpAddr, known: Option<ParticipantId>) -> Result<(), Problem> {
+        let (tried, detail) = match known {
+            None => (
+                self.rates.join(from),
+                "Too many people have joined from this address at once.",
+            ),
+            Some(id) => (
+                self.rates.come_back(id),
+                "You have come back too often at once.",
+            ),
+        };
+        tried.map_err(|wait_ms| self.too_often(from, detail, wait_ms))
     }
 
     /// Whether a WebSocket may be opened from there now.
@@ -277,7 +285,14 @@ async fn examine(web: &WebState, peer: Peer, request: Request) -> Result<Request
     let reading = Bytes::from_request(Request::from_parts(parts.clone(), body), &());
     match tokio::time::timeout(guard.times.body, reading).await {
         Ok(Ok(bytes)) => Ok(Request::from_parts(parts, Body::from(bytes))),
-        Ok(Err(rejection)) => Err(rejection.into_response()),
+        Ok(Err(rejection)) => {
+            let refusal = rejection.into_response();
+            // Anything else is a body that broke off: nobody is left to be refused.
+            if refusal.status() == Code::TooLarge.status() {
+                guard.refusals.note(Code::TooLarge.word(), peer.ip());
+            }
+            Err(refusal)
+        }
         Err(_) => {
             let seconds = guard.times.body.as_secs_f32();
             let detail = format!("The body of this request did not arrive within {seconds} s.");

@@ -12,8 +12,8 @@ use governor::state::keyed::HashMapStateStore;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{NotUntil, Quota, RateLimiter};
 
+use crate::access::Who;
 use crate::room::ParticipantId;
-use crate::web::access::Who;
 
 /// Askers remembered at a time, each for at most the minute or two in which its allowance fills up
 /// again; beyond it newcomers share one allowance.
@@ -35,6 +35,8 @@ pub struct Allowances {
     pub of_person: Allowance,
     pub of_address: Allowance,
     pub joins: Allowance,
+    /// Of one person, with the token from before.
+    pub returns: Allowance,
     pub sockets: Allowance,
     pub loopback_times: u32,
 }
@@ -54,6 +56,11 @@ impl Default for Allowances {
             joins: Allowance {
                 burst: 120,
                 per_second: 2,
+            },
+            // Each writes two rows.
+            returns: Allowance {
+                burst: 20,
+                per_second: 1,
             },
             // After a restart all phones behind one access point come back within seconds.
             sockets: Allowance {
@@ -81,6 +88,7 @@ pub struct Rates<C: Clock = DefaultClock> {
     persons: Rate<C>,
     addresses: Rate<C>,
     joins: Rate<C>,
+    returns: Rate<C>,
     sockets: Rate<C>,
 }
 
@@ -91,22 +99,29 @@ impl<C: Clock + Clone> Rates<C> {
             persons: rate(allowed.of_person),
             addresses: rate(allowed.of_address),
             joins: rate(allowed.joins),
+            returns: rate(allowed.returns),
             sockets: rate(allowed.sockets),
         }
     }
 
-    /// Any request. The error of all three: after how many milliseconds it is worth trying again.
+    /// Any request. The error of all of these: after how many milliseconds it is worth trying again.
     pub fn request(&self, who: Option<Who>, address: IpAddr) -> Result<(), i64> {
         match who {
             Some(Who::Participant(id)) => self.persons.check(Asker::Person(id)),
             Some(Who::Facilitator { .. }) => self.persons.check(Asker::Facilitator),
-            None => self.addresses.check_address(address),
+            // A program has no need of more than its address has.
+            Some(Who::Scoped(_)) | None => self.addresses.check_address(address),
         }
     }
 
     /// A join of somebody new.
     pub fn join(&self, address: IpAddr) -> Result<(), i64> {
         self.joins.check_address(address)
+    }
+
+    /// A join of somebody known.
+    pub fn come_back(&self, id: ParticipantId) -> Result<(), i64> {
+        self.returns.check(Asker::Person(id))
     }
 
     /// A new WebSocket.

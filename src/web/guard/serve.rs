@@ -33,7 +33,7 @@ const BUFFER_BYTES_MAX: usize = 32 * 1024;
 /// How long whoever is turned away may take to read why.
 const WORDS: Duration = Duration::from_secs(1);
 /// How many at a time are told why; more than these are just hung up on.
-const TOLD_AT_ONCE: usize = 64;
+const TOLD_AT_ONCE: usize = 256;
 /// Before the next try when the system gives no more connections.
 const OUT_OF_FILES: Duration = Duration::from_millis(200);
 /// The first byte of a TLS handshake; no method of HTTP begins like that.
@@ -142,7 +142,8 @@ impl Door {
         let Some(tls) = &rules.tls else {
             return self.talk(Conduit::new(stream, seat, patience), peer).await;
         };
-        let handshake = async {
+        // In boxes, so that plain connections need no memory for it.
+        let handshake = Box::pin(async {
             let mut first = [0];
             // Nothing at all: gone again.
             if stream.peek(&mut first).await? == 0 {
@@ -158,9 +159,12 @@ impl Door {
                 return Ok(None);
             }
             tls.acceptor().accept(stream).await.map(Some)
-        };
+        });
         match timeout(self.guard.times.handshake, handshake).await {
-            Ok(Ok(Some(stream))) => self.talk(Conduit::new(stream, seat, patience), peer).await,
+            Ok(Ok(Some(stream))) => {
+                let stream = Conduit::new(stream, seat, patience);
+                Box::pin(self.talk(stream, peer)).await;
+            }
             Ok(Ok(None)) => {}
             Ok(Err(error)) => {
                 // Phones that do not trust the certificate end like this.

@@ -477,6 +477,7 @@ fn few() -> Guard {
         of_person: few(3),
         of_address: few(40),
         joins: few(4),
+        returns: few(4),
         sockets: few(3),
         loopback_times: 1,
     };
@@ -484,7 +485,7 @@ fn few() -> Guard {
 }
 
 #[tokio::test]
-async fn joins_are_counted_together_however_they_come_but_coming_back_is_free() {
+async fn joins_are_counted_together_however_they_come_but_coming_back_is_counted_apart() {
     let hub = hub_with(few()).await;
     let (_, token) = hub.join(json!({})).await;
     hub.join(json!({})).await;
@@ -510,7 +511,12 @@ async fn joins_are_counted_together_however_they_come_but_coming_back_is_free() 
     let told = other.ask(json!({"type": "join_session"}), "error").await;
     assert_eq!(told["code"], "rate_limited");
     assert!(told["retryAfterMs"].as_i64().unwrap() > 0, "{told}");
-    hub.join(json!({"resumeToken": token})).await;
+    for _ in 0..4 {
+        hub.join(json!({"resumeToken": token})).await;
+    }
+    let back = hub.http.post(hub.url("/api/participants"));
+    let back = back.json(&json!({"resumeToken": token})).send().await;
+    assert_eq!(back.unwrap().status(), 429);
 }
 
 #[tokio::test]

@@ -279,3 +279,18 @@ async fn health_sessions_straps_and_time_are_there_for_everybody() {
         "text/plain; version=0.0.4; charset=utf-8"
     );
 }
+
+#[tokio::test]
+async fn whatever_is_asked_of_a_route_none_fails() {
+    let hub = hub().await;
+    let (_, document) = hub.ask(Method::GET, "/api/openapi.json", None, None).await;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for method in operations.as_object().unwrap().keys() {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let path = path.replace("{id}", "somebody");
+            let body = (method != Method::GET).then(|| json!({}));
+            let (status, answer) = hub.ask(method.clone(), &path, None, body).await;
+            assert!(status.as_u16() < 500, "{method} {path}: {answer}");
+        }
+    }
+}

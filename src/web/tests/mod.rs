@@ -63,7 +63,8 @@ async fn hub_with(guard: Guard) -> Hub {
         boot_id: "test".into(),
         start,
     };
-    let (store, _) = store::open(&dir.path().join("hub.db"), boot).unwrap();
+    let (store, mut memory) = store::open(&dir.path().join("hub.db"), boot).unwrap();
+    memory.pin = PIN.into();
     let plan = SessionPlan {
         length_ms: 900_000,
         preparation_ms: 30_000,
@@ -84,11 +85,10 @@ async fn hub_with(guard: Guard) -> Hub {
     let guard = Arc::new(guard);
     let state = WebState {
         room: handle,
-        store,
+        store: store.clone(),
         clock,
         hub_id: Uuid::from_u128(7),
-        hub_key: [7; 32],
-        pin: PIN.into(),
+        gate: Arc::new(Gate::new(store.clone(), &memory, reading.mono_ms)),
         metrics: crate::telemetry::install_metrics().unwrap(),
         started_mono_ms: reading.mono_ms,
         version: "0.0.0",

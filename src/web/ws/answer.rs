@@ -4,9 +4,9 @@
 use serde_json::Value;
 
 use super::Phone;
+use crate::access::Who;
 use crate::room::ParticipantId;
 use crate::room::command::{Command, Reply};
-use crate::web::access::{self, Who};
 use crate::web::problem::{Code, Problem};
 use crate::web::rest_participants::{join_of, unexpected};
 use crate::web::wire::{self, Asked, ClientFrame, Role, ServerFrame};
@@ -47,6 +47,11 @@ impl Phone {
                         self.participant = Some(id);
                         (Role::Participant, None)
                     }
+                    Who::Scoped(scope) => {
+                        let detail =
+                            format!("This token opens {} and nothing else.", scope.opens());
+                        return Err(Problem::new(Code::Forbidden, detail));
+                    }
                 };
                 self.tell(
                     &ServerFrame::AuthOk {
@@ -58,7 +63,7 @@ impl Phone {
                 );
             }
             ClientFrame::AuthPin(pin) => {
-                let (token, expires_at_ms) = self.web.facilitator(self.peer.ip(), &pin)?;
+                let (token, expires_at_ms) = self.web.facilitator(self.peer.ip(), &pin).await?;
                 let (token, expires_at) = (Some(token), Some(expires_at_ms));
                 self.tell(
                     &ServerFrame::AuthOk {
@@ -70,7 +75,7 @@ impl Phone {
                 );
             }
             ClientFrame::JoinSession(fields) => {
-                let join = join_of(&self.web, fields, self.participant, self.peer.ip())?;
+                let join = join_of(&self.web, fields, self.participant, self.peer.ip()).await?;
                 self.is(join.participant)?;
                 let reply = self
                     .web
@@ -89,7 +94,7 @@ impl Phone {
                 (self.participant, self.joined) = (Some(participant), true);
                 let joined = ServerFrame::SessionJoined {
                     participant_id: participant.to_string(),
-                    resume_token: access::participant_token(&self.web.hub_key, participant),
+                    resume_token: self.web.gate.participant_token(participant),
                     session: &session,
                     group: &group,
                     strap: strap.as_deref(),
@@ -126,7 +131,7 @@ impl Phone {
                 let participant = self.present()?;
                 self.web
                     .room
-                    .apply(Command::Leave { participant }, None)
+                    .apply(Command::Leave { participant }, Some(self.line.clone()))
                     .await?;
                 self.joined = false;
                 self.tell(&ServerFrame::SessionLeft {}, re);

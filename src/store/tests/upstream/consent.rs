@@ -103,7 +103,14 @@ fn a_withdrawal_empties_what_waits_and_tells_of_it_in_its_own_transaction() {
     assert_eq!(bench.leaving(), before);
     bench.pragma("DROP TRIGGER temp.full");
 
+    assert!(bench.series_on_disk().contains(pseudonym(1).as_str()));
     bench.durably(vec![research(1, false, 70_000)]).unwrap();
+    let on_disk = bench.series_on_disk();
+    assert!(
+        !on_disk.contains(pseudonym(1).as_str()),
+        "not only in what leaves: {on_disk}"
+    );
+    assert!(on_disk.contains(pseudonym(2).as_str()));
     let after = bench.leaving();
     let seqs = |leaving: &[OutboxMessage]| leaving.iter().map(|m| m.seq).collect::<Vec<_>>();
     assert_eq!(seqs(&after)[..before.len()], seqs(&before), "numbers stay");
@@ -218,6 +225,7 @@ fn an_erasure_empties_what_waits_is_told_and_comes_back_as_a_receipt() {
         at: samples::at(210_000),
     };
     bench.durably(vec![erase(1)]).unwrap();
+    assert!(!bench.series_on_disk().contains(pseudonym(1).as_str()));
     bench
         .durably(vec![samples::participant(3, "Cy"), research(3, true, 900)])
         .unwrap();
@@ -312,6 +320,7 @@ fn no_name_address_label_intention_or_id_is_in_anything_that_leaves() {
             id: person(n),
             name: Some("Wilhelmina Quist".to_owned()),
             intention: Some("sleep like a stone".to_owned()),
+            has_left: false,
             since: samples::at(0),
         })
     });

@@ -272,6 +272,41 @@ fn figures_of_few_hearts_and_what_would_tell_of_those_who_did_not_consent_stay_h
 }
 
 #[test]
+fn a_minute_of_more_beats_than_go_into_a_message_comes_in_several_and_the_group_is_judged_as_ever()
+{
+    let bench = Bench::with_people();
+    bench
+        .durably(vec![research(1, true, 500), research(2, true, 500)])
+        .unwrap();
+    let beats = |n| samples::rr(n, 1 + (n % 2) as u32, 2_000 + n / 1_000);
+    bench.store.commit((1..=45_000).map(beats).collect());
+    bench.store.commit(vec![
+        samples::score(SESSION, 1, Some(person(1)), 30_000),
+        samples::score(SESSION, 2, Some(person(2)), 30_000),
+        group_of(30_000, 4, 4),
+        group_of(35_000, 4, 4),
+    ]);
+    bench.queue_all(200_000);
+    let told: Vec<usize> = bench
+        .rr_series()
+        .iter()
+        .map(|series| series.rr.len())
+        .collect();
+    assert_eq!(told, [10_000, 10_000, 10_000, 10_000, 2_500, 2_500]);
+    assert_eq!(bench.coherence_series().len(), 2);
+    match &bench.of_stream(Stream::Group)[..] {
+        [Record::Group(group)] => assert_eq!(group.series[0].suppressed, [true, false]),
+        other => panic!("{other:?}"),
+    }
+    let largest = bench
+        .leaving()
+        .iter()
+        .map(|message| message.body.len())
+        .max();
+    assert!(largest < Some(128 << 10), "{largest:?}");
+}
+
+#[test]
 fn a_session_is_told_when_it_has_ended_if_anybody_may_know_of_it() {
     let bench = Bench::with_people();
     bench.store.commit(vec![

@@ -126,6 +126,21 @@ impl Bench {
         self.records().into_iter().flat_map(series).collect()
     }
 
+    /// The personal series as they lie in the database, before anybody looks at consents again.
+    fn series_on_disk(&self) -> String {
+        let sql = "SELECT stream, body FROM outbox WHERE stream IN ('rr', 'coherence')";
+        let bodies: Vec<(String, Vec<u8>)> = self
+            .on_connection(move |conn| {
+                read::collect(conn, sql, &[], |r| Ok((r.get(0)?, r.get(1)?)))
+            })
+            .unwrap();
+        let shown = bodies.iter().map(|(word, body)| {
+            let stream = Stream::of_word(word).unwrap();
+            format!("{:?}", crate::record::unpack(stream, body).unwrap())
+        });
+        shown.collect()
+    }
+
     fn state(&self) -> OutboxState {
         self.runtime.block_on(self.store.outbox_state()).unwrap()
     }

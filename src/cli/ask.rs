@@ -1,0 +1,82 @@
+//! What a subcommand asks of the hub on this machine: of the daemon while it runs, else of its
+//! database.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{EXIT_CONFIG, EXIT_INTERNAL};
+use crate::config::{self, Config, Overrides};
+use crate::control::{self, Answer, Request};
+use crate::{app, store};
+
+/// Which hub is asked.
+#[derive(Debug, clap::Args)]
+pub struct WhichHub {
+    /// Configuration file instead of /etc/coherence-hub/hub.toml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the database lives [default: store.data_dir of the configuration]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl WhichHub {
+    /// Asks; what went wrong is told on standard error, where `what` begins the sentence ("the PIN
+    /// can't be read").
+    pub fn ask(self, request: Request, what: &str) -> Result<Answer, ExitCode> {
+        let overrides = Overrides {
+            file: self.config,
+            data_dir: self.data_dir,
+            listen: None,
+        };
+        let config = match config::load(&overrides) {
+            Ok(loaded) => loaded.config,
+            Err(error) => {
+                eprintln!("coherence-hub: {error}");
+                return Err(ExitCode::from(EXIT_CONFIG));
+            }
+        };
+        asked(&config, &request).map_err(|error| {
+            let hint = match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    "\n  this is for root and for members of the group coherence-hub: try it with sudo"
+                }
+                _ => "",
+            };
+            eprintln!("coherence-hub: {what}: {error}{hint}");
+            ExitCode::from(EXIT_INTERNAL)
+        })
+    }
+}
+
+fn asked(config: &Config, request: &Request) -> io::Result<Answer> {
+    let data_dir = &config.store.data_dir;
+    if let Some(answer) = control::ask(data_dir, request)? {
+        return Ok(answer);
+    }
+    let database = data_dir.join(store::FILE_NAME);
+    // The database's own error does not say what keeps it from opening its file; and a command must
+    // not make a hub where there is none.
+    File::open(&database).map_err(|error| {
+        io::Error::new(error.kind(), format!("{}: {error}", database.display()))
+    })?;
+    let answer = match request {
+        // Read without touching anything, be the database of this version or not.
+        Request::Pin => store::stored_pin(&database)
+            .map(Answer::Pin)
+            .map_err(io::Error::other)?,
+        _ => app::answer_offline(config, request.clone()).map_err(io::Error::other)?,
+    };
+    match answer {
+        Answer::Error(why) => Err(io::Error::other(why)),
+        answer => Ok(answer),
+    }
+}
+
+/// The answer fits no question of this program's.
+pub fn odd() -> ExitCode {
+    eprintln!("coherence-hub: the hub answers something else than it was asked");
+    ExitCode::from(EXIT_INTERNAL)
+}
