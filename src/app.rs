@@ -50,7 +50,11 @@ const DEMO_PAST_MS: i64 = 90_000;
 /// Why the hub ended.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    #[error("the data directory {}: {error}", path.display())]
+    #[error(
+        "the data directory {}: {error}; make it, owned by the hub's user, or name another with \
+         --data-dir or store.data_dir",
+        path.display()
+    )]
     DataDir {
         path: PathBuf,
         error: std::io::Error,
@@ -66,7 +70,7 @@ pub enum AppError {
         address: SocketAddr,
         error: std::io::Error,
     },
-    #[error("the store ended by itself")]
+    #[error("the store ended by itself; the log says why")]
     StoreEnded,
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -98,6 +102,7 @@ impl AppError {
         matches!(
             self,
             AppError::Recording { .. }
+                | AppError::DataDir { .. }
                 | AppError::Store(StoreError::NewerSchema { .. })
                 | AppError::Tls(_)
         )
@@ -370,13 +375,24 @@ async fn serve(
 }
 
 /// One hub per data directory: the lock is held as long as the file is open.
+///
+/// A directory that is not there and can't be made is a matter of configuration. On one that can't be
+/// written the hub runs: the lock is then taken on what is there.
 fn lock(data_dir: &Path) -> Result<File, AppError> {
     let fail = |error| AppError::DataDir {
         path: data_dir.to_owned(),
         error,
     };
     std::fs::create_dir_all(data_dir).map_err(fail)?;
-    let file = File::create(data_dir.join(LOCK)).map_err(fail)?;
+    let path = data_dir.join(LOCK);
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .or_else(|_| File::open(&path))
+        .or_else(|_| File::open(data_dir))
+        .map_err(fail)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(AppError::InUse {
@@ -396,7 +412,7 @@ fn tell_start(memory: &Memory, config: &Config) {
     if memory.first_start {
         tracing::info!(pin = %memory.pin, "first start: this is the facilitator's PIN (coherence-hub pin shows it again)");
     }
-    if let Some(aside) = &memory.set_aside {
+    if let Some(aside) = memory.aside_in_words() {
         tracing::error!(file = %aside, "the database was damaged: it was set aside, and a new one begins");
     }
 }

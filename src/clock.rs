@@ -130,6 +130,18 @@ impl Clock {
         }
     }
 
+    /// Whether the wall clock is kept right over the network, or by somebody's word: more than the word
+    /// of a battery clock, which may have been set wrong by years.
+    pub fn by_network(&self) -> bool {
+        match &self.0 {
+            Kind::System { trust } | Kind::Scaled { trust, .. } => match trust {
+                Trust::Always => true,
+                Trust::Auto => synchronised(kernel_synchronised(), Path::new("/")),
+            },
+            Kind::Manual(shown) => shown.borrow().known,
+        }
+    }
+
     /// Returns once `mono_ms()` shows `at_ms` or later. Cancel-safe.
     pub async fn sleep_until(&self, at_ms: i64) {
         let speed = match &self.0 {
@@ -248,7 +260,12 @@ fn vouched_for(wall_ms: i64, kernel: io::Result<bool>, root: &Path) -> bool {
     // A battery clock was right once; one that shows a time before this program existed has lost
     // its battery.
     let battery_clock = || there("sys/class/rtc/rtc0") && wall_ms >= RELEASED_MS;
-    kernel.unwrap_or(false) || there("run/systemd/timesync/synchronized") || battery_clock()
+    synchronised(kernel, root) || battery_clock()
+}
+
+/// Whether the wall clock is set over the network.
+fn synchronised(kernel: io::Result<bool>, root: &Path) -> bool {
+    kernel.unwrap_or(false) || root.join("run/systemd/timesync/synchronized").exists()
 }
 
 #[cfg(test)]
@@ -368,21 +385,23 @@ mod tests {
         assert!(!vouched_for(late_ms, denied(), bare.path()));
         assert!(vouched_for(0, Ok(true), bare.path()));
 
-        let synchronised = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(synchronised.path().join("run/systemd/timesync")).unwrap();
+        let synchronised_by_file = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(synchronised_by_file.path().join("run/systemd/timesync")).unwrap();
         std::fs::write(
-            synchronised
+            synchronised_by_file
                 .path()
                 .join("run/systemd/timesync/synchronized"),
             "",
         )
         .unwrap();
-        assert!(vouched_for(late_ms, denied(), synchronised.path()));
+        assert!(vouched_for(late_ms, denied(), synchronised_by_file.path()));
 
         let battery = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(battery.path().join("sys/class/rtc/rtc0")).unwrap();
         assert!(vouched_for(late_ms, Ok(false), battery.path()));
         assert!(!vouched_for(RELEASED_MS - 1, Ok(false), battery.path()));
+        assert!(!synchronised(Ok(false), battery.path()));
+        assert!(synchronised(denied(), synchronised_by_file.path()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use support::hub::Hub;
 use support::phone::Phone;
 
+/// Unless `COHERENCE_KILLS` says otherwise: a long run takes 200.
 const KILLS: usize = 20;
 
 /// Between two grid points, and so between two commits, ms.
@@ -38,6 +40,86 @@ fn identity(session: &Value) -> (Value, Value, Value) {
     )
 }
 
+fn from_environment(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")),
+    )
+}
+
+/// Random, and the same again for the same seed (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: i64) -> i64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)).cast_signed().rem_euclid(end)
+    }
+}
+
+/// What the hub said yes to.
+#[derive(Default)]
+struct Acknowledged {
+    /// By the versions of the texts, each of them used once.
+    consents: Vec<String>,
+    erased: Option<String>,
+}
+
+/// Gives consents as fast as the hub takes them, until it is killed under them.
+fn agree_until_killed(
+    hub: &Hub,
+    participant: &str,
+    token: &str,
+    life: usize,
+) -> tokio::task::JoinHandle<Vec<String>> {
+    let url = hub.url(&format!("/api/participants/{participant}/consent"));
+    let token = token.to_owned();
+    tokio::spawn(async move {
+        let client = reqwest::Client::new();
+        let mut acknowledged = Vec::new();
+        for nth in 0.. {
+            let version = format!("{life}-{nth}");
+            let scopes = if nth % 2 == 0 { vec!["store"] } else { vec![] };
+            let request = client
+                .put(&url)
+                .bearer_auth(&token)
+                .json(&json!({"textVersion": version, "scopes": scopes}));
+            match request.send().await {
+                Ok(answer) if answer.status() == reqwest::StatusCode::NO_CONTENT => {
+                    acknowledged.push(version)
+                }
+                Ok(answer) => panic!("a consent was refused: {:?}", answer.text().await),
+                Err(_) => break,
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        acknowledged
+    })
+}
+
+/// Somebody comes, agrees, and has themselves erased.
+async fn come_and_be_erased(hub: &Hub) -> String {
+    let mut phone = Phone::connect(hub).await;
+    phone
+        .send(json!({"type": "join_session", "name": "Goes-Again", "consent": {"textVersion": "of the erased", "scopes": ["store"]}}))
+        .await;
+    let joined = phone.wait_for("session_joined").await;
+    let text = |key: &str| joined[key].as_str().expect("text").to_owned();
+    let id = text("participantId");
+    let answer = reqwest::Client::new()
+        .delete(hub.url(&format!("/api/participants/{id}")))
+        .bearer_auth(text("resumeToken"))
+        .send()
+        .await
+        .expect("the hub answers");
+    assert!(answer.status().is_success(), "{:?}", answer.text().await);
+    id
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_twenty_times_the_hub_comes_back_as_it_was() {
     let dir = tempfile::tempdir().expect("a directory for the test");
@@ -52,16 +134,37 @@ async fn killed_twenty_times_the_hub_comes_back_as_it_was() {
         joined["participantId"].clone(),
         joined["resumeToken"].clone(),
     );
-    // The kills are spread over the whole interval between two commits.
+    // The kills are spread over the whole interval between two commits, or fall as the dice do.
+    let kills = from_environment("COHERENCE_KILLS").map_or(KILLS, |kills| kills as usize);
+    let seed = from_environment("COHERENCE_SEED");
+    println!("COHERENCE_KILLS={kills} COHERENCE_SEED={seed:?}");
+    let mut dice = seed.map(Dice);
+    let mut acknowledged = Acknowledged::default();
     phone.wait_for("personal_feedback").await;
     let mut back_at_once = 0;
     let mut lives_ms = Vec::new();
     let mut began_ms = hub_time(&hub).await;
-    for kill in 0..KILLS {
-        until_in_interval(&hub, kill as i64 * GRID_MS / KILLS as i64).await;
+    for kill in 0..kills {
+        let agreeing = agree_until_killed(
+            &hub,
+            participant.as_str().expect("text"),
+            token.as_str().expect("text"),
+            kill,
+        );
+        if kill == kills / 2 {
+            acknowledged.erased = Some(come_and_be_erased(&hub).await);
+        }
+        let behind_ms = match &mut dice {
+            Some(dice) => dice.below(GRID_MS),
+            None => kill as i64 * GRID_MS / kills as i64,
+        };
+        until_in_interval(&hub, behind_ms).await;
         lives_ms.push((began_ms, hub_time(&hub).await));
         hub.kill();
-        check_database(&dir.path().join("hub.db"));
+        acknowledged
+            .consents
+            .extend(agreeing.await.expect("it ends with the hub"));
+        check_database(&dir.path().join("hub.db"), &acknowledged);
         hub = Hub::demo(dir.path(), &["--people", "12", "--seed", "3"]).await;
         phone = Phone::connect(&hub).await;
         let state = phone.wait_for("session_state").await["session"].clone();
@@ -112,24 +215,50 @@ async fn killed_twenty_times_the_hub_comes_back_as_it_was() {
     }
     println!(
         "{back_at_once} of {} restarts had the score back at the next grid point",
-        KILLS.div_ceil(3)
+        kills.div_ceil(3)
     );
     assert!(
         back_at_once > 0,
         "a hole of at most 5 s is bridged at the next grid point"
     );
+    println!(
+        "{} consents were acknowledged, and none is missing",
+        acknowledged.consents.len()
+    );
+    assert!(acknowledged.consents.len() >= kills && acknowledged.erased.is_some());
     let (status, log) = hub.stop().await;
     assert!(status.success(), "{log}");
     check_holes(&dir.path().join("hub.db"), &lives_ms);
 }
 
-/// The database opens clean after a kill.
-fn check_database(path: &Path) {
+/// The database opens clean after a kill, and nothing that was acknowledged is missing from it.
+fn check_database(path: &Path, acknowledged: &Acknowledged) {
     let db = Connection::open(path).expect("it opens");
     let verdict: String = db
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
         .expect("it can be checked");
     assert_eq!(verdict, "ok");
+    let kept: HashSet<String> = db
+        .prepare("SELECT DISTINCT text_version FROM consent")
+        .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
+        .expect("the consents");
+    let missing: Vec<&String> = acknowledged
+        .consents
+        .iter()
+        .filter(|version| !kept.contains(*version))
+        .collect();
+    assert!(missing.is_empty(), "acknowledged and not kept: {missing:?}");
+    if let Some(erased) = &acknowledged.erased {
+        let people: i64 = db
+            .query_row(
+                "SELECT count(*) FROM participant WHERE participant_id = ?1",
+                [erased],
+                |row| row.get(0),
+            )
+            .expect("the participants");
+        assert_eq!(people, 0, "who was erased is back");
+        assert!(!kept.contains("of the erased"));
+    }
 }
 
 /// At most one grid interval of R-R is missing at each kill, of every strap that was streaming then:

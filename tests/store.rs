@@ -309,6 +309,85 @@ async fn what_was_committed_survives_the_death_of_the_process() {
 }
 
 #[tokio::test]
+async fn a_power_cut_at_any_moment_keeps_what_was_acknowledged_before() {
+    let (dir, path) = room();
+    let (store, _) = open(&path, boot("boot a", 100_000));
+    store.commit(people());
+    let consents = |path: &Path| -> Vec<String> {
+        let db = rusqlite::Connection::open(path).unwrap();
+        let mut query = db
+            .prepare("SELECT text_version FROM consent ORDER BY consent_no")
+            .unwrap();
+        query
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
+    };
+    let mut acknowledged = Vec::new();
+    for moment in 0..25_i64 {
+        // Beats are on their way at any moment; who is erased may not come back.
+        store.commit(
+            (1..=40)
+                .map(|n| {
+                    Row::Rr(beat(
+                        moment * 100 + n,
+                        STRAP_1,
+                        200_000 + moment * 1_000 + n,
+                    ))
+                })
+                .collect(),
+        );
+        let version = format!("version {moment}");
+        let consent = ConsentRow {
+            participant: person(1),
+            scope: "store".to_owned(),
+            granted: true,
+            text_version: version.clone(),
+            at: at(201_000 + moment * 1_000),
+        };
+        durably(&store, vec![Row::Consent(consent)]).unwrap();
+        acknowledged.push(version);
+        if moment == 10 {
+            durably(
+                &store,
+                vec![Row::Erase {
+                    participant: person(2),
+                    at: at(212_000),
+                }],
+            )
+            .unwrap();
+        }
+        store.commit(
+            (41..=80)
+                .map(|n| {
+                    Row::Rr(beat(
+                        moment * 100 + n,
+                        STRAP_1,
+                        200_000 + moment * 1_000 + n,
+                    ))
+                })
+                .collect(),
+        );
+        // The log is copied after the file, as the card would hold them if it kept order.
+        let image = dir.path().join(format!("image{moment}.db"));
+        copy_as_it_lies(&path, &image);
+        let (after, memory) = open(&image, boot("boot b", 0));
+        assert_eq!(memory.set_aside, None);
+        let here = |n| {
+            memory
+                .past
+                .participants
+                .iter()
+                .any(|row| row.id == person(n))
+        };
+        assert!(here(1) && here(2) == (moment < 10), "moment {moment}");
+        after.close().await.unwrap();
+        assert_eq!(consents(&image), acknowledged, "moment {moment}");
+    }
+}
+
+#[tokio::test]
 async fn a_log_torn_at_any_point_opens_with_whole_batches_up_to_there() {
     let (dir, path) = room();
     let (store, _) = open(&path, boot("boot a", 100_000));
@@ -555,6 +634,41 @@ async fn a_newer_schema_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn the_database_and_its_log_are_for_the_hub_alone() {
+    let (_dir, path) = room();
+    let (store, _) = open(&path, boot("boot a", 0));
+    store.commit(people());
+    store.ping().await.unwrap();
+    for ending in ["", "-wal", "-shm"] {
+        let mode = fs::metadata(beside(&path, ending))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{ending}");
+    }
+}
+
+#[tokio::test]
+async fn closing_writes_what_was_handed_in_and_ends_the_other_handles() {
+    let (_dir, path) = room();
+    let (store, _) = open(&path, boot("boot a", 100_000));
+    let other = store.clone();
+    store.commit(people());
+    store.commit(as_rows(&beats()));
+    store.close().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), other.ended())
+        .await
+        .expect("it has ended");
+    assert!(matches!(other.ping().await, Err(StoreError::Closed)));
+    let late = durably(&other, vec![Row::Strap(strap_row(3))]);
+    assert!(matches!(late, Err(StoreError::Closed)), "{late:?}");
+    other.commit(vec![Row::Strap(strap_row(3))]);
+    assert_eq!(other.health().dropped, 1);
+    assert!(matches!(other.close().await, Err(StoreError::Closed)));
+    let (_store, memory) = open(&path, boot("boot a", 303_000));
+    assert_eq!(memory.past.recent_rr, beats());
+}
+#[tokio::test]
 async fn a_file_that_is_no_database_is_set_aside_and_a_new_hub_begins() {
     let (dir, path) = room();
     fs::write(
@@ -603,51 +717,4 @@ async fn a_database_with_torn_pages_is_set_aside_and_the_hub_stays_the_same_hub(
         (memory.past.participants.len(), memory.past.next_rr_id),
         (0, 1)
     );
-}
-
-#[tokio::test]
-async fn the_database_and_its_log_are_for_the_hub_alone() {
-    let (_dir, path) = room();
-    let (store, _) = open(&path, boot("boot a", 0));
-    store.commit(people());
-    store.ping().await.unwrap();
-    for ending in ["", "-wal", "-shm"] {
-        let mode = fs::metadata(beside(&path, ending))
-            .unwrap()
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o600, "{ending}");
-    }
-}
-
-#[tokio::test]
-async fn a_path_that_can_not_be_opened_is_an_error_that_names_it() {
-    let (dir, _) = room();
-    let path = dir.path().join("no such directory/hub.db");
-    let error = store::open(&path, boot("boot a", 0)).expect_err("there is nothing to open");
-    assert!(
-        error.to_string().contains("no such directory/hub.db"),
-        "{error}"
-    );
-}
-
-#[tokio::test]
-async fn closing_writes_what_was_handed_in_and_ends_the_other_handles() {
-    let (_dir, path) = room();
-    let (store, _) = open(&path, boot("boot a", 100_000));
-    let other = store.clone();
-    store.commit(people());
-    store.commit(as_rows(&beats()));
-    store.close().await.unwrap();
-    tokio::time::timeout(Duration::from_secs(10), other.ended())
-        .await
-        .expect("it has ended");
-    assert!(matches!(other.ping().await, Err(StoreError::Closed)));
-    let late = durably(&other, vec![Row::Strap(strap_row(3))]);
-    assert!(matches!(late, Err(StoreError::Closed)), "{late:?}");
-    other.commit(vec![Row::Strap(strap_row(3))]);
-    assert_eq!(other.health().dropped, 1);
-    assert!(matches!(other.close().await, Err(StoreError::Closed)));
-    let (_store, memory) = open(&path, boot("boot a", 303_000));
-    assert_eq!(memory.past.recent_rr, beats());
 }

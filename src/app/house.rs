@@ -161,7 +161,7 @@ impl House {
             wall_ms: self.clock.wall_ms() - kept_ms,
             synced: self.clock.known(),
         };
-        match self.store.forget_old(before).await {
+        match self.store.forget_old(before, self.clock.by_network()).await {
             Ok(()) => tracing::info!(keep_days, "what is older than privacy.keep_days is gone"),
             Err(error) => tracing::warn!(%error, "old rows could not be removed"),
         }

@@ -17,6 +17,7 @@ mod grid;
 mod group;
 mod heart;
 mod people;
+mod remembered;
 pub mod rows;
 mod session;
 mod straps;
@@ -31,16 +32,14 @@ use uuid::Uuid;
 pub use commands::Outcome;
 pub use grid::{GridJob, GridResult};
 pub use group::{Suppression, view as shown_group};
+pub use remembered::Remembered;
 pub use session::{ClockReading, GRID_MS, SessionPlan};
 
 use arrival::Placed;
 use group::Group;
 use heart::Heart;
 use people::People;
-use rows::{
-    ClaimRow, GroupRow, ParticipantRow, ParticipationRow, Row, RrMark, RrRow, SessionRow, Stamp,
-    StrapRow,
-};
+use rows::{GroupRow, Row, RrMark, RrRow};
 use session::SessionClock;
 use straps::Straps;
 use view::{GroupView, Phase, SessionView, SourceView, StrapView};
@@ -75,45 +74,6 @@ pub struct Settings {
     pub max_participants: u32,
     /// Who was not here for so long is forgotten, ms.
     pub keep_ms: i64,
-}
-
-/// What a restarted hub remembers, as the store found it.
-#[derive(Clone, Debug, Default)]
-pub struct Remembered {
-    /// The newest session, if it is of this same boot: its offset is to be used again.
-    pub session: Option<SessionRow>,
-    /// By number.
-    pub straps: Vec<StrapRow>,
-    pub participants: Vec<ParticipantRow>,
-    /// Those of the newest session.
-    pub participations: Vec<ParticipationRow>,
-    /// Those that still hold, by number.
-    pub claims: Vec<ClaimRow>,
-    /// Each participant's latest claim, whether it holds or not, by number.
-    pub last_claims: Vec<(ParticipantId, StrapNo)>,
-    /// What arrived in the last two minutes of this boot, on the tachogram or not, in order of arrival.
-    pub recent_rr: Vec<RrRow>,
-    /// Above every id that was ever stored.
-    pub next_rr_id: i64,
-    /// Above every number that was ever stored.
-    pub next_claim_no: i64,
-    /// The group's figures of the newest session, in order of time.
-    pub group: Vec<GroupRow>,
-}
-
-impl Remembered {
-    /// How long the hub was off before this session, as far as can be told; 0 if it ran in it already.
-    fn off_ms(&self, session_id: &str, now: Stamp) -> i64 {
-        let newest = self.group.last();
-        let scored = newest.map(|row| (&row.session_id, row.at.wall_ms));
-        let begun = self.session.as_ref().map(|row| (&row.id, row.starts_at_ms));
-        match scored.or(begun) {
-            Some((id, _)) if id == session_id => 0,
-            // By hub time: the monotonic clock may have begun anew. Backwards is as long ago.
-            Some((_, wall_ms)) => (now.wall_ms - wall_ms).abs(),
-            None => i64::MAX,
-        }
-    }
 }
 
 /// What changed for everybody since the changes were last taken.
@@ -202,8 +162,19 @@ pub struct Room {
 
 impl Room {
     /// The room as it was left, at the time that the clocks say.
-    pub fn new(settings: Settings, boot_id: &str, reading: ClockReading, past: Remembered) -> Self {
-        let clock = SessionClock::new(settings.plan, boot_id, reading, past.session.clone());
+    pub fn new(
+        settings: Settings,
+        boot_id: &str,
+        reading: ClockReading,
+        mut past: Remembered,
+    ) -> Self {
+        let clock = SessionClock::new(
+            settings.plan,
+            boot_id,
+            reading,
+            past.session.clone(),
+            std::mem::take(&mut past.session_ids),
+        );
         let now = clock.stamp(reading.mono_ms);
         let everybody_went = past.off_ms(&clock.session().id, now) >= people::ABSENT_MS;
         let session_id = &clock.session().id;

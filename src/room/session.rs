@@ -9,6 +9,11 @@
 //!   own grid  b<boot>-<n>  ───────────────┬──────────────────────▶ UTC grid  20261120T0945Z
 //!                                         └ cut short at the next boundary of the UTC grid
 //! ```
+//!
+//! An id is given once. A slot that comes again, because the clock was set back or the length of
+//! sessions was changed, is another session: `20261120T0945Z-2`.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -58,6 +63,8 @@ pub struct SessionClock {
     /// First characters of the boot id, for the ids of the own grid.
     boot_tag: String,
     now_playing: SessionRow,
+    /// Ids that were given to sessions. Some 35,000 a year, so a few megabytes in the life of a hub.
+    taken: BTreeSet<String>,
     /// Where the session's grid of 5 s is anchored on the monotonic clock.
     grid_mono_ms: i64,
     /// Where the session would end by its own grid.
@@ -68,12 +75,14 @@ pub struct SessionClock {
 
 impl SessionClock {
     /// The clock at `reading`. `resume` is the newest session that was stored in this boot: where
-    /// it still runs, it goes on with its own offset, so that a restart shows nothing.
+    /// it still runs, it goes on with its own offset, so that a restart shows nothing. `taken` are
+    /// ids that a session which begins now must not have.
     pub fn new(
         plan: SessionPlan,
         boot_id: &str,
         reading: ClockReading,
         resume: Option<SessionRow>,
+        mut taken: BTreeSet<String>,
     ) -> Self {
         let boot_tag: String = boot_id
             .chars()
@@ -86,15 +95,18 @@ impl SessionClock {
             Some(row) => row,
             None => {
                 let offset_ms = reading.wall_ms - now;
-                slot_at(plan, &boot_tag, now, offset_ms, reading.known)
+                let slot = slot_at(plan, &boot_tag, now, offset_ms, reading.known);
+                with_an_id_of_its_own(slot, &taken)
             }
         };
+        taken.insert(now_playing.id.clone());
         let mut clock = SessionClock {
             plan,
             boot_tag,
             grid_mono_ms: now_playing.starts_at_ms - now_playing.offset_ms,
             nominal_end_mono_ms: now_playing.end_mono_ms,
             now_playing,
+            taken,
             target_offset_ms: None,
         };
         clock.observe(reading);
@@ -148,6 +160,10 @@ impl SessionClock {
     /// Takes note of what the wall clock says. True when the end of the session moved.
     pub fn observe(&mut self, reading: ClockReading) -> bool {
         self.target_offset_ms = reading.known.then_some(reading.wall_ms - reading.mono_ms);
+        if reading.mono_ms >= self.now_playing.end_mono_ms {
+            // It is over: asked for the next boundary now, it would be prolonged to that.
+            return false;
+        }
         let mut end_mono_ms = self.nominal_end_mono_ms;
         if let Some(offset_ms) = self.other_grid() {
             let target_ms = reading.mono_ms + offset_ms;
@@ -187,6 +203,8 @@ impl SessionClock {
                 slot_at(self.plan, &self.boot_tag, begin, row.offset_ms, row.synced)
             }
         };
+        let next = with_an_id_of_its_own(next, &self.taken);
+        self.taken.insert(next.id.clone());
         let ended = std::mem::replace(&mut self.now_playing, next);
         self.grid_mono_ms = self.now_playing.starts_at_ms - self.now_playing.offset_ms;
         self.nominal_end_mono_ms = self.now_playing.end_mono_ms;
@@ -241,6 +259,16 @@ fn slot_at(
     }
 }
 
+/// The slot, with a number behind its id where that was given before.
+fn with_an_id_of_its_own(slot: SessionRow, taken: &BTreeSet<String>) -> SessionRow {
+    let again = (2..).map(|nth| format!("{}-{nth}", slot.id));
+    let id = std::iter::once(slot.id.clone())
+        .chain(again)
+        .find(|id| !taken.contains(id))
+        .expect("some number is free");
+    SessionRow { id, ..slot }
+}
+
 /// `20261120T0945Z` for the slot that begins at a Unix time in ms.
 fn slot_id(start_ms: i64) -> String {
     let start = Timestamp::from_millisecond(start_ms).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -272,6 +300,7 @@ mod tests {
             "0fe1-22aa-33",
             reading(mono_ms, wall_ms, known),
             None,
+            BTreeSet::new(),
         )
     }
 
@@ -391,6 +420,7 @@ mod tests {
             "0fe1-22aa-33",
             reading(300_000, AT_0945 + 300_007, true),
             Some(first.session().clone()),
+            BTreeSet::from([first.session().id.clone()]),
         );
         assert_eq!(restarted.session(), first.session());
         assert_eq!(restarted.hub_time_ms(300_000), AT_0945 + 300_000);
@@ -399,6 +429,7 @@ mod tests {
             "0fe1-22aa-33",
             reading(1_000_000, AT_0945 + 1_000_007, true),
             Some(first.session().clone()),
+            BTreeSet::from([first.session().id.clone()]),
         );
         assert_eq!(much_later.session().id, "20261120T1000Z");
         assert_eq!(much_later.hub_time_ms(1_000_000), AT_0945 + 1_000_007);
@@ -412,5 +443,111 @@ mod tests {
         clock.roll(now).expect("it is long over");
         assert_eq!(clock.session().id, "20261120T1215Z");
         assert!(clock.roll(now).is_none());
+    }
+
+    /// Lets the clock run for a while, looked at each second; gives the sessions that it goes through.
+    fn run(
+        clock: &mut SessionClock,
+        from_ms: i64,
+        until_ms: i64,
+        wall: impl Fn(i64) -> (i64, bool),
+    ) -> Vec<SessionRow> {
+        let mut sessions = Vec::new();
+        for now in (from_ms..until_ms).step_by(1_000) {
+            let (wall_ms, known) = wall(now);
+            clock.observe(reading(now, wall_ms, known));
+            sessions.extend(clock.roll(now));
+        }
+        sessions.push(clock.session().clone());
+        sessions
+    }
+
+    const HOUR: i64 = 3_600_000;
+
+    #[test]
+    fn whatever_the_wall_clock_does_in_whichever_phase_sessions_follow_each_other_and_no_id_comes_twice()
+     {
+        let steps = [
+            56 * 8_766 * HOUR,
+            56 * 8_766 * HOUR + 123_456,
+            -14 * 24 * HOUR,
+            HOUR,
+            -HOUR,
+            -SLOT,
+            -600_000,
+            -2_000,
+            700,
+        ];
+        for (step, at, back) in steps
+            .into_iter()
+            .flat_map(|step| [10_000, 400_000, 800_000].map(|at| (step, at)))
+            .flat_map(|(step, at)| [None, Some(3 * SLOT)].map(|back| (step, at, back)))
+        {
+            let mut clock = clock(0, AT_0945, true);
+            // The clock is set wrong in some phase and, in half of the cases, right again later.
+            let wall = |now: i64| {
+                let wrong = now >= at && back.is_none_or(|back| now < at + back);
+                (AT_0945 + now + if wrong { step } else { 0 }, true)
+            };
+            let sessions = run(&mut clock, 0, 10 * SLOT, wall);
+            let ids: BTreeSet<_> = sessions.iter().map(|row| row.id.clone()).collect();
+            assert_eq!(
+                ids.len(),
+                sessions.len(),
+                "step {step} at {at}: {sessions:?}"
+            );
+            for (before, after) in sessions.iter().zip(&sessions[1..]) {
+                assert_eq!(
+                    before.end_mono_ms, after.start_mono_ms,
+                    "step {step} at {at}"
+                );
+            }
+            let last = &sessions[sessions.len() - 1];
+            let (wall_ms, _) = wall(10 * SLOT);
+            assert!(
+                (last.offset_ms + 10 * SLOT - wall_ms).abs() < 2,
+                "step {step} at {at} back {back:?}: the new time is adopted in the end"
+            );
+            assert_eq!(last.starts_at_ms.rem_euclid(SLOT), 0, "on the grid of UTC");
+        }
+    }
+
+    #[test]
+    fn a_slot_that_comes_again_is_another_session() {
+        let mut clock = clock(0, AT_0945, true);
+        let sessions = run(&mut clock, 0, 6 * SLOT, |now| {
+            (AT_0945 + now - if now >= SLOT / 2 { HOUR } else { 0 }, true)
+        });
+        let ids: Vec<_> = sessions.iter().map(|row| row.id.as_str()).collect();
+        assert_eq!(
+            ids,
+            [
+                "20261120T0945Z",
+                "20261120T0900Z",
+                "20261120T0915Z",
+                "20261120T0930Z",
+                "20261120T0945Z-2",
+                "20261120T1000Z"
+            ]
+        );
+    }
+
+    #[test]
+    fn ids_of_the_store_are_not_given_again_and_a_changed_length_makes_no_exception() {
+        let taken = ["b0fe122aa-0", "20261120T0945Z", "20261120T0945Z-2"];
+        let begin = |length_ms, known| {
+            let plan = SessionPlan {
+                length_ms,
+                ..SessionPlan::default()
+            };
+            let taken = taken.into_iter().map(str::to_owned).collect();
+            let reading = reading(100_000, AT_0945 + 100_000, known);
+            SessionClock::new(plan, "0fe1-22aa-33", reading, None, taken)
+                .session()
+                .id
+                .clone()
+        };
+        assert_eq!(begin(SLOT, true), "20261120T0945Z-3");
+        assert_eq!(begin(2 * SLOT, false), "b0fe122aa-0-2");
     }
 }

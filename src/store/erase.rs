@@ -172,8 +172,9 @@ impl Erased {
             self.add_worn(worn.strap, from_mono_ms, until_mono_ms);
         }
         // Nothing is on its way for that long, except in the backlog, which is purged at once.
-        self.worn
-            .retain(|worn| worn.until_mono_ms >= at.mono_ms.saturating_sub(DISORDER_MS));
+        let long_ago_ms = at.mono_ms.saturating_sub(DISORDER_MS);
+        self.worn.retain(|worn| worn.until_mono_ms >= long_ago_ms);
+        self.people.retain(|_, gone_ms| *gone_ms >= long_ago_ms);
     }
 
     /// Learns what an erased person wore from a claim that comes too late to be written.
@@ -296,5 +297,16 @@ mod tests {
         erased.learn(&claim);
         assert!(erased.covers(&samples::rr(1, 3, 2_000)));
         assert!(!erased.covers(&samples::rr(1, 3, 5_000)));
+    }
+
+    #[test]
+    fn an_erasure_of_long_ago_is_not_remembered_for_ever() {
+        let mut erased = Erased::default();
+        for n in 1..=200 {
+            let at = samples::at(i64::from(n) * 60_000);
+            erased.add(samples::person(n), &at, BOOT, &[]);
+        }
+        assert_eq!(erased.people.len(), 11, "those of the last ten minutes");
+        assert!(erased.covers(&samples::participant(195, "Bo")));
     }
 }

@@ -32,6 +32,28 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
 
+    /// The file is not what the hub wrote: it is set aside.
+    #[error("{why}")]
+    Damaged { why: String },
+
+    #[error("{} can only be read", path.display())]
+    ReadOnly { path: PathBuf },
+
+    /// An upgrade that could not be undone is not begun.
+    #[error(
+        "upgrading {} takes a copy of it first: {needed_mb} MB must be free, {free_mb} MB are",
+        path.display()
+    )]
+    NoRoom {
+        path: PathBuf,
+        needed_mb: u64,
+        free_mb: u64,
+    },
+
+    /// The file can't be opened; the hub goes on without and tries again.
+    #[error("the database can't be used: {0}")]
+    Away(String),
+
     #[error("database schema: {0}")]
     Migration(#[from] rusqlite_migration::Error),
 
@@ -74,15 +96,56 @@ impl StoreError {
     /// The file is not a database, or a damaged one.
     pub(super) fn is_corrupt(&self) -> bool {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        matches!(self, StoreError::Damaged { .. })
+            || matches!(self.sqlite_code(), Some(DatabaseCorrupt | NotADatabase))
+    }
+
+    /// Whether the disk, the lock or the rights may be better in a moment, without a new start.
+    pub(super) fn may_pass(&self) -> bool {
+        !matches!(
+            self,
+            StoreError::NewerSchema { .. } | StoreError::Thread(_) | StoreError::Random(_)
+        )
+    }
+
+    /// What a person can do about it.
+    pub(super) fn advice(&self) -> &'static str {
+        use rusqlite::ErrorCode;
+        let file = match self {
+            StoreError::File { source, .. } => Some(source.kind()),
+            _ => None,
+        };
+        let no_space = "Free some space on the disk of the data directory.";
+        let read_only = "Make the disk of the data directory writable: if it became read-only by itself, \
+            `journalctl -k` says why, and a worn card has to be replaced.";
+        let rights = "The data directory and all in it must belong to the hub's user: \
+            `chown -R coherence-hub: /var/lib/coherence-hub`.";
+        match (self, self.sqlite_code(), file) {
+            (StoreError::NoRoom { .. }, ..)
+            | (_, Some(ErrorCode::DiskFull), _)
+            | (_, _, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) => no_space,
+            (StoreError::ReadOnly { .. }, ..)
+            | (_, Some(ErrorCode::ReadOnly), _)
+            | (_, _, Some(io::ErrorKind::ReadOnlyFilesystem)) => read_only,
+            (_, Some(ErrorCode::PermissionDenied | ErrorCode::CannotOpen), _)
+            | (_, _, Some(io::ErrorKind::PermissionDenied)) => rights,
+            (_, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked), _) => {
+                "Another program holds the database: close it (`fuser` on the file names it)."
+            }
+            (_, Some(ErrorCode::SystemIoFailure), _) => {
+                "The disk fails: see `journalctl -k`, and replace the card."
+            }
+            _ => "",
+        }
+    }
+
+    fn sqlite_code(&self) -> Option<rusqlite::ErrorCode> {
         let source = match self {
             StoreError::Sql { source, .. } => source,
             StoreError::Migration(rusqlite_migration::Error::RusqliteError { err, .. }) => err,
-            _ => return false,
+            _ => return None,
         };
-        matches!(
-            source.sqlite_error_code(),
-            Some(DatabaseCorrupt | NotADatabase)
-        )
+        source.sqlite_error_code()
     }
 }
 

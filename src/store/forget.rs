@@ -4,6 +4,11 @@
 //! Age is not read off wall times alone: a hub without a battery clock writes wrong ones, and would
 //! forget the present or keep for ever. Each boot gets a cut in its own monotonic time, from whatever
 //! proves age: the time lived since then, or a wall time known to be right.
+//!
+//! "Known" is not always right: a battery clock that was set wrong by years would make everything old
+//! at one stroke. So a hub that seems to have been off for longer than [`PAUSE_BELIEVED_MS`] believes
+//! it of a clock that is set over the network; of another, what was before the pause gets older only
+//! by the time lived since. That keeps some rows too long and deletes none too early.
 
 use rusqlite::{Connection, params};
 
@@ -13,20 +18,24 @@ use super::outbox;
 use super::read::collect;
 use crate::room::rows::Stamp;
 
+/// So long a pause is believed of any clock that is known to be right.
+const PAUSE_BELIEVED_MS: i64 = 30 * 86_400_000;
+
 /// Pages given back to the file system at a time; new rows fill the others.
 const PAGES_GIVEN_BACK: u32 = 4_000;
 
 /// Deletes at most `rows_max` R-R and as many scores from before `before` (a moment of the present
-/// boot, possibly negative); true while there is more to do. Call it outside of a transaction.
+/// boot, possibly negative; `by_network`: its wall time is set over the network); true while there is more to do. Call it outside of a transaction.
 pub(super) fn forget(
     conn: &mut Connection,
     boot_no: i64,
     before: &Stamp,
+    by_network: bool,
     rows_max: usize,
 ) -> rusqlite::Result<bool> {
     let tx = conn.transaction()?;
     keep_numbers_counting(&tx)?;
-    let cuts = cuts(&boots(&tx)?, boot_no, before);
+    let cuts = cuts(&boots(&tx)?, boot_no, before, by_network);
     for (table, sql) in [
         (
             Appended::Rr,
@@ -112,9 +121,10 @@ pub(super) fn boots(conn: &Connection) -> rusqlite::Result<Vec<BootTime>> {
 }
 
 /// For each boot, the monotonic time before which everything is old for certain.
-fn cuts(boots: &[BootTime], present: i64, before: &Stamp) -> Vec<Moment> {
+fn cuts(boots: &[BootTime], present: i64, before: &Stamp, by_network: bool) -> Vec<Moment> {
     let mut cuts = Vec::with_capacity(boots.len());
     let mut lived_since_ms: i64 = 0;
+    let mut believed = before.synced;
     let mut next_start_wall_ms = before.synced.then_some(before.wall_ms - before.mono_ms);
     for boot in boots.iter().rev() {
         let mut cut = if boot.boot_no == present {
@@ -128,7 +138,13 @@ fn cuts(boots: &[BootTime], present: i64, before: &Stamp) -> Vec<Moment> {
             lived_since_ms = lived_since_ms.saturating_add(boot.lived_ms);
             by_life
         };
-        if before.synced && boot.boot_no != present {
+        if let (Some(offset_ms), Some(next_ms)) = (boot.synced_offset_ms, next_start_wall_ms)
+            && boot.boot_no != present
+        {
+            let pause_ms = next_ms.saturating_sub(offset_ms.saturating_add(boot.lived_ms));
+            believed &= by_network || pause_ms <= PAUSE_BELIEVED_MS;
+        }
+        if believed && boot.boot_no != present {
             if next_start_wall_ms.is_some_and(|start_ms| start_ms <= before.wall_ms) {
                 cut = i64::MAX; // it had ended before
             }
@@ -183,7 +199,7 @@ mod tests {
             boot(2, Some(69 * DAY_MS), DAY_MS),
             boot(3, None, 0),
         ];
-        let cuts = cuts(&boots, 3, &thirty_days_ago(DAY_MS, true));
+        let cuts = cuts(&boots, 3, &thirty_days_ago(DAY_MS, true), false);
         assert_eq!(cut_of(&cuts, 1), i64::MAX); // over before day 69, which is before day 71
         assert_eq!(cut_of(&cuts, 2), 2 * DAY_MS);
         assert_eq!(cut_of(&cuts, 3), -29 * DAY_MS);
@@ -197,7 +213,7 @@ mod tests {
             boot(3, None, 0),
             boot(4, None, 0),
         ];
-        let cuts = cuts(&boots, 4, &thirty_days_ago(0, true));
+        let cuts = cuts(&boots, 4, &thirty_days_ago(0, true), true);
         assert_eq!(cut_of(&cuts, 1), i64::MAX);
         assert_eq!(cut_of(&cuts, 2), 10 * DAY_MS);
         assert!(cut_of(&cuts, 3) <= 0, "it may have run yesterday");
@@ -210,9 +226,39 @@ mod tests {
             boot(2, None, 25 * DAY_MS),
             boot(3, None, 0),
         ];
-        let cuts = cuts(&boots, 3, &thirty_days_ago(2 * DAY_MS, false));
+        let cuts = cuts(&boots, 3, &thirty_days_ago(2 * DAY_MS, false), false);
         // 2 days in this boot and 25 in the last are 27: of the first, all but its last 3 days.
         assert_eq!(cut_of(&cuts, 1), 17 * DAY_MS);
         assert_eq!(cut_of(&cuts, 2), -3 * DAY_MS);
+    }
+
+    #[test]
+    fn a_battery_clock_that_jumped_by_years_makes_nothing_old_and_the_network_is_believed() {
+        let boots = [
+            boot(1, Some(60 * DAY_MS), DAY_MS),
+            boot(2, Some(90 * DAY_MS), 5 * DAY_MS),
+            boot(3, None, 0),
+        ];
+        // The present boot began on day 100, or so says the clock that shows 56 years more.
+        let mut before = thirty_days_ago(DAY_MS, true);
+        before.wall_ms += 56 * 365 * DAY_MS;
+        let by_battery = cuts(&boots, 3, &before, false);
+        assert_eq!(
+            cut_of(&by_battery, 2),
+            -24 * DAY_MS,
+            "lived for 6 of 30 days"
+        );
+        assert_eq!(cut_of(&by_battery, 1), -23 * DAY_MS);
+        let by_network = cuts(&boots, 3, &before, true);
+        assert!(cut_of(&by_network, 2) > 5 * DAY_MS, "all of it");
+        assert_eq!(cut_of(&by_network, 1), i64::MAX);
+    }
+
+    #[test]
+    fn a_battery_clock_is_believed_a_holiday() {
+        let boots = [boot(1, Some(75 * DAY_MS), DAY_MS), boot(2, None, 0)];
+        // Off from day 76 to day 100; today is day 101.
+        let cuts = cuts(&boots, 2, &thirty_days_ago(DAY_MS, true), false);
+        assert_eq!(cut_of(&cuts, 1), -4 * DAY_MS);
     }
 }

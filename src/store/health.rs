@@ -1,10 +1,11 @@
 //! How the store is doing, told without asking its thread: atomics that the thread and the handles
 //! write and anybody may read.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::error::StoreError;
 use crate::telemetry::tally;
 
 /// A picture of the store.
@@ -26,6 +27,12 @@ pub struct StoreHealth {
     pub failing: bool,
     /// What the last failure said; stays after the recovery.
     pub last_error: Option<String>,
+    /// What a person can do about it; may be empty.
+    pub advice: &'static str,
+    /// The database can't be opened at all.
+    pub away: bool,
+    /// Where a damaged database was moved to in the life of this process, and why.
+    pub set_aside: Option<String>,
     /// Messages in the inbox.
     pub queue_len: usize,
 }
@@ -40,7 +47,9 @@ pub(super) struct Gauges {
     pub refused: AtomicU64,
     pub waiting_rows: AtomicU64,
     pub failing: AtomicBool,
-    last_error: Mutex<Option<String>>,
+    pub away: AtomicBool,
+    last_error: Mutex<Option<(String, &'static str)>>,
+    set_aside: Mutex<Option<String>>,
 }
 
 impl Gauges {
@@ -50,14 +59,25 @@ impl Gauges {
         add(&self.rows, rows);
     }
 
-    pub fn failed(&self, error: &dyn std::fmt::Display) {
+    pub fn failed(&self, error: &StoreError) {
         add(&self.failed, 1);
-        // A poisoned lock only means that somebody panicked beside an intact text.
-        *self.last_error.lock().unwrap_or_else(|e| e.into_inner()) = Some(error.to_string());
+        self.told(error);
+    }
+
+    /// Notes what is wrong; nothing was tried.
+    pub fn told(&self, error: &StoreError) {
+        *lock(&self.last_error) = Some((error.to_string(), error.advice()));
+    }
+
+    pub fn was_set_aside(&self, text: Option<String>) {
+        if text.is_some() {
+            *lock(&self.set_aside) = text;
+        }
     }
 
     pub fn picture(&self, queue_len: usize) -> StoreHealth {
         let get = |gauge: &AtomicU64| gauge.load(Ordering::Relaxed);
+        let last_error = lock(&self.last_error).clone();
         StoreHealth {
             commits: get(&self.commits),
             failed: get(&self.failed),
@@ -66,14 +86,18 @@ impl Gauges {
             refused: get(&self.refused),
             waiting_rows: get(&self.waiting_rows),
             failing: self.failing.load(Ordering::Relaxed),
-            last_error: self
-                .last_error
-                .lock()
-                .unwrap_or_else(|e| e.into_inner())
-                .clone(),
+            last_error: last_error.as_ref().map(|(text, _)| text.clone()),
+            advice: last_error.map_or("", |(_, advice)| advice),
+            away: self.away.load(Ordering::Relaxed),
+            set_aside: lock(&self.set_aside).clone(),
             queue_len,
         }
     }
+}
+
+/// A poisoned lock only means that somebody panicked beside an intact text.
+fn lock<T>(text: &Mutex<T>) -> MutexGuard<'_, T> {
+    text.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 pub(super) fn add(gauge: &AtomicU64, count: usize) {

@@ -1,6 +1,7 @@
 //! The store's thread: takes what comes through the inbox, one thing after the other, and keeps what
 //! the disk refuses until it takes it. How rows are written and read is not decided here.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -8,6 +9,8 @@ use std::time::Instant;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::aside;
+use super::away::Away;
 use super::backlog::{Backlog, HELD_ROWS_MAX};
 use super::batch::{self, Unfit, Written};
 use super::erase::Erased;
@@ -53,6 +56,10 @@ pub(super) struct Keeper {
     offset_noted: bool,
     /// The first row that did not fit was logged; the others are counted.
     refusal_logged: bool,
+    /// The file can't be opened: `conn` is an empty stand-in that nobody reads.
+    away: Option<Away>,
+    /// The process must begin anew; why was logged.
+    over: bool,
     news: News,
 }
 
@@ -68,12 +75,39 @@ impl Keeper {
             checkpoint_owed: false,
             offset_noted: false,
             refusal_logged: false,
+            away: None,
+            over: false,
             news,
         }
     }
 
     pub fn boot_no(&self) -> i64 {
         self.boot_no
+    }
+
+    /// Begins without the file.
+    pub fn stay_away(&mut self, away: Away, why: &StoreError) {
+        self.away = Some(away);
+        self.failing = true;
+        self.gauges.failing.store(true, Ordering::Relaxed);
+        self.gauges.away.store(true, Ordering::Relaxed);
+        self.gauges.told(why);
+    }
+
+    /// Does what was asked, where there is a database to ask.
+    pub fn asked<T>(
+        &mut self,
+        doing: &'static str,
+        what: impl FnOnce(&mut Keeper) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        if let Some(away) = &self.away {
+            return Err(StoreError::Away(away.why.clone()));
+        }
+        let answer = what(self).map_err(StoreError::sql(doing));
+        if let Err(error) = &answer {
+            self.look_for_damage(error);
+        }
+        answer
     }
 
     /// Works until it is told to close, or nobody holds a handle any more.
@@ -105,6 +139,9 @@ impl Keeper {
                 }
                 None => break,
             }
+            if self.over {
+                break;
+            }
         }
         let ended = self.end();
         match closing {
@@ -134,12 +171,16 @@ impl Keeper {
         // What it builds on goes first. Where that fails it is tried all the same: an erasure needs
         // nothing of it.
         self.write_backlog(usize::MAX);
+        self.come_back()?;
         let began = Instant::now();
         let result = self.write_durably(&rows);
         match &result {
             Ok(_) => {}
             Err(StoreError::Refused(_)) => add(&self.gauges.refused, rows.len()),
-            Err(error) => self.gauges.failed(error),
+            Err(error) => {
+                self.gauges.failed(error);
+                self.look_for_damage(error);
+            }
         }
         self.settle(result?, began);
         Ok(())
@@ -176,7 +217,8 @@ impl Keeper {
 
     /// Writes held batches, oldest first, each in a transaction of its own, until one fails.
     fn write_backlog(&mut self, batches_max: usize) {
-        for _ in 0..batches_max {
+        let open = self.come_back().is_ok();
+        for _ in 0..if open { batches_max } else { 0 } {
             let Some(rows) = self.backlog.front() else {
                 break;
             };
@@ -196,6 +238,7 @@ impl Keeper {
                 }
                 Err(error) => {
                     self.note_failure(&error);
+                    self.look_for_damage(&error);
                     break;
                 }
             }
@@ -262,6 +305,57 @@ impl Keeper {
         }
     }
 
+    /// Tries again to open a file that could not be opened.
+    fn come_back(&mut self) -> Result<(), StoreError> {
+        let Some(away) = &mut self.away else {
+            return Ok(());
+        };
+        if self.over || !away.is_due() {
+            return Err(StoreError::Away(away.why.clone()));
+        }
+        match super::come_in(&away.path, &away.boot, Some(away.identity.clone())) {
+            Ok((opened, memory)) if away.lived_by(&memory) => {
+                self.conn = opened.conn;
+                self.boot_no = opened.boot_no;
+                self.away = None;
+                self.gauges.away.store(false, Ordering::Relaxed);
+                self.gauges.was_set_aside(memory.aside_in_words());
+                tracing::info!("the database is open at last");
+                Ok(())
+            }
+            Ok(_) => {
+                // Its numbers, people and tokens are not those that the room has made up since: to write
+                // the held rows would mix two rooms. The next start reads the real past.
+                self.over = true;
+                tracing::error!(
+                    "the database can be opened at last and holds a past that could not be read before: \
+                     the hub starts again with it"
+                );
+                Err(StoreError::Closed)
+            }
+            Err(error) => {
+                away.why = error.to_string();
+                self.over = !error.may_pass();
+                self.gauges.failed(&error);
+                Err(StoreError::Away(error.to_string()))
+            }
+        }
+    }
+
+    /// A database that turns out to be damaged can't be mended under a running room: the next start
+    /// sets it aside.
+    fn look_for_damage(&mut self, error: &StoreError) {
+        if self.over || !error.is_corrupt() {
+            return;
+        }
+        self.over = true;
+        tracing::error!(%error, "the database is damaged: the hub starts again with a new one");
+        let path = self.conn.path().map(PathBuf::from);
+        if let Some(Err(error)) = path.map(|path| aside::leave_word(&path, error)) {
+            tracing::warn!(%error, "the next start has to find out by itself: no word can be left");
+        }
+    }
+
     /// All of one person; what is only held in memory is not in it.
     pub fn participant_data(
         &self,
@@ -297,15 +391,23 @@ impl Keeper {
     }
 
     /// One step of forgetting; true while there is more.
-    pub fn forget(&mut self, before: &Stamp) -> rusqlite::Result<bool> {
-        let more = forget::forget(&mut self.conn, self.boot_no, before, FORGOTTEN_AT_A_TIME)?;
+    pub fn forget(&mut self, before: &Stamp, by_network: bool) -> rusqlite::Result<bool> {
+        let more = forget::forget(
+            &mut self.conn,
+            self.boot_no,
+            before,
+            by_network,
+            FORGOTTEN_AT_A_TIME,
+        )?;
         self.checkpoint_owed |= !more;
         self.checkpoint_if_owed();
         Ok(more)
     }
 
     fn end(mut self) -> Result<(), StoreError> {
-        self.write_backlog(usize::MAX);
+        if !self.over {
+            self.write_backlog(usize::MAX);
+        }
         let rows = self.backlog.rows();
         // If another process reads, the log stays beside the file: nothing is lost by that.
         let _ = checkpoint(&self.conn);

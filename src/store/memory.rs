@@ -35,8 +35,19 @@ pub struct Memory {
     /// Where a damaged database was moved to; then all but the identity begins anew, and the identity
     /// too where it could not be read any more.
     pub set_aside: Option<String>,
+    /// What was wrong with it.
+    pub damage: Option<String>,
     /// The room as it was.
     pub past: Remembered,
+}
+
+impl Memory {
+    /// What became of a damaged database: where it is and what was wrong.
+    pub fn aside_in_words(&self) -> Option<String> {
+        let file = self.set_aside.as_ref()?;
+        let why = self.damage.as_deref().unwrap_or("unknown");
+        Some(format!("{file} ({why})"))
+    }
 }
 
 /// Key and PIN never get into a log.
@@ -54,6 +65,16 @@ pub(super) fn read(opened: &Opened, boot: &Boot) -> rusqlite::Result<Memory> {
     let conn = &opened.conn;
     let newest = newest_session(conn)?;
     let newest_session_id = newest.as_ref().map(|(_, session)| session.id.clone());
+    let may_go_on = newest
+        .as_ref()
+        .filter(|(boot_no, _)| *boot_no != opened.boot_no)
+        .map(|(_, session)| &session.id);
+    let session_ids = read::collect(conn, "SELECT session_id FROM session", &[], |row| {
+        row.get::<_, String>(0)
+    })?
+    .into_iter()
+    .filter(|id| Some(id) != may_go_on)
+    .collect();
     let (participations, group) = match &newest_session_id {
         Some(id) => (
             read::participations(
@@ -74,10 +95,12 @@ pub(super) fn read(opened: &Opened, boot: &Boot) -> rusqlite::Result<Memory> {
         tokens: doors::tokens(conn, opened.boot_no)?,
         first_start: opened.first_start,
         set_aside: None,
+        damage: None,
         past: Remembered {
             session: newest
                 .filter(|(boot_no, _)| *boot_no == opened.boot_no)
                 .map(|(_, session)| session),
+            session_ids,
             straps: read::straps(conn)?,
             participants: read::participants(conn, "ORDER BY participant_no", &[])?,
             participations,

@@ -8,10 +8,13 @@
 //! do not belong here, nor does what leaves the building.
 //!
 //! - `open`: the file, its schema, the hub's identity; `memory`: what is read at the start
+//! - `aside`: files that are damaged; `away`: a file that can't be opened; `snapshot`: before an upgrade
 //! - `keeper`: the thread; `backlog`: rows that wait; `batch`: one transaction
 //! - `write`, `read`, `erase`, `forget`, `doors`, `history`: the statements; `moment`: a stretch of time in them
 //! - `outbox`: what waits to go upstream; `facility_key`: the secret behind the pseudonyms
 
+mod aside;
+mod away;
 mod backlog;
 mod batch;
 mod doors;
@@ -29,6 +32,7 @@ mod outbox;
 mod read;
 #[cfg(test)]
 mod samples;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -42,6 +46,7 @@ use std::time::Instant;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use self::away::Away;
 pub use self::error::StoreError;
 pub use self::facility_key::facility_key;
 pub use self::health::StoreHealth;
@@ -108,21 +113,25 @@ pub fn stored_pin(path: &Path) -> Result<String, StoreError> {
 }
 
 /// Opens the database at `path`, making it where there is none, and starts its thread. A damaged file
-/// is set aside and told of in [`Memory::set_aside`].
+/// is set aside and told of in [`Memory::set_aside`]. A file that can't be opened now (the disk is full,
+/// read-only, in others' hands) is opened later: until then rows are held in memory, nothing is promised
+/// to be kept, and the health says so.
 ///
 /// # Errors
-/// [`StoreError::NewerSchema`] will not pass by itself; the others may.
+/// What will not pass by itself: [`StoreError::NewerSchema`], or a system without threads or random
+/// numbers.
 pub fn open(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
-    let (opened, memory) = match open_and_read(path, &boot, None) {
-        Err(damage) if damage.is_corrupt() => {
-            let (aside, identity) = open::set_aside(path, &boot, &damage)?;
-            let (opened, mut memory) = open_and_read(path, &boot, identity)?;
-            memory.set_aside = Some(aside.display().to_string());
-            (opened, memory)
+    let (opened, memory, away) = match come_in(path, &boot, None) {
+        Ok((opened, memory)) => (opened, memory, None),
+        Err(error) if error.may_pass() => {
+            let advice = error.advice();
+            tracing::error!(%error, advice, "the database can't be used: the hub goes on without it and tries again");
+            let (opened, memory, away) = away::stand_in(path, &boot, &error)?;
+            (opened, memory, Some((away, error)))
         }
-        opened => opened?,
+        Err(error) => return Err(error),
     };
-    start(opened, memory, &boot)
+    start(opened, memory, &boot, away)
 }
 
 /// As [`open`], for who only looks in while no hub runs: a damaged file is left as it is.
@@ -131,14 +140,24 @@ pub fn open(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
 /// As [`open`]; also when the file is damaged.
 pub fn open_as_it_is(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
     let (opened, memory) = open_and_read(path, &boot, None)?;
-    start(opened, memory, &boot)
+    start(opened, memory, &boot, None)
 }
 
-fn start(opened: Opened, memory: Memory, boot: &Boot) -> Result<(Store, Memory), StoreError> {
+/// `away`: the file could not be opened, and why.
+fn start(
+    opened: Opened,
+    memory: Memory,
+    boot: &Boot,
+    away: Option<(Away, StoreError)>,
+) -> Result<(Store, Memory), StoreError> {
     let (inbox, messages) = mpsc::channel(INBOX);
     let gauges = Arc::new(Gauges::default());
+    gauges.was_set_aside(memory.aside_in_words());
     let news = outbox::news(boot, opened.boot_no, memory.set_aside.is_some());
-    let keeper = Keeper::new(opened, Arc::clone(&gauges), news);
+    let mut keeper = Keeper::new(opened, Arc::clone(&gauges), news);
+    if let Some((away, why)) = away {
+        keeper.stay_away(away, &why);
+    }
     let thread = std::thread::Builder::new()
         .name("store".to_owned())
         .spawn(move || keeper.run(messages))
@@ -200,18 +219,21 @@ impl Store {
         }
     }
 
-    /// A sign of life: the thread has worked off what came before and can read the database. How long
-    /// to wait for it is the caller's decision.
+    /// A sign of life: the thread has worked off what came before and can read the database, or knows
+    /// that it can't be opened. How long to wait for it is the caller's decision.
     ///
     /// # Errors
     /// The database can't be read, or the thread has ended.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.send_ask("answering a ping", |keeper| {
+        let answer = self.send_ask("answering a ping", |keeper| {
             keeper
                 .conn
                 .query_row("SELECT only_row FROM meta", [], |_| Ok(()))
-        })
-        .await
+        });
+        match answer.await {
+            Err(StoreError::Away(_)) => Ok(()),
+            answer => answer,
+        }
     }
 
     /// The newest `limit` sessions, newest first.
@@ -255,14 +277,17 @@ impl Store {
 
     /// Deletes R-R and scores from before `before`, and participants who have not been here since.
     /// `before` is the present moment less `privacy.keep_days` on both its clocks (its monotonic time
-    /// may be negative), `synced` as at present. Sessions and the group's figures stay. Works in small
+    /// may be negative), `synced` as at present; `by_network`: the wall time comes over the network,
+    /// so that a long pause is believed. Sessions and the group's figures stay. Works in small
     /// steps, so that beats are written in between.
     ///
     /// # Errors
     /// The database can't be written, or the thread has ended; what is left goes the next time.
-    pub async fn forget_old(&self, before: Stamp) -> Result<(), StoreError> {
+    pub async fn forget_old(&self, before: Stamp, by_network: bool) -> Result<(), StoreError> {
         while self
-            .ask("forgetting", move |keeper| keeper.forget(&before))
+            .ask("forgetting", move |keeper| {
+                keeper.forget(&before, by_network)
+            })
             .await?
         {}
         Ok(())
@@ -348,7 +373,7 @@ impl Store {
             // Nobody waits any more: not worth the work.
             if !reply.is_closed() {
                 let begin = Instant::now();
-                let found = what(keeper);
+                let found = keeper.asked(doing, what);
                 metrics::histogram!(metric::DB_QUERY_SECONDS).record(begin.elapsed());
                 drop(reply.send(found));
             }
@@ -357,11 +382,30 @@ impl Store {
             .send(Message::Ask(ask))
             .await
             .map_err(|_| StoreError::Closed)?;
-        answer
-            .await
-            .map_err(|_| StoreError::Closed)?
-            .map_err(StoreError::sql(doing))
+        answer.await.map_err(|_| StoreError::Closed)?
     }
+}
+
+/// Opens and reads; what is damaged is set aside. `identity`: for a database that has none and finds
+/// none beside it.
+fn come_in(
+    path: &Path,
+    boot: &Boot,
+    identity: Option<Identity>,
+) -> Result<(Opened, Memory), StoreError> {
+    let known = identity.or_else(|| aside::salvage_older(path));
+    let damage = match aside::word_left(path) {
+        Some(damage) => damage,
+        None => match open_and_read(path, boot, known.clone()) {
+            Err(damage) if damage.is_corrupt() => damage,
+            opened => return opened,
+        },
+    };
+    let (aside, identity) = aside::set_aside(path, boot, &damage)?;
+    let (opened, mut memory) = open_and_read(path, boot, identity.or(known))?;
+    memory.set_aside = Some(aside.display().to_string());
+    memory.damage = Some(damage.to_string());
+    Ok((opened, memory))
 }
 
 fn open_and_read(

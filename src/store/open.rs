@@ -1,18 +1,20 @@
-//! How the database file is opened: made private, checked, set aside when damaged, brought to the
-//! present schema, given its identity. What is in it afterwards is `memory`'s business.
+//! How the database file is opened: made private, checked, brought to the present schema, given its
+//! identity. What becomes of a file that is damaged or can't be opened: `aside`, `away`. What is in it afterwards is `memory`'s business.
 
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use rusqlite_migration::{M, Migrations};
 use uuid::Uuid;
 
 use super::Boot;
 use super::error::StoreError;
+use super::snapshot;
 
 /// Numbered by their place; SQLite's `user_version` says how many are done. Only ever appended to.
 const STEPS: &[M<'static>] = &[
@@ -65,7 +67,15 @@ pub(super) fn open(
     boot: &Boot,
     salvaged: Option<Identity>,
 ) -> Result<Opened, StoreError> {
-    let mut conn = open_sound(path, boot)?;
+    enter(open_sound(path, boot)?, boot, salvaged)
+}
+
+/// Enters this boot, and the identity where there is none.
+pub(super) fn enter(
+    mut conn: Connection,
+    boot: &Boot,
+    salvaged: Option<Identity>,
+) -> Result<Opened, StoreError> {
     let tx = conn.transaction().map_err(StoreError::sql("opening"))?;
     let boot_no = enter_boot(&tx, boot).map_err(StoreError::sql("noting the boot"))?;
     let known = read_identity(&tx).map_err(StoreError::sql("reading the hub's identity"))?;
@@ -112,16 +122,18 @@ pub(super) fn set_synchronous(conn: &Connection, how: Synchronous) -> rusqlite::
 
 /// Opens a file that is sound and of the present schema; leaves `synchronous` at FULL.
 fn open_sound(path: &Path, boot: &Boot) -> Result<Connection, StoreError> {
+    whole(path)?;
     make_private(path).map_err(|source| StoreError::File {
         doing: "opening",
         path: path.to_owned(),
         source,
     })?;
     let mut conn = Connection::open(path).map_err(StoreError::sql("opening"))?;
-    let found: i64 = conn
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(StoreError::sql("reading the schema's version"))?;
-    let known = i64::try_from(STEPS.len()).expect("a program has few migrations");
+    let busy = Duration::from_millis(BUSY_TIMEOUT_MS.into());
+    conn.busy_timeout(busy)
+        .map_err(StoreError::sql("opening"))?;
+    let found = version(&conn)?;
+    let known = known_version();
     if found > known {
         return Err(StoreError::NewerSchema {
             path: path.to_owned(),
@@ -129,27 +141,80 @@ fn open_sound(path: &Path, boot: &Boot) -> Result<Connection, StoreError> {
             known,
         });
     }
+    // SQLite opens what it may not write all the same, for reading, and stays at that.
+    if conn
+        .is_readonly("main")
+        .map_err(StoreError::sql("opening"))?
+    {
+        return Err(StoreError::ReadOnly {
+            path: path.to_owned(),
+        });
+    }
     set_up(&conn).map_err(StoreError::sql("setting up"))?;
     if found > 0 && (!is_large(path) || !ran_in(&conn, boot)) {
         quick_check(&conn).map_err(StoreError::sql("checking the file"))?;
     }
-    Migrations::from_slice(STEPS).to_latest(&mut conn)?;
+    if (1..known).contains(&found) {
+        snapshot::take(&conn, path, known)?;
+    }
+    migrate(&mut conn)?;
     Ok(conn)
+}
+
+/// How many migrations the database has seen.
+pub(super) fn version(conn: &Connection) -> Result<i64, StoreError> {
+    conn.pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(StoreError::sql("reading the schema's version"))
+}
+
+/// How many migrations this program knows.
+pub(super) fn known_version() -> i64 {
+    i64::try_from(STEPS.len()).expect("a program has few migrations")
+}
+
+/// Brings a database to the present schema; each step whole or not at all.
+pub(super) fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
+    Ok(Migrations::from_slice(STEPS).to_latest(conn)?)
+}
+
+/// What SQLite would take for a database that is yet to begin, and is none.
+fn whole(path: &Path) -> Result<(), StoreError> {
+    let data = fs::metadata(path);
+    let damaged = |why: &str| {
+        Err(StoreError::Damaged {
+            why: format!("{}: {why}", path.display()),
+        })
+    };
+    if data.as_ref().is_ok_and(fs::Metadata::is_dir) {
+        return damaged("a directory is in its place");
+    }
+    let empty = match &data {
+        Ok(data) => data.len() == 0,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    let log = fs::metadata(with_ending(path, "-wal"));
+    if empty && log.is_ok_and(|log| log.is_file() && log.len() > 0) {
+        return damaged("the file is gone or empty, only its log is there");
+    }
+    if empty && data.is_ok() {
+        tracing::warn!(file = %path.display(), "the database is an empty file: a new one begins in it");
+    }
+    Ok(())
 }
 
 /// The database, and with it its log, is for the hub's user only. A file that is there is not opened:
 /// closing it again would take away the locks that SQLite may hold on it.
 fn make_private(path: &Path) -> io::Result<()> {
-    match fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-    {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o600))
-        }
-        made => made.map(drop),
+    match fs::metadata(path) {
+        Ok(data) if data.permissions().mode() & 0o777 == 0o600 => Ok(()),
+        Ok(_) => fs::set_permissions(path, fs::Permissions::from_mode(0o600)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map(drop),
+        Err(error) => Err(error),
     }
 }
 
@@ -194,53 +259,11 @@ fn quick_check(conn: &Connection) -> rusqlite::Result<()> {
     Err(rusqlite::Error::SqliteFailure(corrupt, Some(verdict)))
 }
 
-/// Renames a damaged file and its log. Gives the new name and, where it can still be read, the
-/// identity: the hub stays the same hub.
-pub(super) fn set_aside(
-    path: &Path,
-    boot: &Boot,
-    damage: &StoreError,
-) -> Result<(PathBuf, Option<Identity>), StoreError> {
-    let identity = salvage(path);
-    let name = format!(".corrupt-{}", boot.start.wall_ms);
-    // A hub that does not know the time may give the same name twice.
-    let aside = (1..)
-        .map(|n| {
-            with_ending(
-                path,
-                &if n == 1 {
-                    name.clone()
-                } else {
-                    format!("{name}-{n}")
-                },
-            )
-        })
-        .find(|aside| !aside.exists())
-        .expect("some number is free");
-    for ending in ["", "-wal", "-shm"] {
-        let from = with_ending(path, ending);
-        match fs::rename(&from, with_ending(&aside, ending)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            renamed => renamed.map_err(|source| StoreError::File {
-                doing: "setting aside",
-                path: from,
-                source,
-            })?,
-        }
-    }
-    tracing::error!(error = %damage, aside = %aside.display(), "the database is damaged: set aside, a new one begins");
-    Ok((aside, identity))
-}
-
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
+/// The path with something behind its name.
+pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(ending);
     PathBuf::from(name)
-}
-
-fn salvage(path: &Path) -> Option<Identity> {
-    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
-    read_identity(&conn).ok()?
 }
 
 /// The number of this boot; a new one unless the newest is the same.
@@ -264,7 +287,7 @@ fn enter_boot(conn: &Connection, boot: &Boot) -> rusqlite::Result<i64> {
     )
 }
 
-fn read_identity(conn: &Connection) -> rusqlite::Result<Option<Identity>> {
+pub(super) fn read_identity(conn: &Connection) -> rusqlite::Result<Option<Identity>> {
     conn.query_row("SELECT hub_id, hub_key, pin FROM meta", [], |row| {
         Ok(Identity {
             hub_id: super::read::uuid(row, 0)?,

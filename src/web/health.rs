@@ -120,21 +120,35 @@ fn straps_part(sources: &[SourceView]) -> Report {
 
 fn store_part(health: &StoreHealth) -> Report {
     let why = health.last_error.as_deref().unwrap_or("unknown");
+    let mut text = Vec::new();
     if health.failing {
-        let text = format!(
-            "Nothing can be written at present ({why}). {} rows wait.",
+        let what = if health.away {
+            "The database can't be opened"
+        } else {
+            "Nothing can be written at present"
+        };
+        text.push(format!("{what} ({why})."));
+        text.push(health.advice.to_owned());
+        text.push(format!(
+            "{} rows wait in memory; consents and erasures are refused. The hub tries again by itself.",
             health.waiting_rows
-        );
-        Report::degraded(text)
-    } else if health.dropped > 0 {
-        let text = format!(
-            "Writing again; {} rows were lost since the start ({why}).",
-            health.dropped
-        );
-        Report::degraded(text)
-    } else {
-        Report::ok("Everything is written.")
+        ));
     }
+    if health.dropped > 0 {
+        let lost = health.dropped;
+        text.push(format!("{lost} rows were lost since the start ({why})."));
+    }
+    if let Some(aside) = &health.set_aside {
+        text.push(format!(
+            "The database was damaged; a new one began. The old one is kept as {aside}: copy it away if \
+             its data are wanted. This is said until the next start."
+        ));
+    }
+    if text.is_empty() {
+        return Report::ok("Everything is written.");
+    }
+    text.retain(|sentence| !sentence.is_empty());
+    Report::degraded(text.join(" "))
 }
 
 fn clock_part(synced: bool) -> Report {
@@ -182,14 +196,26 @@ mod tests {
             failing: true,
             waiting_rows: 12,
             last_error: Some("disk full".into()),
+            advice: "Free some space.",
             ..fine.clone()
         };
         let part = store_part(&failing);
         assert_eq!(
             part.text,
-            "Nothing can be written at present (disk full). 12 rows wait."
+            "Nothing can be written at present (disk full). Free some space. 12 rows wait in memory; \
+             consents and erasures are refused. The hub tries again by itself."
         );
-        let lost = StoreHealth { dropped: 3, ..fine };
+        let lost = StoreHealth {
+            dropped: 3,
+            ..fine.clone()
+        };
         assert_eq!(store_part(&lost).status, Condition::Degraded);
+        let damaged = StoreHealth {
+            set_aside: Some("/var/lib/x/hub.db.corrupt-1 (malformed)".into()),
+            ..fine
+        };
+        let part = store_part(&damaged);
+        assert_eq!(part.status, Condition::Degraded);
+        assert!(part.text.contains("hub.db.corrupt-1"), "{}", part.text);
     }
 }

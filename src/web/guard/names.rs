@@ -14,10 +14,23 @@ use crate::web::problem::{Code, Problem};
 /// The longest name that DNS knows, and a port.
 const HOST_BYTES_MAX: usize = 253 + 1 + 5;
 
+/// What comes after a machine's name in the networks of homes and offices. Nobody can register a name
+/// below these, so no page from elsewhere can have one.
+const HOME: [&str; 6] = [
+    "local",
+    "lan",
+    "home",
+    "home.arpa",
+    "internal",
+    "localdomain",
+];
+
 /// Who the hub is, and whose pages may ask it.
 #[derive(Debug)]
 pub struct Names {
     own: BTreeSet<String>,
+    /// The first part of the machine's name; empty: it has none.
+    label: String,
     origins: BTreeSet<String>,
 }
 
@@ -37,7 +50,7 @@ impl Names {
         let machine = plain(machine);
         let label = machine.split('.').next().unwrap_or_default().to_owned();
         if !label.is_empty() {
-            own.extend([format!("{label}.local"), label, machine]);
+            own.extend([label.clone(), machine]);
         }
         own.extend(hosts.iter().map(|host| plain(host)));
         let origins = origins
@@ -45,6 +58,7 @@ impl Names {
             .map(|origin| origin_of(origin).unwrap_or_default());
         Names {
             own,
+            label,
             origins: origins.collect(),
         }
     }
@@ -74,7 +88,7 @@ impl Names {
     }
 
     fn check(&self, called: &Called) -> Result<(), Problem> {
-        if called.is_address || self.own.contains(&called.name) {
+        if called.is_address || self.own.contains(&called.name) || self.is_home(&called.name) {
             return Ok(());
         }
         let detail = format!(
@@ -82,6 +96,23 @@ impl Names {
             called.name
         );
         Err(Problem::new(Code::Misdirected, detail))
+    }
+
+    /// `hub.local`, `hub.lan` …, and `hub-2.local`, as Avahi calls the second machine of a name.
+    fn is_home(&self, name: &str) -> bool {
+        let Some(rest) = name
+            .strip_prefix(&self.label)
+            .filter(|_| !self.label.is_empty())
+        else {
+            return false;
+        };
+        match rest.split_once('.') {
+            Some(("", domain)) => HOME.contains(&domain),
+            Some((second, "local")) => second
+                .strip_prefix('-')
+                .is_some_and(|n| !n.is_empty() && n.bytes().all(|c| c.is_ascii_digit())),
+            _ => false,
+        }
     }
 
     /// Refuses what a page of another origin asks. Who sends no `Origin` is no page.
@@ -215,6 +246,9 @@ mod tests {
             ("hub.local.", "hub.local"),
             ("hub.local:8080", "hub.local"),
             ("hub.local:", "hub.local"),
+            ("hub-2.local", "hub-2.local"),
+            ("hub.lan:8080", "hub.lan"),
+            ("hub.home.arpa", "hub.home.arpa"),
             ("localhost:1", "localhost"),
             ("hub.example.org:443", "hub.example.org"),
             ("192.168.1.7:8080", "192.168.1.7"),
@@ -231,6 +265,12 @@ mod tests {
             "evil.example",
             "hub.evil.example",
             "evilhub",
+            "hub.box",
+            "hub2.local",
+            "hub-.local",
+            "hub-2.lan",
+            "hub-2x.local",
+            "x.hub.local",
             "hub.local.evil.example",
             "127.1",
             "2130706433",

@@ -465,7 +465,7 @@ fn a_broker_that_comes_late_gets_what_is_still_stored_and_the_empty_years_are_pa
     bench.store.commit(beats(11, 1, days, days + 3_000));
     bench
         .runtime
-        .block_on(bench.store.forget_old(samples::at(3_600_000)))
+        .block_on(bench.store.forget_old(samples::at(3_600_000), true))
         .unwrap();
     let mut steps = 0;
     while bench.step(&rules(), days + 200_000).more {
@@ -490,7 +490,7 @@ fn who_has_data_waiting_is_not_forgotten() {
     let forget = || {
         bench
             .runtime
-            .block_on(bench.store.forget_old(samples::at(850_000)))
+            .block_on(bench.store.forget_old(samples::at(850_000), true))
             .unwrap();
     };
     forget();
