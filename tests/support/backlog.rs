@@ -68,6 +68,7 @@ fn people(count: usize, end_mono_ms: i64) -> Vec<Row> {
             name: Some(NAME.to_owned()),
             intention: Some(INTENTION.to_owned()),
             since: start,
+            has_left: false,
         }));
         rows.push(Row::Participation(ParticipationRow {
             session_id: "20261101T0000Z".to_owned(),
