@@ -79,10 +79,12 @@ impl Talk {
         if up_ms >= FIRST_WORD_MS {
             errand.may_number.send_replace(true);
         }
-        if up_ms >= SETTLED_MS {
+        // One on which the broker takes nothing may last as long.
+        let is_good = up_ms >= SETTLED_MS && errand.window.moves(now_ms);
+        if is_good {
             errand.backoff.reset();
         }
-        errand.tell(up_ms >= SETTLED_MS || self.was_acknowledged);
+        errand.tell(is_good || self.was_acknowledged);
         let mut wake_ms = self.look_ms;
         if now_ms < self.store_rest_until_ms {
             wake_ms = wake_ms.min(self.store_rest_until_ms);

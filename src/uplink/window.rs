@@ -459,6 +459,11 @@ impl Window {
         self.size.is_some() && !self.in_flight.is_empty() && now_ms >= self.progress_ms + STALLED_MS
     }
 
+    /// Nothing is in flight, or the broker took something lately.
+    pub fn moves(&self, now_ms: i64) -> bool {
+        self.in_flight.is_empty() || now_ms - self.progress_ms < STALLED_MS / 3
+    }
+
     /// Since when the collector has been silent, if that is longer than it may be.
     pub fn silent_since(&self, now_ms: i64) -> Option<i64> {
         self.owing_since_ms

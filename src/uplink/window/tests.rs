@@ -206,6 +206,7 @@ fn a_broker_that_takes_nothing_is_dead_after_ninety_seconds() {
     world.pump();
     assert!(!world.window.stalled(given_ms + STALLED_MS - 1));
     assert!(world.window.stalled(given_ms + STALLED_MS));
+    assert!(world.window.moves(given_ms + 1_000) && !world.window.moves(given_ms + STALLED_MS / 3));
     world.answer(true);
     assert!(!world.window.stalled(given_ms + STALLED_MS));
 }
