@@ -75,7 +75,8 @@ pub fn load(overrides: &Overrides) -> Result<Loaded, ConfigError> {
     load_from(overrides, Path::new(CONFIG_FILE), std::env::vars_os())
 }
 
-fn load_from(
+/// Reads the file that is named, else `standard_file`, and what lies beside it, with this environment.
+pub fn load_from(
     overrides: &Overrides,
     standard_file: &Path,
     env: impl IntoIterator<Item = (OsString, OsString)>,

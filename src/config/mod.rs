@@ -11,7 +11,7 @@ mod layers;
 mod live;
 
 pub use error::{ConfigError, Origin, Place};
-pub use layers::{CONFIG_FILE, ENV_PREFIX, Loaded, Overrides, load};
+pub use layers::{CONFIG_FILE, ENV_PREFIX, Loaded, Overrides, load, load_from};
 pub use live::{Change, Live, change, needs_restart};
 
 use std::net::{Ipv4Addr, SocketAddr};

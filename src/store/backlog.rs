@@ -1,4 +1,4 @@
-//! Rows that wait for the disk: in order, bounded, each batch as it was handed in. PURE: no SQL, no
+//! Rows that wait for the disk, or for room in the inbox: in order, bounded, each batch as it was handed in. PURE: no SQL, no
 //! logging; what is lost is returned as a count.
 
 use std::collections::VecDeque;
@@ -60,6 +60,17 @@ impl Backlog {
         }
         self.batches.retain(|batch| !batch.is_empty());
         self.rows = self.batches.iter().map(Vec::len).sum();
+    }
+
+    /// Takes all that waits, as one batch.
+    pub fn take(&mut self) -> Vec<Row> {
+        self.rows = 0;
+        let mut batches = std::mem::take(&mut self.batches);
+        match batches.len() {
+            // The usual one is not copied.
+            1 => batches.pop_front().unwrap_or_default(),
+            _ => batches.into_iter().flatten().collect(),
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Row> {

@@ -17,11 +17,11 @@ pub struct StoreHealth {
     pub failed: u64,
     /// Rows that were written.
     pub rows: u64,
-    /// Rows lost: the inbox was full, or the disk took none for too long.
+    /// Rows lost: the disk was too slow or took none for too long.
     pub dropped: u64,
     /// Rows not kept because they did not fit what is stored.
     pub refused: u64,
-    /// Rows in memory that wait for the disk.
+    /// Rows in memory that wait for the disk, or for room in the inbox.
     pub waiting_rows: u64,
     /// Whether the last attempt to write failed.
     pub failing: bool,

@@ -39,7 +39,7 @@ mod write;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -47,10 +47,11 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::away::Away;
+use self::backlog::Backlog;
 pub use self::error::StoreError;
 pub use self::facility_key::facility_key;
+use self::health::Gauges;
 pub use self::health::StoreHealth;
-use self::health::{Gauges, add};
 use self::keeper::{Done, Keeper, Message};
 pub use self::memory::Memory;
 pub use self::open::random_pin;
@@ -67,6 +68,9 @@ use crate::telemetry::metric;
 const INBOX: usize = 256;
 const DURABLE_AT_ONCE: usize = 192;
 const ASKS_AT_ONCE: usize = 32;
+/// Rows that wait while the inbox is full: people who come and go as fast as they can make some
+/// thousands in a second, and a card that tidies up can stand still for seconds.
+const WAITING_ROWS_MAX: usize = 50_000;
 
 /// The database's file in the data directory.
 pub const FILE_NAME: &str = "hub.db";
@@ -88,6 +92,9 @@ pub struct Store {
     gauges: Arc<Gauges>,
     durable: Arc<Semaphore>,
     asks: Arc<Semaphore>,
+    /// What found no room in the inbox, in order. It goes in with the next rows, as one batch: many
+    /// small transactions become a few large ones just when that is needed.
+    waiting: Arc<Mutex<Backlog>>,
     /// The inbox was full and this was logged.
     overrun: Arc<AtomicBool>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
@@ -167,6 +174,7 @@ fn start(
         gauges,
         durable: Arc::new(Semaphore::new(DURABLE_AT_ONCE)),
         asks: Arc::new(Semaphore::new(ASKS_AT_ONCE)),
+        waiting: Arc::default(),
         overrun: Arc::default(),
         thread: Arc::new(Mutex::new(Some(thread))),
     };
@@ -174,40 +182,34 @@ fn start(
 }
 
 impl Store {
-    /// Keeps rows, in one transaction; never waits. While the disk takes none they are held in memory
-    /// and tried again with the next commit; if the inbox is full they are lost and counted.
+    /// Keeps rows, in one transaction; never waits. While the disk takes none, or the inbox is full,
+    /// they are held in memory and tried again with the next commit; beyond the bound of that they are
+    /// lost and counted.
     pub fn commit(&self, rows: Vec<Row>) {
-        if rows.is_empty() {
-            return;
-        }
-        match self.inbox.try_send(Message::Commit(rows)) {
-            Ok(()) => self.overrun.store(false, Ordering::Relaxed),
-            Err(
-                mpsc::error::TrySendError::Full(message)
-                | mpsc::error::TrySendError::Closed(message),
-            ) => {
-                let Message::Commit(rows) = message else {
-                    unreachable!("the message sent comes back")
-                };
-                add(&self.gauges.dropped, rows.len());
-                if !self.overrun.swap(true, Ordering::Relaxed) {
-                    tracing::error!(
-                        rows = rows.len(),
-                        "the store is too slow or has ended: rows are lost"
-                    );
-                }
-            }
-        }
+        let mut waiting = self.waiting();
+        self.let_wait(&mut waiting, rows);
+        self.hand_in(&mut waiting);
     }
 
     /// Keeps rows in one durable transaction and calls `done`, on the store's thread, when they are on
     /// the card. All or nothing: after an error none of them is kept, now or later. So hand over what
     /// else is pending with [`Store::commit`] first.
     pub fn commit_then(&self, rows: Vec<Row>, done: Done) {
-        let Ok(permit) = Arc::clone(&self.durable).try_acquire_owned() else {
-            return done(Err(StoreError::Busy));
+        let refused = {
+            let mut waiting = self.waiting();
+            self.hand_in(&mut waiting);
+            // What it builds on must not come after it.
+            match Arc::clone(&self.durable).try_acquire_owned() {
+                Ok(permit) if waiting.is_empty() => {
+                    self.inbox.try_send(Message::Durable(rows, done, permit))
+                }
+                _ => {
+                    drop(waiting);
+                    return done(Err(StoreError::Busy));
+                }
+            }
         };
-        match self.inbox.try_send(Message::Durable(rows, done, permit)) {
+        match refused {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(Message::Durable(_, done, _))) => {
                 done(Err(StoreError::Busy))
@@ -216,6 +218,53 @@ impl Store {
                 done(Err(StoreError::Closed))
             }
             Err(_) => unreachable!("the message sent comes back"),
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Backlog> {
+        // A poisoned lock only means that somebody panicked beside whole rows.
+        self.waiting.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn hand_in(&self, waiting: &mut Backlog) {
+        if waiting.is_empty() {
+            return;
+        }
+        match self.inbox.try_send(Message::Commit(waiting.take())) {
+            Ok(()) => {
+                // Over only when the inbox is nearly empty: else a flood would fill the log too.
+                if self.inbox.capacity() > INBOX - INBOX / 8 {
+                    self.overrun.store(false, Ordering::Relaxed);
+                }
+            }
+            Err(mpsc::error::TrySendError::Full(Message::Commit(rows))) => {
+                self.let_wait(waiting, rows);
+                if !self.overrun.swap(true, Ordering::Relaxed) {
+                    tracing::warn!("the store does not keep up: rows wait in memory");
+                }
+            }
+            Err(mpsc::error::TrySendError::Closed(Message::Commit(rows))) => {
+                self.lost(rows.len(), "the store has ended: rows are lost");
+            }
+            Err(_) => unreachable!("the message sent comes back"),
+        }
+    }
+
+    fn let_wait(&self, waiting: &mut Backlog, rows: Vec<Row>) {
+        let lost = waiting.push(rows, WAITING_ROWS_MAX);
+        if lost > 0 {
+            self.lost(lost, "the store is far too slow: rows are lost");
+        }
+    }
+
+    fn lost(&self, rows: usize, why: &str) {
+        if self
+            .gauges
+            .dropped
+            .fetch_add(rows as u64, Ordering::Relaxed)
+            == 0
+        {
+            tracing::error!(rows, "{why}; from now on only counted");
         }
     }
 
@@ -315,8 +364,10 @@ impl Store {
 
     /// How it is doing; asks nobody.
     pub fn health(&self) -> StoreHealth {
-        self.gauges
-            .picture(self.inbox.max_capacity() - self.inbox.capacity())
+        let queue_len = self.inbox.max_capacity() - self.inbox.capacity();
+        let mut health = self.gauges.picture(queue_len);
+        health.waiting_rows += self.waiting().rows() as u64;
+        health
     }
 
     /// Waits until the thread has ended: unless it was closed, the process can't go on.
@@ -331,6 +382,11 @@ impl Store {
     /// [`StoreError::Unwritten`] if the disk still took no rows; [`StoreError::Closed`] the second time.
     pub async fn close(self) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
+        let rows = self.waiting().take();
+        if !rows.is_empty() {
+            let last = self.inbox.send(Message::Commit(rows)).await;
+            last.map_err(|_| StoreError::Closed)?;
+        }
         self.inbox
             .send(Message::Close(reply))
             .await

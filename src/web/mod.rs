@@ -5,7 +5,7 @@
 //! `history` + `rest_participants` + `my_data` (HTTP) → `problem` (every "no"); `openapi` (what is served, told by
 //! the code that serves it), `page` (the files of the page). Who asks is proved at the `gate`.
 
-mod fields;
+pub mod fields;
 mod guard;
 mod health;
 mod history;

@@ -116,6 +116,11 @@ impl Hub {
         kb.expect("Linux tells it") / 1_024
     }
 
+    /// The process, as the system numbers it.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

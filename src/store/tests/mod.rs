@@ -266,7 +266,7 @@ fn a_durable_commit_is_all_or_nothing() {
 }
 
 #[test]
-fn asks_beyond_the_inbox_are_refused_at_once_and_leave_room_for_beats() {
+fn asks_beyond_the_inbox_are_refused_at_once_and_beats_beyond_it_wait() {
     let bench = Bench::with_people();
     let (go, gate) = mpsc::channel::<()>();
     let (tell, told) = mpsc::channel();
@@ -289,22 +289,64 @@ fn asks_beyond_the_inbox_are_refused_at_once_and_leave_room_for_beats() {
     let (n, busy) = told.recv().unwrap();
     assert_eq!(n, DURABLE_AT_ONCE);
     assert!(matches!(busy, Err(StoreError::Busy)), "{busy:?}");
-    let free = INBOX - DURABLE_AT_ONCE;
-    for n in 0..=free {
-        bench
-            .store
-            .commit(vec![samples::rr(1 + n as i64, 1, 2_000)]);
+    let free = (INBOX - DURABLE_AT_ONCE) as i64;
+    let beats = free + 1_000;
+    for n in 1..=beats {
+        bench.store.commit(vec![samples::rr(n, 1, 2_000)]);
     }
-    assert_eq!(
-        bench.store.health().dropped,
-        1,
-        "only what went beyond the whole inbox is lost"
+    let health = bench.store.health();
+    assert_eq!((health.queue_len, health.dropped), (INBOX, 0));
+    assert_eq!(health.waiting_rows, 1_000);
+    let commits = health.commits;
+    let (tell_late, told_late) = mpsc::channel();
+    let late = Box::new(move |result| tell_late.send(result).unwrap());
+    bench
+        .store
+        .commit_then(vec![samples::consent(1, "store", false)], late);
+    let late = told_late.recv().unwrap();
+    assert!(
+        matches!(late, Err(StoreError::Busy)),
+        "nothing may overtake what waits: {late:?}"
     );
-    assert_eq!(bench.store.health().queue_len, INBOX);
     go.send(()).unwrap();
     let answers: Vec<_> = told.iter().take(DURABLE_AT_ONCE).collect();
     assert!(answers.iter().all(|(_, result)| result.is_ok()));
-    assert_eq!(bench.count("rr"), free as i64);
+    bench.health();
+    bench.store.commit(vec![samples::rr(beats + 1, 1, 2_000)]);
+    assert_eq!(bench.count("rr"), beats + 1);
+    let health = bench.store.health();
+    assert_eq!((health.waiting_rows, health.dropped), (0, 0));
+    // One for each that was in the inbox, and one for all that waited.
+    assert_eq!(health.commits - commits, INBOX as u64 + 1);
+}
+
+#[test]
+fn what_waits_for_the_inbox_is_bounded_and_what_is_lost_is_counted() {
+    let bench = Bench::with_people();
+    let (go, gate) = mpsc::channel::<()>();
+    let (at_work, working) = mpsc::channel();
+    bench.store.commit_then(
+        vec![samples::strap(3)],
+        Box::new(move |_| {
+            at_work.send(()).unwrap();
+            gate.recv().unwrap();
+        }),
+    );
+    working.recv().unwrap(); // the thread stands still from here on
+    for n in 1..=INBOX as i64 {
+        bench.store.commit(vec![samples::rr(n, 1, 2_000)]);
+    }
+    let first = INBOX as i64 + 1;
+    let many = (first..=first + WAITING_ROWS_MAX as i64 + 9).map(|n| samples::rr(n, 1, 2_000));
+    bench.store.commit(many.collect());
+    let health = bench.store.health();
+    assert_eq!(
+        (health.waiting_rows, health.dropped),
+        (WAITING_ROWS_MAX as u64, 10)
+    );
+    go.send(()).unwrap();
+    let Bench { store, runtime, .. } = bench;
+    runtime.block_on(store.close()).unwrap();
 }
 
 #[test]

@@ -21,7 +21,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequest, Request, State};
 use axum::http::header::{
-    ACCEPT, ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH,
+    ACCEPT, ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, ETAG, EXPECT, IF_MATCH, IF_NONE_MATCH,
     RETRY_AFTER, TRANSFER_ENCODING,
 };
 use axum::http::{HeaderMap, HeaderValue, Method};
@@ -29,6 +29,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use governor::clock::DefaultClock;
+use hyper::body::Body as _;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tower_http::cors::Cors;
@@ -44,9 +45,9 @@ pub use self::rules::Rules;
 use self::seats::Seats;
 pub use self::serve::serve;
 pub use self::tls::TlsError;
-use super::WebState;
 use super::problem::{Code, Problem};
 use super::rest_participants::bearer;
+use super::{BODY_BYTES_MAX, WebState};
 use crate::room::ParticipantId;
 
 /// The longest target of a request, bytes: what is served here has short names.
@@ -278,9 +279,14 @@ async fn examine(web: &WebState, peer: Peer, request: Request) -> Result<Request
     if safe {
         return Ok(Request::from_parts(parts, body));
     }
-    if !http_body_is_empty(&body) && !is_json(&parts.headers) {
+    if !body.is_end_stream() && !is_json(&parts.headers) {
         let detail = "What is sent here is JSON: `Content-Type: application/json`.";
         return Err(refuse(Problem::new(Code::UnsupportedMediaType, detail)));
+    }
+    if parts.headers.contains_key(EXPECT) && body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        // Who asks first is told before it is sent.
+        let detail = format!("A body has at most {BODY_BYTES_MAX} bytes.");
+        return Err(refuse(Problem::new(Code::TooLarge, detail)));
     }
     let reading = Bytes::from_request(Request::from_parts(parts.clone(), body), &());
     match tokio::time::timeout(guard.times.body, reading).await {
@@ -300,11 +306,6 @@ async fn examine(web: &WebState, peer: Peer, request: Request) -> Result<Request
             Err(([(CONNECTION, "close")], refusal).into_response())
         }
     }
-}
-
-fn http_body_is_empty(body: &Body) -> bool {
-    use hyper::body::Body as _;
-    body.is_end_stream()
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -1,0 +1,94 @@
+//! A text frame of a phone, and the frame that answers it.
+
+use coherence_hub::web::wire::{self, Asked, ClientFrame, FRAME_BYTES_MAX, ServerFrame};
+use serde_json::{Value, json};
+
+use super::fields;
+
+pub fn holds(data: &[u8]) {
+    // Longer frames and other bytes end the socket before anybody reads them.
+    let Ok(text) = str::from_utf8(data) else {
+        return;
+    };
+    if text.len() > FRAME_BYTES_MAX {
+        return;
+    }
+    let asked = wire::read(text);
+    match &asked.re {
+        None | Some(Value::Number(_)) => {}
+        Some(Value::String(id)) => assert!(id.chars().count() <= 64, "{id:?}"),
+        Some(other) => panic!("an id of another kind: {other}"),
+    }
+    match &asked.frame {
+        Ok(frame) => {
+            bounds(frame);
+            let again = as_sent(frame, asked.re.as_ref()).to_string();
+            assert_eq!(wire::read(&again), asked, "said again as {again}");
+            if let ClientFrame::SyncRequest { client_time } = frame {
+                let answer = ServerFrame::SyncResponse {
+                    client_time: client_time.clone(),
+                    received_at: 1,
+                    sent_at: 2,
+                    anchor: None,
+                };
+                let answer = answered(&answer, &asked);
+                assert_eq!(answer["clientTime"], Value::from(client_time.clone()));
+            }
+        }
+        Err(problem) => {
+            fields::refused(
+                problem.code.word(),
+                &problem.detail,
+                problem.field.as_deref(),
+            );
+            let answer = answered(&ServerFrame::from(problem), &asked);
+            assert_eq!(answer["type"], "error");
+            assert_eq!(answer["code"], problem.code.word());
+            assert_eq!(answer["message"], problem.detail);
+        }
+    }
+}
+
+/// The answer as the phone reads it: small, JSON, and with the `id` as it came.
+fn answered(answer: &ServerFrame<'_>, asked: &Asked) -> Value {
+    let bytes = answer.write(asked.re.as_ref());
+    assert!(bytes.len() <= FRAME_BYTES_MAX);
+    let answer: Value = serde_json::from_slice(&bytes).expect("answers are JSON");
+    assert_eq!(answer.get("re"), asked.re.as_ref());
+    answer
+}
+
+fn bounds(frame: &ClientFrame) {
+    match frame {
+        ClientFrame::AuthToken(token) => fields::text(Some(token), 128),
+        ClientFrame::AuthPin(pin) => {
+            assert!(
+                pin.len() == 6 && pin.bytes().all(|c| c.is_ascii_digit()),
+                "{pin:?}"
+            );
+        }
+        ClientFrame::JoinSession(join) => fields::join(join),
+        ClientFrame::UpdateRr(rr) => fields::rr(rr),
+        ClientFrame::UpdateCoherence(score) => fields::coherence(score),
+        ClientFrame::LeaveSession | ClientFrame::Heartbeat | ClientFrame::SyncRequest { .. } => {}
+    }
+}
+
+/// The frame as a tidy phone would have sent it.
+fn as_sent(frame: &ClientFrame, id: Option<&Value>) -> Value {
+    let (kind, mut sent) = match frame {
+        ClientFrame::AuthToken(token) => ("auth", json!({"token": token})),
+        ClientFrame::AuthPin(pin) => ("auth", json!({"pin": pin})),
+        ClientFrame::JoinSession(join) => ("join_session", json!(join)),
+        ClientFrame::UpdateRr(rr) => ("update_coherence", json!(rr)),
+        ClientFrame::UpdateCoherence(score) => ("update_coherence", json!(score)),
+        ClientFrame::LeaveSession => ("leave_session", json!({})),
+        ClientFrame::Heartbeat => ("heartbeat", json!({})),
+        ClientFrame::SyncRequest { client_time } => {
+            ("sync_request", json!({"clientTime": client_time}))
+        }
+    };
+    sent["type"] = kind.into();
+    sent["id"] = id.cloned().into();
+    sent
+}
