@@ -180,18 +180,32 @@ macro_rules! shaped {
 }
 
 shaped!(
-    /// Id of a session: its slot in UTC, or of a hub that did not know the time the number of its
-    /// start and of the session in it. Unique together with the hub's id.
+    /// Id of a session: its slot in UTC, or of a hub that did not know the time the beginning of the
+    /// name of its boot and the session's number in it; a number behind it where a slot came again.
+    /// Unique together with the hub's id.
     SessionName,
-    r"^([0-9]{8}T[0-9]{4}Z|b[0-9]{1,19}-[0-9]{1,19})$",
+    r"^([0-9]{8}T[0-9]{4}Z|b[0-9a-fA-F]{0,8}-[0-9]{1,19})(-[0-9]{1,19})?$",
     |text| {
-        let digits = |text: &str, lengths: std::ops::RangeInclusive<usize>| {
-            lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+        let number = |text: &str| {
+            (1..=19).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
         };
-        let slot = text.strip_suffix('Z').and_then(|t| t.split_once('T'));
-        let own = text.strip_prefix('b').and_then(|t| t.split_once('-'));
-        slot.is_some_and(|(day, time)| digits(day, 8..=8) && digits(time, 4..=4))
-            || own.is_some_and(|(boot, n)| digits(boot, 1..=19) && digits(n, 1..=19))
+        let slot = |text: &str| {
+            text.strip_suffix('Z').and_then(|t| t.split_once('T')).is_some_and(
+                |(day, time)| day.len() == 8 && number(day) && time.len() == 4 && number(time),
+            )
+        };
+        let own = |tag: &str, n: &str| {
+            tag.strip_prefix('b').is_some_and(|tag| {
+                tag.len() <= 8 && tag.bytes().all(|b| b.is_ascii_hexdigit())
+            }) && number(n)
+        };
+        let parts: Vec<&str> = text.split('-').collect();
+        match parts[..] {
+            [first] => slot(first),
+            [first, second] => (slot(first) && number(second)) || own(first, second),
+            [tag, n, again] => own(tag, n) && number(again),
+            _ => false,
+        }
     }
 );
 

@@ -2,6 +2,7 @@
 //! told of it, and the store. Not here: when to connect (`mod`) and what is said (`talk`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use tokio::sync::{Notify, watch};
@@ -18,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::record::{Ack, HubState, Meta, Release, Status, Stream, Study};
 use crate::store::{OutboxState, Store, StoreError};
-use crate::telemetry::{Report, metric};
+use crate::telemetry::{Report, metric, tally};
 
 /// What an acknowledgement came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,8 +230,10 @@ impl Errand {
         let age_ms = state
             .oldest_wall_ms
             .map_or(0, |oldest_ms| self.clock.wall_ms() - oldest_ms);
-        metrics::gauge!(metric::OUTBOX_ROWS).set(state.rows as f64);
-        metrics::gauge!(metric::OUTBOX_OLDEST_SECONDS).set(age_ms.max(0) as f64 / 1_000.0);
+        tally::outbox(
+            state.rows,
+            Duration::from_millis(age_ms.max(0).unsigned_abs()),
+        );
         metrics::gauge!(metric::OUTBOX_DEAD_LETTERS).set(state.dead_letters as f64);
         metrics::counter!(metric::OUTBOX_THINNED).absolute(state.thinned);
     }

@@ -96,7 +96,9 @@ impl Minutes {
                 min_distribution: self.config.privacy.min_distribution_live,
             },
             outbox_bytes_max: u64::from(uplink.outbox_mb) << 20,
-            outbox_age_max_ms: i64::from(uplink.outbox_days) * 86_400_000,
+            // Beats do not stay longer in another place than they may in their own.
+            outbox_age_max_ms: i64::from(uplink.outbox_days.min(self.config.privacy.keep_days))
+                * 86_400_000,
         })
     }
 }
