@@ -32,6 +32,7 @@ use crate::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
 use crate::room_task::{self, Parts, RoomTaskError};
 use crate::store::{self, Boot, Memory, StoreError};
 use crate::telemetry::{self, LogLevel, Report, TelemetryError};
+use crate::uplink::{self, Uplink};
 use crate::web::{self, Guard, Rules, TlsError, WebState};
 use crate::{sources, systemd};
 use house::House;
@@ -191,7 +192,7 @@ async fn serve(
     let (store, memory) = store::open(&data_dir.join(store::FILE_NAME), boot(&boot_id, reading))?;
     tell_start(&memory, &config);
 
-    let hub_id = memory.hub_id;
+    let (hub_id, boot_no) = (memory.hub_id, memory.boot_no);
     let gate = Arc::new(Gate::new(store.clone(), &memory, reading.mono_ms));
     let has_past = !memory.past.recent_rr.is_empty();
     let settings = settings(&config);
@@ -229,9 +230,7 @@ async fn serve(
     let mut parts: JoinSet<Result<(), AppError>> = JoinSet::new();
     let room_stop = stopped.clone();
     parts.spawn(async move { task.run(room_stop).await.map_err(AppError::Room) });
-    let uplink = watch::Sender::new(Report::off(
-        "No broker is configured: nothing leaves this hub.",
-    ));
+    let uplink = watch::Sender::new(uplink::off());
     let load = watch::Sender::new(Report::ok("Everything is on time."));
     let guard = Arc::new(Guard::new(rules, config.web.max_connections));
     let state = WebState {
@@ -252,6 +251,21 @@ async fn serve(
     let web_stop = stopped.clone();
     parts.spawn(async move {
         web::serve(listener, state, web_stop).await;
+        Ok(())
+    });
+
+    let way_up = Uplink {
+        store: store.clone(),
+        clock: clock.clone(),
+        hub_id: hub_id.to_string(),
+        boot_no,
+        version: env!("CARGO_PKG_VERSION"),
+        report: uplink,
+    };
+    let uplink_stop = stopped.clone();
+    let uplink_config = live.clone();
+    parts.spawn(async move {
+        way_up.run(uplink_config, uplink_stop).await;
         Ok(())
     });
 

@@ -1,7 +1,7 @@
 //! coherence-hub: hears the hearts of a room, scores their coherence and shows it live.
 //!
 //! This page is the map. The order of the modules is the law of imports: a module names only
-//! modules above it, and `sources`, `control` and `web` never name each other. `ARCHITECTURE.md`
+//! modules above it, and `sources`, `uplink`, `control` and `web` never name each other. `ARCHITECTURE.md`
 //! follows one heartbeat and one command through the files.
 //!
 //! | module | what belongs there |
@@ -18,6 +18,7 @@
 //! | [`gate`] | what opens doors while the hub runs: the PIN, lock-outs, tokens |
 //! | [`room_task`] | the one task that owns the room |
 //! | [`sources`] | runs every source of straps |
+//! | [`uplink`] | outbox → MQTT → the collector's acknowledgement |
 //! | [`control`] | the Unix socket through which the command line asks a running hub |
 //! | [`web`] | WebSocket, REST, OpenAPI and the page |
 //! | [`app`] | WIRING: the only file that sees everything |
@@ -48,6 +49,8 @@ pub mod gate;
 pub mod room_task;
 
 pub mod sources;
+
+pub mod uplink;
 
 pub mod control;
 

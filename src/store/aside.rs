@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -132,18 +132,50 @@ fn prune(path: &Path, newest: &Path) {
     for aside in older.skip(KEPT - 1) {
         for ending in PARTS.into_iter().chain([".txt"]) {
             let file = with_ending(&aside, ending);
-            let removed = if file.is_dir() {
-                fs::remove_dir_all(&file)
-            } else {
-                fs::remove_file(&file)
-            };
-            match removed {
+            match remove(&file) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!(%error, file = %file.display(), "an old damaged database can't be deleted");
                 }
                 _ => {}
             }
         }
+    }
+}
+
+/// Takes away copies of the database that were made before then (Unix ms), damaged ones and those from
+/// before an upgrade: there are people in them who may have been forgotten or erased since. Returns how
+/// many went.
+pub(super) fn forget_copies(path: &Path, before_ms: i64) -> usize {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return 0;
+    };
+    let name = name.to_string_lossy();
+    let kinds = [format!("{name}.corrupt-"), format!("{name}.before-")];
+    let before = SystemTime::UNIX_EPOCH + Duration::from_millis(before_ms.max(0).unsigned_abs());
+    let mut gone = 0;
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_copy = kinds.iter().any(|kind| name.starts_with(kind));
+        let made = entry.metadata().and_then(|data| data.modified());
+        if !is_copy || made.map_or(true, |made| made >= before) {
+            continue;
+        }
+        match remove(&entry.path()) {
+            Ok(()) => gone += 1,
+            Err(error) => {
+                tracing::warn!(%error, file = %entry.path().display(), "an old copy of the database can't be deleted");
+            }
+        }
+    }
+    gone
+}
+
+fn remove(file: &Path) -> io::Result<()> {
+    if file.is_dir() {
+        fs::remove_dir_all(file)
+    } else {
+        fs::remove_file(file)
     }
 }
 

@@ -1,10 +1,10 @@
 //! The store's thread: takes what comes through the inbox, one thing after the other, and keeps what
 //! the disk refuses until it takes it. How rows are written and read is not decided here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -41,6 +41,9 @@ const BATCHES_AT_A_TIME: usize = 16;
 
 /// Rows of a table that are forgotten between two messages.
 const FORGOTTEN_AT_A_TIME: usize = 10_000;
+
+/// How long copies of the file are kept, ms: the damaged, and those from before an upgrade.
+const COPIES_MS: i64 = 7 * 86_400_000;
 
 /// The one owner of the database.
 pub(super) struct Keeper {
@@ -401,7 +404,23 @@ impl Keeper {
         )?;
         self.checkpoint_owed |= !more;
         self.checkpoint_if_owed();
+        if !more && before.synced {
+            self.forget_copies(before);
+        }
         Ok(more)
+    }
+
+    /// Copies of the file stay for a week, never longer than what is in them may.
+    fn forget_copies(&self, before: &Stamp) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now_ms = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+        let Some(path) = self.conn.path() else {
+            return;
+        };
+        let gone = aside::forget_copies(Path::new(path), before.wall_ms.max(now_ms - COPIES_MS));
+        if gone > 0 {
+            tracing::info!(files = gone, "old copies of the database are gone");
+        }
     }
 
     fn end(mut self) -> Result<(), StoreError> {

@@ -20,6 +20,8 @@ const RECENT_RR_MS: i64 = 120_000;
 /// says nothing in this boot; its wall time does.
 pub struct Memory {
     pub hub_id: Uuid,
+    /// The number of this start of the operating system.
+    pub boot_no: i64,
     /// Key of the phones' tokens.
     pub hub_key: [u8; 32],
     /// The facilitator's, six digits.
@@ -86,6 +88,7 @@ pub(super) fn read(opened: &Opened, boot: &Boot) -> rusqlite::Result<Memory> {
     };
     Ok(Memory {
         hub_id: opened.identity.hub_id,
+        boot_no: opened.boot_no,
         hub_key: opened.identity.hub_key,
         pin: opened.identity.pin.clone(),
         tries: doors::tries(conn, opened.boot_no, &boot.start)?,

@@ -119,8 +119,18 @@ metrics! {
         "messages that wait until the central store has them"
     OUTBOX_OLDEST_SECONDS "coherence_outbox_oldest_seconds" Gauge Seconds []
         "how long the oldest of them has waited; 0 when there is none"
+    OUTBOX_DEAD_LETTERS "coherence_outbox_dead_letters" Gauge Count []
+        "messages set aside for good: too large for the broker, or rejected by the collector"
+    OUTBOX_THINNED "coherence_outbox_thinned_total" Counter Count []
+        "messages dropped because too much waited, or for too long"
     UPLINK_STATE "coherence_uplink_state" Gauge Count []
         "the way to the broker: 0 off, 1 not connected, 2 connected"
+    UPLINK_PUBLISHED "coherence_uplink_published_total" Counter Count []
+        "messages given to the broker, repetitions included"
+    UPLINK_ACKNOWLEDGED "coherence_uplink_acknowledged_total" Counter Count []
+        "messages that the collector acknowledged and the hub deleted"
+    UPLINK_REFUSED "coherence_uplink_refused_total" Counter Count []
+        "messages that the broker refused; they are tried again"
     E2E_ACK_LAG_SECONDS "coherence_e2e_ack_lag_seconds" Gauge Seconds []
         "from giving the newest acknowledged message to the broker until the collector's word"
     CLOCK_SYNCED "coherence_clock_synced" Gauge Count []

@@ -319,8 +319,9 @@ pub async fn leave(
     done(&web, Command::Leave { participant }).await
 }
 
-/// Erase everything about this person. Answered when nothing is left on the disk; asking again does
-/// no harm.
+/// Erase everything about this person. Answered when nothing is left in the database; asking again does
+/// no harm. What the central store has is erased there too, as soon as it is reached. A copy of the
+/// database from before an upgrade, or a damaged one that was set aside, goes within a week.
 #[utoipa::path(
     delete, path = "/api/participants/{id}", tag = "participants",
     params(("id" = String, Path, description = "`participantId` from joining")),

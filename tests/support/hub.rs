@@ -107,6 +107,15 @@ impl Hub {
         }
     }
 
+    /// The most memory it has held so far, MB.
+    pub fn peak_memory_mb(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kb = peak.and_then(|peak| peak.split_whitespace().next()?.parse::<u64>().ok());
+        kb.expect("Linux tells it") / 1_024
+    }
+
     /// The process, as the system numbers it.
     pub fn pid(&self) -> u32 {
         self.child.id()

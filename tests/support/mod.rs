@@ -3,7 +3,10 @@
 
 #![allow(dead_code)] // each test binary uses its own part
 
+pub mod backlog;
+pub mod broker;
 pub mod browser;
+pub mod collector;
 pub mod fake_bluez;
 pub mod hub;
 pub mod phone;

@@ -170,6 +170,26 @@ impl Store {
         }
     }
 
+    /// Puts a message aside that can't be sent: the centre is told that its number will not come. One that
+    /// does not wait any more stays as it is.
+    ///
+    /// # Errors
+    /// The database can't be written, or the thread has ended.
+    pub async fn outbox_give_up(
+        &self,
+        seq: i64,
+        why: String,
+        now: Stamp,
+    ) -> Result<(), StoreError> {
+        self.ask("putting a message aside", move |keeper: &mut Keeper| {
+            let boot_no = keeper.boot_no();
+            durably(&mut keeper.conn, |conn| {
+                outgoing::give_up(conn, boot_no, seq, &why, &now)
+            })
+        })
+        .await
+    }
+
     /// How the outbox is.
     ///
     /// # Errors

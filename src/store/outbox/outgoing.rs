@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use super::rows::{self, Quill, Waiting};
 use super::{OutboxMessage, facts, gate, thin};
 use crate::record::{self, GapWhy, Study};
+use crate::room::rows::Stamp;
 
 /// The messages after `seq`.
 pub fn after(
@@ -30,7 +31,13 @@ pub fn after(
             }),
             Err(error) => {
                 tracing::error!(seq = waiting.seq, %error, "a message that waited can't be read any more");
-                give_up(conn, boot_no, &waiting, &error.to_string())?;
+                give_up(
+                    conn,
+                    boot_no,
+                    waiting.seq,
+                    &error.to_string(),
+                    &waiting.queued,
+                )?;
             }
         }
     }
@@ -64,19 +71,26 @@ fn without_the_unconsenting(
     Ok(rest)
 }
 
-/// Puts a message aside that nobody can read, so that it does not hold up the others.
-fn give_up(
+/// Puts a message aside that can't be sent, so that it does not hold up the others.
+pub fn give_up(
     conn: &mut Connection,
     boot_no: i64,
-    waiting: &Waiting,
+    seq: i64,
     why: &str,
+    now: &Stamp,
 ) -> rusqlite::Result<()> {
     let tx = conn.transaction()?;
-    rows::bury(&tx, waiting.seq, why, boot_no, &waiting.queued)?;
+    let Some(waiting) = rows::after(&tx, seq - 1, 1)?
+        .into_iter()
+        .find(|waiting| waiting.seq == seq)
+    else {
+        return Ok(());
+    };
+    rows::bury(&tx, seq, why, boot_no, now)?;
     let study: Option<String> = tx.query_row("SELECT study FROM uplink", [], |row| row.get(0))?;
     if let Some(study) = study.as_deref().and_then(Study::of) {
-        let mut quill = Quill::new(&tx, boot_no, waiting.queued);
-        let lost = BTreeMap::from([(waiting.seq, waiting.stream)]);
+        let mut quill = Quill::new(&tx, boot_no, *now);
+        let lost = BTreeMap::from([(seq, waiting.stream)]);
         thin::tell(&mut quill, &study, GapWhy::Damaged, lost)?;
     }
     tx.commit()

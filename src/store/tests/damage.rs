@@ -240,6 +240,70 @@ fn three_damaged_databases_are_kept_and_the_reasons_are_for_the_hub_alone() {
 }
 
 #[test]
+fn copies_of_the_database_are_gone_after_a_week_and_the_database_is_not() {
+    let (dir, path, _) = filled();
+    const DAY: Duration = Duration::from_secs(86_400);
+    let now = std::time::SystemTime::now();
+    for (ending, age) in [
+        ("", 400 * DAY),
+        (".corrupt-1795000000000", 8 * DAY),
+        (".corrupt-1795000000000-wal", 8 * DAY),
+        (".corrupt-1795000000000.txt", 8 * DAY),
+        (".corrupt-1795000000001", 6 * DAY),
+        (".before-2", 8 * DAY),
+        (".before-3", 6 * DAY),
+    ] {
+        let file = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(beside(&path, ending))
+            .unwrap();
+        file.set_modified(now - age).unwrap();
+    }
+    let left = |path: &Path| {
+        let mut left: Vec<String> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .filter(|name| name.contains("corrupt") || name.contains("before"))
+            .collect();
+        left.sort();
+        assert!(path.exists());
+        left
+    };
+    let (store, _) = super::super::open(&path, boot("b", 50)).unwrap();
+    let runtime = Runtime::new().unwrap();
+    let now_ms = now
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as i64;
+    let before = |synced, days: i64| Stamp {
+        mono_ms: -days * 86_400_000,
+        wall_ms: now_ms - days * 86_400_000,
+        synced,
+    };
+    runtime
+        .block_on(store.forget_old(before(false, 30), false))
+        .unwrap();
+    assert_eq!(
+        left(&path).len(),
+        6,
+        "a clock that is not known proves nothing"
+    );
+    runtime
+        .block_on(store.forget_old(before(true, 30), true))
+        .unwrap();
+    assert_eq!(
+        left(&path),
+        ["hub.db.before-3", "hub.db.corrupt-1795000000001"]
+    );
+    // What is in a copy may be kept no longer than in the database.
+    runtime
+        .block_on(store.forget_old(before(true, 5), true))
+        .unwrap();
+    assert!(left(&path).is_empty());
+}
+
+#[test]
 fn a_file_in_others_hands_at_the_start_is_opened_when_they_let_go() {
     let (_dir, path, before) = filled();
     let other = Connection::open(&path).unwrap();
