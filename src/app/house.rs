@@ -28,6 +28,9 @@ const DAY_MS: i64 = 86_400_000;
 /// How long room and store may take to answer, before the watchdog goes hungry or a minute is given up.
 const PULSE: Duration = Duration::from_secs(5);
 
+/// After they did not.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// What the housekeeper looks at, and whom it tells.
 pub(super) struct House {
     pub store: Store,
@@ -206,7 +209,8 @@ pub(super) async fn feed_watchdog(
 ) {
     let mut shown = String::new();
     loop {
-        if alive(&room, &store, PULSE).await {
+        let lives = alive(&room, &store, PULSE).await;
+        if lives {
             systemd::feed_watchdog();
         }
         let line = status_line(&room.published().borrow(), &load.borrow(), address);
@@ -214,19 +218,20 @@ pub(super) async fn feed_watchdog(
             systemd::status(&line);
             shown = line;
         }
-        tokio::time::sleep(interval).await;
+        // A card that stood still for some seconds and goes on is no reason to be killed: after a look
+        // in vain the next one comes before systemd's time is up.
+        tokio::time::sleep(if lives { interval } else { LOOK_AGAIN }).await;
     }
 }
 
 /// Whether both that must go on do: each shows it by answering.
 async fn alive(room: &RoomHandle, store: &Store, patience: Duration) -> bool {
-    let room_answers = tokio::time::timeout(patience, room.ping())
-        .await
-        .unwrap_or(false);
-    let store_answers = matches!(
-        tokio::time::timeout(patience, store.ping()).await,
-        Ok(Ok(()))
+    let (room_answers, store_answers) = tokio::join!(
+        tokio::time::timeout(patience, room.ping()),
+        tokio::time::timeout(patience, store.ping())
     );
+    let room_answers = room_answers.unwrap_or(false);
+    let store_answers = matches!(store_answers, Ok(Ok(())));
     if !(room_answers && store_answers) {
         tracing::error!(room_answers, store_answers, "the watchdog is not fed");
     }
@@ -296,6 +301,20 @@ mod tests {
             _stop: stop,
             _dir: dir,
         }
+    }
+
+    #[test]
+    fn after_a_look_in_vain_the_next_one_comes_before_systemd_loses_patience() {
+        let unit = include_str!("../../systemd/coherence-hub.service");
+        let patience = unit
+            .lines()
+            .find_map(|line| line.strip_prefix("WatchdogSec="))
+            .and_then(|seconds| seconds.parse().ok())
+            .map(Duration::from_secs)
+            .expect("the unit says how long");
+        // As `systemd::watchdog_interval` halves it.
+        let fed_again = patience / 2 + PULSE + LOOK_AGAIN + PULSE;
+        assert!(fed_again < patience, "{fed_again:?}");
     }
 
     const SOON: Duration = Duration::from_millis(50);

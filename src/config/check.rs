@@ -212,8 +212,13 @@ fn uplink(uplink: &super::Uplink) -> Result<(), Refused> {
                         && port.parse::<u16>().is_ok_and(|port| port > 0)
                 }),
         "uplink.broker",
-        &uplink.broker,
-        "mqtts://HOST:PORT, mqtt://HOST:PORT, or empty for none",
+        // A password has no place here, and if there is one it is not to be shown.
+        match uplink.broker.contains('@') {
+            true => "(not shown)",
+            false => &uplink.broker,
+        },
+        "mqtts://HOST:PORT, mqtt://HOST:PORT, or empty for none; user and password have keys of \
+         their own",
     )?;
     require(
         is_topic_level(&uplink.root),

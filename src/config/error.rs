@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::SECRETS;
+use super::{Config, SECRETS};
 
 /// A configuration that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -125,17 +125,24 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A line of a file, cut where it gives away a secret.
+/// A line of a file as it may be shown. A value is, if its key is known and no secret: behind a misspelt
+/// one, in a table in one line or in text over several there may be a code or a password.
 fn without_secret(line: &str) -> String {
-    let is_secret = |name: &str| {
-        let name = name.trim().trim_matches(['"', '\'']);
-        SECRETS
-            .iter()
-            .any(|secret| secret.ends_with(name) && !name.is_empty())
+    let Some((name, value)) = line.split_once('=') else {
+        let shown = line.trim_start().starts_with('[') || line.trim().is_empty();
+        return if shown { line } else { "…" }.to_owned();
     };
-    match line.split_once('=') {
-        Some((name, _)) if is_secret(name) => format!("{name}= …"),
-        _ => line.to_owned(),
+    let known = Config::every_key();
+    let key = name.trim().replace(['"', '\''], "");
+    let key = key.rsplit('.').next().unwrap_or_default();
+    let is_plain = known.iter().any(|(section, keys)| {
+        keys.get(key).is_some() && !SECRETS.contains(&format!("{section}.{key}").as_str())
+    });
+    // An address of a broker may hold a password.
+    if is_plain && !value.contains('@') {
+        line.to_owned()
+    } else {
+        format!("{name}= …")
     }
 }
 

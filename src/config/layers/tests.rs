@@ -253,6 +253,12 @@ fn a_room_code_is_shown_by_no_mistake_and_no_list() {
         "[access]\n  \"room_code\" = 7391\n",
         "access.room_code = 7391\n",
         "[access]\nroom_code = \" 7391\"\n",
+        "[access]\nroom_kode = \"7391\"\n",
+        "access = { room_code = \"7391 }\n",
+        "access = { room_code = 7391 }\n",
+        "[access]\nroom_code = \"\"\"\n7391 \\q\n\"\"\"\n",
+        "[uplink]\npassword = \"7391\"\n",
+        "[uplink]\nbroker = \"mqtts://hub:7391@host:8883\"\n",
     ] {
         let complaint = Etc::new().file("hub.toml", text).complaint();
         assert!(!complaint.contains("7391"), "{complaint}");
