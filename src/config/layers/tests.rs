@@ -126,7 +126,7 @@ fn a_misspelt_key_is_shown_with_its_place_and_what_was_meant() {
     assert_eq!(
         etc.complaint(),
         "hub.toml:3:3: `session.lenght_min`: unknown key\n\
-         \x20     lenght_min = 10\n\
+         \x20     lenght_min = …\n\
          \x20     ^\n\
          \x20 did you mean `session.length_min`?"
     );
