@@ -75,6 +75,19 @@ impl Gauges {
         }
     }
 
+    /// What was set aside is no longer said to be there when it is not.
+    pub fn copies_are_gone(&self, names: &[String]) {
+        let mut aside = lock(&self.set_aside);
+        let is_it = |text: &String| {
+            names
+                .iter()
+                .any(|name| text.contains(&format!("/{name} (")))
+        };
+        if aside.as_ref().is_some_and(is_it) {
+            *aside = None;
+        }
+    }
+
     pub fn picture(&self, queue_len: usize) -> StoreHealth {
         let get = |gauge: &AtomicU64| gauge.load(Ordering::Relaxed);
         let last_error = lock(&self.last_error).clone();

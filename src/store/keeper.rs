@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -42,8 +42,8 @@ const BATCHES_AT_A_TIME: usize = 16;
 /// Rows of a table that are forgotten between two messages.
 const FORGOTTEN_AT_A_TIME: usize = 10_000;
 
-/// How long copies of the file are kept, ms: the damaged, and those from before an upgrade.
-const COPIES_MS: i64 = 7 * 86_400_000;
+/// How long copies of the file are kept: the damaged, and those from before an upgrade.
+const COPIES: Duration = Duration::from_secs(7 * 86_400);
 
 /// The one owner of the database.
 pub(super) struct Keeper {
@@ -404,7 +404,7 @@ impl Keeper {
         )?;
         self.checkpoint_owed |= !more;
         self.checkpoint_if_owed();
-        if !more && before.synced {
+        if !more && before.synced && by_network {
             self.forget_copies(before);
         }
         Ok(more)
@@ -412,14 +412,19 @@ impl Keeper {
 
     /// Copies of the file stay for a week, never longer than what is in them may.
     fn forget_copies(&self, before: &Stamp) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now_ms = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
-        let Some(path) = self.conn.path() else {
+        let now = SystemTime::now();
+        let kept_from = Duration::from_millis(before.wall_ms.max(0).unsigned_abs());
+        let (Some(path), Some(week_ago)) = (self.conn.path(), now.checked_sub(COPIES)) else {
             return;
         };
-        let gone = aside::forget_copies(Path::new(path), before.wall_ms.max(now_ms - COPIES_MS));
-        if gone > 0 {
-            tracing::info!(files = gone, "old copies of the database are gone");
+        let before = week_ago.max(SystemTime::UNIX_EPOCH + kept_from);
+        let gone = aside::forget_copies(Path::new(path), before, now);
+        if !gone.is_empty() {
+            self.gauges.copies_are_gone(&gone);
+            tracing::info!(
+                files = gone.join(", "),
+                "old copies of the database are gone"
+            );
         }
     }
 

@@ -140,8 +140,8 @@ fn store_part(health: &StoreHealth) -> Report {
     }
     if let Some(aside) = &health.set_aside {
         text.push(format!(
-            "The database was damaged; a new one began. The old one is kept as {aside}: copy it away if \
-             its data are wanted. This is said until the next start."
+            "The database was damaged; a new one began. The old one is kept for a week as {aside}: \
+             copy it away before if its data are wanted. This is said until then or until the next start."
         ));
     }
     if text.is_empty() {
@@ -216,6 +216,8 @@ mod tests {
         };
         let part = store_part(&damaged);
         assert_eq!(part.status, Condition::Degraded);
-        assert!(part.text.contains("hub.db.corrupt-1"), "{}", part.text);
+        for said in ["hub.db.corrupt-1", "kept for a week"] {
+            assert!(part.text.contains(said), "{}", part.text);
+        }
     }
 }
