@@ -203,6 +203,65 @@ fn damage_found_in_mid_run_ends_the_store_and_the_next_start_begins_anew() {
 }
 
 #[test]
+fn a_database_deleted_or_replaced_under_the_running_hub_ends_it_and_nothing_is_promised() {
+    type Harm = fn(&Path);
+    let harms: [(&str, bool, Harm); 3] = [
+        ("deleted", false, |path| {
+            fs::remove_file(path).unwrap();
+            fs::remove_file(beside(path, "-wal")).unwrap();
+        }),
+        ("deleted without its log", false, |path| {
+            fs::remove_file(path).unwrap()
+        }),
+        ("replaced by an older copy", true, |path| {
+            fs::rename(path.with_extension("copy"), path).unwrap()
+        }),
+    ];
+    let runtime = Runtime::new().unwrap();
+    for (what, has_a_past, harm) in harms {
+        for durably in [true, false] {
+            let (_dir, path, before) = filled();
+            fs::copy(&path, path.with_extension("copy")).unwrap();
+            let (store, _) = super::super::open(&path, boot("a", 5_000)).unwrap();
+            store.commit(vec![samples::rr(5_001, 1, 9_000_000)]);
+            runtime.block_on(store.ping()).unwrap();
+            harm(&path);
+            if durably {
+                let (tell, told) = mpsc::channel();
+                store.commit_then(
+                    vec![samples::consent(1, "store", true)],
+                    Box::new(move |result| tell.send(result).unwrap()),
+                );
+                assert!(
+                    matches!(told.recv().unwrap(), Err(StoreError::Closed)),
+                    "{what}"
+                );
+            }
+            runtime.block_on(async {
+                let ended = async {
+                    loop {
+                        store.commit(vec![samples::strap(1)]);
+                        tokio::select! {
+                            () = store.ended() => return,
+                            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+                        }
+                    }
+                };
+                tokio::time::timeout(Duration::from_secs(20), ended)
+                    .await
+                    .expect("it ends, so that the process begins with what lies there");
+            });
+            drop(store);
+            let memory = lives(&path);
+            assert_eq!(memory.set_aside, None, "{what}");
+            assert_eq!(memory.hub_id == before.hub_id, has_a_past, "{what}");
+            let next = if has_a_past { 5_001 } else { 1 };
+            assert_eq!(memory.past.next_rr_id, next, "{what}");
+        }
+    }
+}
+
+#[test]
 fn a_hub_killed_after_setting_aside_is_the_same_hub_again() {
     let (_dir, path, before) = filled();
     aside::set_aside(
