@@ -334,6 +334,9 @@ impl Keeper {
                 self.place = place(&opened.conn);
                 self.conn = opened.conn;
                 self.boot_no = opened.boot_no;
+                if memory.set_aside.is_some() {
+                    self.news.set_aside(away.boot.start);
+                }
                 self.away = None;
                 self.gauges.away.store(false, Ordering::Relaxed);
                 self.gauges.was_set_aside(memory.aside_in_words());

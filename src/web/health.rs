@@ -128,7 +128,7 @@ fn store_part(health: &StoreHealth) -> Report {
             "Nothing can be written at present"
         };
         text.push(format!("{what} ({why})."));
-        text.push(health.advice.to_owned());
+        text.push(health.advice.clone());
         text.push(format!(
             "{} rows wait in memory; consents and erasures are refused. The hub tries again by itself.",
             health.waiting_rows
@@ -196,7 +196,7 @@ mod tests {
             failing: true,
             waiting_rows: 12,
             last_error: Some("disk full".into()),
-            advice: "Free some space.",
+            advice: "Free some space.".into(),
             ..fine.clone()
         };
         let part = store_part(&failing);
