@@ -15,7 +15,7 @@ use crate::config::{self, Trust};
 
 /// A wall clock that shows an earlier moment than this (1 September 2026, before the first
 /// release) is wrong, whatever else speaks for it.
-const RELEASED_MS: i64 = 1_788_220_800_000;
+pub const RELEASED_MS: i64 = 1_788_220_800_000;
 
 /// Longest wait in one piece. tokio's timers stand still while the machine sleeps, ours do not;
 /// waking now and then bounds how late we notice.

@@ -155,6 +155,8 @@ fn the_unit_holds_what_the_hub_relies_on() {
     assert_eq!(values("Restart"), ["always"]);
     assert_eq!(values("RestartSec"), ["1"]);
     assert_eq!(values("StartLimitIntervalSec"), ["0"]);
+    // A large database is checked and copied before the hub is ready.
+    assert_eq!(values("TimeoutStartSec"), ["infinity"]);
     assert_eq!(
         values("RestartPreventExitStatus"),
         [coherence_hub::cli::EXIT_CONFIG.to_string()]

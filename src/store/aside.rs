@@ -1,6 +1,7 @@
 //! Damaged databases: set aside under another name with the reason beside them, a few kept. What
 //! counts as damage is `error`'s to say, what begins in their place `open`'s.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,12 +13,17 @@ use rusqlite::{Connection, OpenFlags};
 use super::Boot;
 use super::error::StoreError;
 use super::open::{Identity, read_identity, with_ending};
+use crate::clock::RELEASED_MS;
 
 /// As many are kept: the newest. A card that dies slowly must not be filled by them.
 const KEPT: usize = 3;
 
 /// What a database consists of on disk.
 const PARTS: [&str; 3] = ["", "-wal", "-shm"];
+
+/// The date of a copy whose age nobody knows yet: whatever clock it was made by may have been wrong. It
+/// gets the day on which a clock set over the network first sees it, and its time from then on.
+const UNDATED: SystemTime = SystemTime::UNIX_EPOCH;
 
 /// Beside the database: it was found damaged while the hub ran, and why.
 const WORD: &str = ".damaged";
@@ -52,6 +58,8 @@ pub(super) fn set_aside(
     let mut moved = false;
     for ending in PARTS {
         let from = with_ending(path, ending);
+        // Before it has its new name: whoever is killed in between leaves no copy that looks old.
+        let _ = date(&from, UNDATED);
         match fs::rename(&from, with_ending(&aside, ending)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             renamed => {
@@ -64,12 +72,13 @@ pub(super) fn set_aside(
         let note = format!(
             "coherence-hub {} set this database aside and began a new one.\n\
              Reason: {damage}\n\
-             It is kept for whoever can repair it (sqlite3 FILE .recover). The newest {KEPT} such files \
-             stay; they may be deleted.\n",
+             It is for whoever can repair it (sqlite3 FILE .recover). Copy it away first: only the newest \
+             {KEPT} such files are kept, and each is deleted after a week.\n",
             env!("CARGO_PKG_VERSION")
         );
         // Without the note the log still says why.
         let _ = write_note(&with_ending(&aside, ".txt"), &note);
+        let _ = date(&with_ending(&aside, ".txt"), UNDATED);
     }
     // Last: whoever is killed before begins again here.
     match fs::remove_file(with_ending(path, WORD)) {
@@ -105,7 +114,7 @@ fn free_name(path: &Path, boot: &Boot) -> PathBuf {
         .expect("some number is free")
 }
 
-/// What was set aside, newest first.
+/// What was set aside, newest first: what has no date yet is newer than what has.
 fn asides(path: &Path) -> Vec<PathBuf> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Vec::new();
@@ -115,15 +124,19 @@ fn asides(path: &Path) -> Vec<PathBuf> {
         name.strip_prefix(&prefix)
             .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'-'))
     };
-    let mut found: Vec<(SystemTime, PathBuf)> = fs::read_dir(dir)
+    let mut found: Vec<(bool, SystemTime, PathBuf)> = fs::read_dir(dir)
         .into_iter()
         .flatten()
         .filter_map(Result::ok)
         .filter(|entry| is_aside(&entry.file_name().to_string_lossy()))
-        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .filter_map(|entry| {
+            let data = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+            let made = data.modified().ok()?;
+            Some((made < released(), made, entry.path()))
+        })
         .collect();
     found.sort_by(|a, b| b.cmp(a));
-    found.into_iter().map(|(_, path)| path).collect()
+    found.into_iter().map(|(.., path)| path).collect()
 }
 
 /// Takes away the oldest; never the one just made, whatever the clock says.
@@ -132,7 +145,7 @@ fn prune(path: &Path, newest: &Path) {
     for aside in older.skip(KEPT - 1) {
         for ending in PARTS.into_iter().chain([".txt"]) {
             let file = with_ending(&aside, ending);
-            match remove(&file) {
+            match fs::remove_file(&file) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!(%error, file = %file.display(), "an old damaged database can't be deleted");
                 }
@@ -142,41 +155,86 @@ fn prune(path: &Path, newest: &Path) {
     }
 }
 
-/// Takes away copies of the database that were made before then (Unix ms), damaged ones and those from
-/// before an upgrade: there are people in them who may have been forgotten or erased since. Returns how
-/// many went.
-pub(super) fn forget_copies(path: &Path, before_ms: i64) -> usize {
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
-        return 0;
-    };
-    let name = name.to_string_lossy();
-    let kinds = [format!("{name}.corrupt-"), format!("{name}.before-")];
-    let before = SystemTime::UNIX_EPOCH + Duration::from_millis(before_ms.max(0).unsigned_abs());
-    let mut gone = 0;
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let is_copy = kinds.iter().any(|kind| name.starts_with(kind));
-        let made = entry.metadata().and_then(|data| data.modified());
-        if !is_copy || made.map_or(true, |made| made >= before) {
-            continue;
-        }
-        match remove(&entry.path()) {
-            Ok(()) => gone += 1,
-            Err(error) => {
-                tracing::warn!(%error, file = %entry.path().display(), "an old copy of the database can't be deleted");
+/// Takes away copies of the database that are older than `before`, damaged ones and those from before an
+/// upgrade: there are people in them who may have been forgotten or erased since. `now`, and with it
+/// `before`, comes from a clock that is set over the network. Returns the names of the files that went.
+pub(super) fn forget_copies(path: &Path, before: SystemTime, now: SystemTime) -> Vec<String> {
+    let mut gone = Vec::new();
+    for parts in copies(path).into_values() {
+        let undated = |(_, made): &(PathBuf, SystemTime)| *made < released() || *made > now;
+        let needs_date = parts.iter().any(undated);
+        for (file, made) in &parts {
+            let old = parts.iter().all(|(_, made)| *made < before);
+            let done = match (needs_date, old) {
+                (true, _) => date(file, now),
+                (false, true) => fs::remove_file(file),
+                (false, false) => continue,
+            };
+            match done {
+                Ok(()) if needs_date => {
+                    tracing::debug!(file = %file.display(), ?made, "a copy of the database has a date now")
+                }
+                Ok(()) => gone.extend(
+                    file.file_name()
+                        .map(|name| name.to_string_lossy().into_owned()),
+                ),
+                Err(error) => {
+                    tracing::warn!(%error, file = %file.display(), "an old copy of the database can't be deleted, or its age not be noted");
+                }
             }
         }
     }
     gone
 }
 
-fn remove(file: &Path) -> io::Result<()> {
-    if file.is_dir() {
-        fs::remove_dir_all(file)
-    } else {
-        fs::remove_file(file)
+/// The copies with their parts and when each was changed. Only names that the hub gives: what people
+/// put beside them is theirs, and so is a directory.
+fn copies(path: &Path) -> BTreeMap<String, Vec<(PathBuf, SystemTime)>> {
+    let mut copies = BTreeMap::<_, Vec<_>>::new();
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return copies;
+    };
+    let name = name.to_string_lossy();
+    let kinds = [format!("{name}.corrupt-"), format!("{name}.before-")];
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let copy = ["-wal", "-shm", ".txt", ".part"]
+            .iter()
+            .find_map(|ending| name.strip_suffix(ending))
+            .unwrap_or(&name);
+        let number = kinds
+            .iter()
+            .find_map(|kind| copy.strip_prefix(kind.as_str()));
+        let is_ours = number.is_some_and(|number| {
+            number.starts_with(|c: char| c.is_ascii_digit())
+                && number.bytes().all(|b| b.is_ascii_digit() || b == b'-')
+        });
+        // Not following links: only a file of the hub's own.
+        let data = entry
+            .metadata()
+            .ok()
+            .filter(|data| is_ours && data.is_file());
+        if let Some(made) = data.and_then(|data| data.modified().ok()) {
+            let parts = copies.entry(copy.to_owned()).or_default();
+            parts.push((entry.path(), made));
+        }
     }
+    copies
+}
+
+/// No clock that is right shows an earlier moment.
+fn released() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(RELEASED_MS.unsigned_abs())
+}
+
+fn date(file: &Path, made: SystemTime) -> io::Result<()> {
+    fs::File::open(file)?.set_modified(made)
+}
+
+/// A new copy whose age will be counted from when a clock is known to be right.
+pub(super) fn leave_undated(copy: &fs::File) -> io::Result<()> {
+    copy.set_modified(UNDATED)
 }
 
 fn write_note(path: &Path, text: &str) -> io::Result<()> {

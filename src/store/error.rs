@@ -2,7 +2,7 @@
 //! where the error arrives.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The store's errors.
 #[derive(Debug, thiserror::Error)]
@@ -108,8 +108,8 @@ impl StoreError {
         )
     }
 
-    /// What a person can do about it.
-    pub(super) fn advice(&self) -> &'static str {
+    /// What a person can do about it; `dir` is the data directory.
+    pub(super) fn advice(&self, dir: &Path) -> String {
         use rusqlite::ErrorCode;
         let file = match self {
             StoreError::File { source, .. } => Some(source.kind()),
@@ -118,9 +118,12 @@ impl StoreError {
         let no_space = "Free some space on the disk of the data directory.";
         let read_only = "Make the disk of the data directory writable: if it became read-only by itself, \
             `journalctl -k` says why, and a worn card has to be replaced.";
-        let rights = "The data directory and all in it must belong to the hub's user: \
-            `chown -R coherence-hub: /var/lib/coherence-hub`.";
-        match (self, self.sqlite_code(), file) {
+        let rights = format!(
+            "The data directory and all in it must belong to the hub's user, who may write there: \
+             `chown -R coherence-hub: {dir} && chmod -R u+rwX {dir}`.",
+            dir = dir.display()
+        );
+        let advice = match (self, self.sqlite_code(), file) {
             (StoreError::NoRoom { .. }, ..)
             | (_, Some(ErrorCode::DiskFull), _)
             | (_, _, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) => no_space,
@@ -128,7 +131,7 @@ impl StoreError {
             | (_, Some(ErrorCode::ReadOnly), _)
             | (_, _, Some(io::ErrorKind::ReadOnlyFilesystem)) => read_only,
             (_, Some(ErrorCode::PermissionDenied | ErrorCode::CannotOpen), _)
-            | (_, _, Some(io::ErrorKind::PermissionDenied)) => rights,
+            | (_, _, Some(io::ErrorKind::PermissionDenied)) => &rights,
             (_, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked), _) => {
                 "Another program holds the database: close it (`fuser` on the file names it)."
             }
@@ -136,7 +139,8 @@ impl StoreError {
                 "The disk fails: see `journalctl -k`, and replace the card."
             }
             _ => "",
-        }
+        };
+        advice.to_owned()
     }
 
     fn sqlite_code(&self) -> Option<rusqlite::ErrorCode> {

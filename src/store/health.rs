@@ -1,6 +1,7 @@
 //! How the store is doing, told without asking its thread: atomics that the thread and the handles
 //! write and anybody may read.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub struct StoreHealth {
     /// What the last failure said; stays after the recovery.
     pub last_error: Option<String>,
     /// What a person can do about it; may be empty.
-    pub advice: &'static str,
+    pub advice: String,
     /// The database can't be opened at all.
     pub away: bool,
     /// Where a damaged database was moved to in the life of this process, and why.
@@ -48,11 +49,20 @@ pub(super) struct Gauges {
     pub waiting_rows: AtomicU64,
     pub failing: AtomicBool,
     pub away: AtomicBool,
-    last_error: Mutex<Option<(String, &'static str)>>,
+    /// The data directory, for the advice.
+    dir: PathBuf,
+    last_error: Mutex<Option<(String, String)>>,
     set_aside: Mutex<Option<String>>,
 }
 
 impl Gauges {
+    pub fn of(database: &Path) -> Gauges {
+        Gauges {
+            dir: data_dir(database).to_owned(),
+            ..Gauges::default()
+        }
+    }
+
     pub fn committed(&self, rows: usize, took: Duration) {
         tally::committed(took);
         add(&self.commits, 1);
@@ -66,7 +76,7 @@ impl Gauges {
 
     /// Notes what is wrong; nothing was tried.
     pub fn told(&self, error: &StoreError) {
-        *lock(&self.last_error) = Some((error.to_string(), error.advice()));
+        *lock(&self.last_error) = Some((error.to_string(), error.advice(&self.dir)));
     }
 
     pub fn was_set_aside(&self, text: Option<String>) {
@@ -75,9 +85,22 @@ impl Gauges {
         }
     }
 
+    /// What was set aside is no longer said to be there when it is not.
+    pub fn copies_are_gone(&self, names: &[String]) {
+        let mut aside = lock(&self.set_aside);
+        let is_it = |text: &String| {
+            names
+                .iter()
+                .any(|name| text.contains(&format!("/{name} (")))
+        };
+        if aside.as_ref().is_some_and(is_it) {
+            *aside = None;
+        }
+    }
+
     pub fn picture(&self, queue_len: usize) -> StoreHealth {
         let get = |gauge: &AtomicU64| gauge.load(Ordering::Relaxed);
-        let last_error = lock(&self.last_error).clone();
+        let (last_error, advice) = lock(&self.last_error).clone().unzip();
         StoreHealth {
             commits: get(&self.commits),
             failed: get(&self.failed),
@@ -86,13 +109,19 @@ impl Gauges {
             refused: get(&self.refused),
             waiting_rows: get(&self.waiting_rows),
             failing: self.failing.load(Ordering::Relaxed),
-            last_error: last_error.as_ref().map(|(text, _)| text.clone()),
-            advice: last_error.map_or("", |(_, advice)| advice),
+            last_error,
+            advice: advice.unwrap_or_default(),
             away: self.away.load(Ordering::Relaxed),
             set_aside: lock(&self.set_aside).clone(),
             queue_len,
         }
     }
+}
+
+/// Where the database lies.
+pub(super) fn data_dir(database: &Path) -> &Path {
+    let dir = database.parent().filter(|dir| !dir.as_os_str().is_empty());
+    dir.unwrap_or(Path::new("."))
 }
 
 /// A poisoned lock only means that somebody panicked beside an intact text.

@@ -1,10 +1,13 @@
 //! The store's thread: takes what comes through the inbox, one thing after the other, and keeps what
 //! the disk refuses until it takes it. How rows are written and read is not decided here.
 
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -42,8 +45,11 @@ const BATCHES_AT_A_TIME: usize = 16;
 /// Rows of a table that are forgotten between two messages.
 const FORGOTTEN_AT_A_TIME: usize = 10_000;
 
-/// How long copies of the file are kept, ms: the damaged, and those from before an upgrade.
-const COPIES_MS: i64 = 7 * 86_400_000;
+/// Whether the path still leads to the open file is asked this often, and before each durable commit.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How long copies of the file are kept: the damaged, and those from before an upgrade.
+const COPIES: Duration = Duration::from_secs(7 * 86_400);
 
 /// The one owner of the database.
 pub(super) struct Keeper {
@@ -63,12 +69,18 @@ pub(super) struct Keeper {
     away: Option<Away>,
     /// The process must begin anew; why was logged.
     over: bool,
+    /// The file that is open, and when the path was last seen to lead to it.
+    place: Option<(FileId, Instant)>,
     news: News,
 }
+
+/// Device and inode.
+type FileId = (u64, u64);
 
 impl Keeper {
     pub fn new(opened: Opened, gauges: Arc<Gauges>, news: News) -> Keeper {
         Keeper {
+            place: place(&opened.conn),
             conn: opened.conn,
             boot_no: opened.boot_no,
             gauges,
@@ -171,6 +183,7 @@ impl Keeper {
                 "it is of somebody who was erased".to_owned(),
             ));
         }
+        self.look_for_the_file(Duration::ZERO)?;
         // What it builds on goes first. Where that fails it is tried all the same: an erasure needs
         // nothing of it.
         self.write_backlog(usize::MAX);
@@ -220,7 +233,7 @@ impl Keeper {
 
     /// Writes held batches, oldest first, each in a transaction of its own, until one fails.
     fn write_backlog(&mut self, batches_max: usize) {
-        let open = self.come_back().is_ok();
+        let open = self.come_back().is_ok() && self.look_for_the_file(LOOK_EVERY).is_ok();
         for _ in 0..if open { batches_max } else { 0 } {
             let Some(rows) = self.backlog.front() else {
                 break;
@@ -318,8 +331,12 @@ impl Keeper {
         }
         match super::come_in(&away.path, &away.boot, Some(away.identity.clone())) {
             Ok((opened, memory)) if away.lived_by(&memory) => {
+                self.place = place(&opened.conn);
                 self.conn = opened.conn;
                 self.boot_no = opened.boot_no;
+                if memory.set_aside.is_some() {
+                    self.news.set_aside(away.boot.start);
+                }
                 self.away = None;
                 self.gauges.away.store(false, Ordering::Relaxed);
                 self.gauges.was_set_aside(memory.aside_in_words());
@@ -357,6 +374,36 @@ impl Keeper {
         if let Some(Err(error)) = path.map(|path| aside::leave_word(&path, error)) {
             tracing::warn!(%error, "the next start has to find out by itself: no word can be left");
         }
+    }
+
+    /// A file that was deleted or replaced takes rows as before, and they are gone with it: the next
+    /// start goes on with what lies in its place.
+    fn look_for_the_file(&mut self, every: Duration) -> Result<(), StoreError> {
+        let Some((id, seen)) = &mut self.place else {
+            return Ok(());
+        };
+        let path = self.conn.path().unwrap_or_default();
+        if seen.elapsed() >= every {
+            let gone = match file_id(Path::new(path)) {
+                Ok(found) => found != *id,
+                Err(error) => error.kind() == io::ErrorKind::NotFound,
+            };
+            *seen = Instant::now();
+            if gone && !self.over {
+                self.over = true;
+                tracing::error!(
+                    rows_held = self.backlog.rows(),
+                    rows_written_since_the_start = self.gauges.rows.load(Ordering::Relaxed),
+                    "{path} was deleted or replaced under the running hub: what was written since then is \
+                     lost, and the hub starts again with what lies there now. Stop the hub before \
+                     touching its database."
+                );
+            }
+        }
+        if self.over {
+            return Err(StoreError::Closed);
+        }
+        Ok(())
     }
 
     /// All of one person; what is only held in memory is not in it.
@@ -404,7 +451,7 @@ impl Keeper {
         )?;
         self.checkpoint_owed |= !more;
         self.checkpoint_if_owed();
-        if !more && before.synced {
+        if !more && before.synced && by_network {
             self.forget_copies(before);
         }
         Ok(more)
@@ -412,14 +459,19 @@ impl Keeper {
 
     /// Copies of the file stay for a week, never longer than what is in them may.
     fn forget_copies(&self, before: &Stamp) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now_ms = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
-        let Some(path) = self.conn.path() else {
+        let now = SystemTime::now();
+        let kept_from = Duration::from_millis(before.wall_ms.max(0).unsigned_abs());
+        let (Some(path), Some(week_ago)) = (self.conn.path(), now.checked_sub(COPIES)) else {
             return;
         };
-        let gone = aside::forget_copies(Path::new(path), before.wall_ms.max(now_ms - COPIES_MS));
-        if gone > 0 {
-            tracing::info!(files = gone, "old copies of the database are gone");
+        let before = week_ago.max(SystemTime::UNIX_EPOCH + kept_from);
+        let gone = aside::forget_copies(Path::new(path), before, now);
+        if !gone.is_empty() {
+            self.gauges.copies_are_gone(&gone);
+            tracing::info!(
+                files = gone.join(", "),
+                "old copies of the database are gone"
+            );
         }
     }
 
@@ -428,6 +480,8 @@ impl Keeper {
             self.write_backlog(usize::MAX);
         }
         let rows = self.backlog.rows();
+        // Of a file that was replaced the log may still lie beside the new one, to which it must not be
+        // applied: this empties it.
         // If another process reads, the log stays beside the file: nothing is lost by that.
         let _ = checkpoint(&self.conn);
         self.conn
@@ -442,6 +496,17 @@ impl Keeper {
             Err(StoreError::Unwritten { rows })
         }
     }
+}
+
+/// Nothing for a connection without a file.
+fn place(conn: &Connection) -> Option<(FileId, Instant)> {
+    let path = conn.path().filter(|path| !path.is_empty())?;
+    Some((file_id(Path::new(path)).ok()?, Instant::now()))
+}
+
+fn file_id(path: &Path) -> io::Result<FileId> {
+    let data = fs::metadata(path)?;
+    Ok((data.dev(), data.ino()))
 }
 
 /// False if somebody else was in the way.

@@ -131,14 +131,14 @@ pub fn open(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
     let (opened, memory, away) = match come_in(path, &boot, None) {
         Ok((opened, memory)) => (opened, memory, None),
         Err(error) if error.may_pass() => {
-            let advice = error.advice();
+            let advice = error.advice(health::data_dir(path));
             tracing::error!(%error, advice, "the database can't be used: the hub goes on without it and tries again");
             let (opened, memory, away) = away::stand_in(path, &boot, &error)?;
             (opened, memory, Some((away, error)))
         }
         Err(error) => return Err(error),
     };
-    start(opened, memory, &boot, away)
+    start(path, opened, memory, &boot, away)
 }
 
 /// As [`open`], for who only looks in while no hub runs: a damaged file is left as it is.
@@ -147,18 +147,19 @@ pub fn open(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
 /// As [`open`]; also when the file is damaged.
 pub fn open_as_it_is(path: &Path, boot: Boot) -> Result<(Store, Memory), StoreError> {
     let (opened, memory) = open_and_read(path, &boot, None)?;
-    start(opened, memory, &boot, None)
+    start(path, opened, memory, &boot, None)
 }
 
 /// `away`: the file could not be opened, and why.
 fn start(
+    path: &Path,
     opened: Opened,
     memory: Memory,
     boot: &Boot,
     away: Option<(Away, StoreError)>,
 ) -> Result<(Store, Memory), StoreError> {
     let (inbox, messages) = mpsc::channel(INBOX);
-    let gauges = Arc::new(Gauges::default());
+    let gauges = Arc::new(Gauges::of(path));
     gauges.was_set_aside(memory.aside_in_words());
     let news = outbox::news(boot, opened.boot_no, memory.set_aside.is_some());
     let mut keeper = Keeper::new(opened, Arc::clone(&gauges), news);

@@ -122,7 +122,7 @@ pub(super) fn set_synchronous(conn: &Connection, how: Synchronous) -> rusqlite::
 
 /// Opens a file that is sound and of the present schema; leaves `synchronous` at FULL.
 fn open_sound(path: &Path, boot: &Boot) -> Result<Connection, StoreError> {
-    whole(path)?;
+    let was_empty = whole(path)?;
     make_private(path).map_err(|source| StoreError::File {
         doing: "opening",
         path: path.to_owned(),
@@ -152,12 +152,17 @@ fn open_sound(path: &Path, boot: &Boot) -> Result<Connection, StoreError> {
     }
     set_up(&conn).map_err(StoreError::sql("setting up"))?;
     if found > 0 && (!is_large(path) || !ran_in(&conn, boot)) {
+        tell_if_long(path, "checking the database");
         quick_check(&conn).map_err(StoreError::sql("checking the file"))?;
     }
     if (1..known).contains(&found) {
+        tell_if_long(path, "copying the database before its upgrade");
         snapshot::take(&conn, path, known)?;
     }
     migrate(&mut conn)?;
+    if was_empty {
+        tracing::warn!(file = %path.display(), "the database was an empty file: a new one has begun in it");
+    }
     Ok(conn)
 }
 
@@ -177,8 +182,8 @@ pub(super) fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
     Ok(Migrations::from_slice(STEPS).to_latest(conn)?)
 }
 
-/// What SQLite would take for a database that is yet to begin, and is none.
-fn whole(path: &Path) -> Result<(), StoreError> {
+/// Finds what SQLite would take for a database that is yet to begin, and is none. True for an empty file.
+fn whole(path: &Path) -> Result<bool, StoreError> {
     let data = fs::metadata(path);
     let damaged = |why: &str| {
         Err(StoreError::Damaged {
@@ -196,10 +201,7 @@ fn whole(path: &Path) -> Result<(), StoreError> {
     if empty && log.is_ok_and(|log| log.is_file() && log.len() > 0) {
         return damaged("the file is gone or empty, only its log is there");
     }
-    if empty && data.is_ok() {
-        tracing::warn!(file = %path.display(), "the database is an empty file: a new one begins in it");
-    }
-    Ok(())
+    Ok(empty && data.is_ok())
 }
 
 /// The database, and with it its log, is for the hub's user only. A file that is there is not opened:
@@ -234,6 +236,14 @@ fn set_up(conn: &Connection) -> rusqlite::Result<()> {
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "cell_size_check", true)?;
     conn.pragma_update(None, "trusted_schema", false)
+}
+
+/// Whoever waits for the hub sees what it does meanwhile.
+fn tell_if_long(path: &Path, doing: &str) {
+    if is_large(path) {
+        let mb = fs::metadata(path).map_or(0, |data| data.len() >> 20);
+        tracing::info!("{doing}, {mb} MB: this may take minutes");
+    }
 }
 
 fn is_large(path: &Path) -> bool {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use super::aside;
 use super::error::StoreError;
 use super::open::with_ending;
 
@@ -56,7 +57,10 @@ pub(super) fn take(conn: &Connection, path: &Path, version: i64) -> Result<(), S
         return Err(StoreError::Sql { doing, source });
     }
     fs::File::open(&part)
-        .and_then(|file| file.sync_all())
+        .and_then(|file| {
+            aside::leave_undated(&file)?;
+            file.sync_all()
+        })
         .and_then(|()| fs::rename(&part, &copy))
         .and_then(|()| fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all())
         .map_err(fail)?;

@@ -128,7 +128,7 @@ fn store_part(health: &StoreHealth) -> Report {
             "Nothing can be written at present"
         };
         text.push(format!("{what} ({why})."));
-        text.push(health.advice.to_owned());
+        text.push(health.advice.clone());
         text.push(format!(
             "{} rows wait in memory; consents and erasures are refused. The hub tries again by itself.",
             health.waiting_rows
@@ -140,8 +140,8 @@ fn store_part(health: &StoreHealth) -> Report {
     }
     if let Some(aside) = &health.set_aside {
         text.push(format!(
-            "The database was damaged; a new one began. The old one is kept as {aside}: copy it away if \
-             its data are wanted. This is said until the next start."
+            "The database was damaged; a new one began. The old one is kept for a week as {aside}: \
+             copy it away before if its data are wanted. This is said until then or until the next start."
         ));
     }
     if text.is_empty() {
@@ -196,7 +196,7 @@ mod tests {
             failing: true,
             waiting_rows: 12,
             last_error: Some("disk full".into()),
-            advice: "Free some space.",
+            advice: "Free some space.".into(),
             ..fine.clone()
         };
         let part = store_part(&failing);
@@ -216,6 +216,8 @@ mod tests {
         };
         let part = store_part(&damaged);
         assert_eq!(part.status, Condition::Degraded);
-        assert!(part.text.contains("hub.db.corrupt-1"), "{}", part.text);
+        for said in ["hub.db.corrupt-1", "kept for a week"] {
+            assert!(part.text.contains(said), "{}", part.text);
+        }
     }
 }

@@ -233,6 +233,13 @@ impl Acknowledged {
 #[derive(Debug, Default)]
 pub(super) struct News(Vec<(Stamp, HubEvent)>);
 
+impl News {
+    /// A database was set aside after the start.
+    pub fn set_aside(&mut self, at: Stamp) {
+        self.0.push((at, HubEvent::DatabaseSetAside));
+    }
+}
+
 /// What a start is worth telling.
 pub(super) fn news(boot: &Boot, boot_no: i64, set_aside: bool) -> News {
     let version = Release::of(env!("CARGO_PKG_VERSION")).expect("versions have the shape of one");

@@ -30,7 +30,7 @@ impl Dice {
 }
 
 /// With some hundred pages of beats; closed.
-fn filled() -> (TempDir, PathBuf, Memory) {
+pub(super) fn filled() -> (TempDir, PathBuf, Memory) {
     let bench = Bench::with_people();
     bench
         .store
@@ -42,12 +42,12 @@ fn filled() -> (TempDir, PathBuf, Memory) {
     (dir, path, memory)
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     open::with_ending(path, ending)
 }
 
 /// Opens, writes, closes, opens again: the hub lives.
-fn lives(path: &Path) -> Memory {
+pub(super) fn lives(path: &Path) -> Memory {
     let runtime = Runtime::new().unwrap();
     let (store, memory) = super::super::open(path, boot("b", 50)).unwrap();
     store.commit(vec![samples::strap(9)]);
@@ -84,6 +84,7 @@ fn torn_pages_anywhere_are_survived_and_nothing_is_lost_in_silence() {
             set_aside += 1;
             let note = fs::read_to_string(format!("{aside}.txt")).unwrap();
             assert!(note.contains("Reason: "), "{note}");
+            assert!(note.contains("deleted after a week"), "{note}");
         } else {
             // Rubbish in what no row uses.
             assert_eq!(memory.past.next_rr_id, 5_001, "round {round}, offset {at}");
@@ -202,6 +203,65 @@ fn damage_found_in_mid_run_ends_the_store_and_the_next_start_begins_anew() {
 }
 
 #[test]
+fn a_database_deleted_or_replaced_under_the_running_hub_ends_it_and_nothing_is_promised() {
+    type Harm = fn(&Path);
+    let harms: [(&str, bool, Harm); 3] = [
+        ("deleted", false, |path| {
+            fs::remove_file(path).unwrap();
+            fs::remove_file(beside(path, "-wal")).unwrap();
+        }),
+        ("deleted without its log", false, |path| {
+            fs::remove_file(path).unwrap()
+        }),
+        ("replaced by an older copy", true, |path| {
+            fs::rename(path.with_extension("copy"), path).unwrap()
+        }),
+    ];
+    let runtime = Runtime::new().unwrap();
+    for (what, has_a_past, harm) in harms {
+        for durably in [true, false] {
+            let (_dir, path, before) = filled();
+            fs::copy(&path, path.with_extension("copy")).unwrap();
+            let (store, _) = super::super::open(&path, boot("a", 5_000)).unwrap();
+            store.commit(vec![samples::rr(5_001, 1, 9_000_000)]);
+            runtime.block_on(store.ping()).unwrap();
+            harm(&path);
+            if durably {
+                let (tell, told) = mpsc::channel();
+                store.commit_then(
+                    vec![samples::consent(1, "store", true)],
+                    Box::new(move |result| tell.send(result).unwrap()),
+                );
+                assert!(
+                    matches!(told.recv().unwrap(), Err(StoreError::Closed)),
+                    "{what}"
+                );
+            }
+            runtime.block_on(async {
+                let ended = async {
+                    loop {
+                        store.commit(vec![samples::strap(1)]);
+                        tokio::select! {
+                            () = store.ended() => return,
+                            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+                        }
+                    }
+                };
+                tokio::time::timeout(Duration::from_secs(20), ended)
+                    .await
+                    .expect("it ends, so that the process begins with what lies there");
+            });
+            drop(store);
+            let memory = lives(&path);
+            assert_eq!(memory.set_aside, None, "{what}");
+            assert_eq!(memory.hub_id == before.hub_id, has_a_past, "{what}");
+            let next = if has_a_past { 5_001 } else { 1 };
+            assert_eq!(memory.past.next_rr_id, next, "{what}");
+        }
+    }
+}
+
+#[test]
 fn a_hub_killed_after_setting_aside_is_the_same_hub_again() {
     let (_dir, path, before) = filled();
     aside::set_aside(
@@ -213,94 +273,6 @@ fn a_hub_killed_after_setting_aside_is_the_same_hub_again() {
     )
     .unwrap();
     assert_eq!(lives(&path).hub_id, before.hub_id);
-}
-
-#[test]
-fn three_damaged_databases_are_kept_and_the_reasons_are_for_the_hub_alone() {
-    let (dir, path, _) = filled();
-    for round in 0..6 {
-        fs::write(&path, format!("rubbish {round} ").repeat(1_000)).unwrap();
-        lives(&path);
-    }
-    let mut names: Vec<String> = fs::read_dir(dir.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .filter(|name| name.contains("corrupt"))
-        .collect();
-    names.sort();
-    let (notes, files): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.ends_with(".txt"));
-    assert_eq!((files.len(), notes.len()), (3, 3), "{names:?}");
-    for note in notes {
-        let mode = fs::metadata(dir.path().join(note))
-            .unwrap()
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
-}
-
-#[test]
-fn copies_of_the_database_are_gone_after_a_week_and_the_database_is_not() {
-    let (dir, path, _) = filled();
-    const DAY: Duration = Duration::from_secs(86_400);
-    let now = std::time::SystemTime::now();
-    for (ending, age) in [
-        ("", 400 * DAY),
-        (".corrupt-1795000000000", 8 * DAY),
-        (".corrupt-1795000000000-wal", 8 * DAY),
-        (".corrupt-1795000000000.txt", 8 * DAY),
-        (".corrupt-1795000000001", 6 * DAY),
-        (".before-2", 8 * DAY),
-        (".before-3", 6 * DAY),
-    ] {
-        let file = fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(beside(&path, ending))
-            .unwrap();
-        file.set_modified(now - age).unwrap();
-    }
-    let left = |path: &Path| {
-        let mut left: Vec<String> = fs::read_dir(dir.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-            .filter(|name| name.contains("corrupt") || name.contains("before"))
-            .collect();
-        left.sort();
-        assert!(path.exists());
-        left
-    };
-    let (store, _) = super::super::open(&path, boot("b", 50)).unwrap();
-    let runtime = Runtime::new().unwrap();
-    let now_ms = now
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_millis() as i64;
-    let before = |synced, days: i64| Stamp {
-        mono_ms: -days * 86_400_000,
-        wall_ms: now_ms - days * 86_400_000,
-        synced,
-    };
-    runtime
-        .block_on(store.forget_old(before(false, 30), false))
-        .unwrap();
-    assert_eq!(
-        left(&path).len(),
-        6,
-        "a clock that is not known proves nothing"
-    );
-    runtime
-        .block_on(store.forget_old(before(true, 30), true))
-        .unwrap();
-    assert_eq!(
-        left(&path),
-        ["hub.db.before-3", "hub.db.corrupt-1795000000001"]
-    );
-    // What is in a copy may be kept no longer than in the database.
-    runtime
-        .block_on(store.forget_old(before(true, 5), true))
-        .unwrap();
-    assert!(left(&path).is_empty());
 }
 
 #[test]
@@ -348,6 +320,74 @@ fn a_file_in_others_hands_at_the_start_is_opened_when_they_let_go() {
     runtime.block_on(store.close()).unwrap();
     let (_store, memory) = super::super::open(&path, boot("a", 6_000)).unwrap();
     assert_eq!(memory.past.next_rr_id, 5_002);
+}
+
+/// What is logged on this thread meanwhile.
+fn logged(what: impl FnOnce()) -> String {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&log);
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || Sink(Arc::clone(&sink)))
+        .finish();
+    tracing::subscriber::with_default(subscriber, what);
+    String::from_utf8(log.lock().unwrap().clone()).unwrap()
+}
+
+#[test]
+fn an_empty_file_is_told_of_only_when_a_database_has_begun_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hub.db");
+    fs::write(&path, "").unwrap();
+    // Nothing can begin here: the log's place is taken.
+    fs::create_dir(beside(&path, "-wal")).unwrap();
+    let told = "was an empty file";
+    let failed = logged(|| assert!(open::open(&path, &boot("a", 0), None).is_err()));
+    assert!(!failed.contains("empty file"), "{failed}");
+    fs::remove_dir(beside(&path, "-wal")).unwrap();
+    let begun = logged(|| assert!(open::open(&path, &boot("a", 0), None).is_ok()));
+    assert_eq!(begun.matches(told).count(), 1, "{begun}");
+}
+
+#[test]
+fn a_large_database_is_said_to_be_checked_and_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hub.db");
+    of_the_first_schema(&path)
+        .execute_batch("CREATE TABLE much (x BLOB); INSERT INTO much VALUES (zeroblob(40000000))")
+        .unwrap();
+    let log = logged(|| assert!(open::open(&path, &boot("b", 0), None).is_ok()));
+    for said in [
+        "checking the database, ",
+        "copying the database before its upgrade, ",
+    ] {
+        assert_eq!(log.matches(said).count(), 1, "{log}");
+    }
+}
+
+#[test]
+fn advice_about_rights_names_the_real_directory() {
+    let error = StoreError::File {
+        doing: "opening",
+        path: "/srv/hub/hub.db".into(),
+        source: std::io::ErrorKind::PermissionDenied.into(),
+    };
+    let gauges = Gauges::of(Path::new("/srv/hub/hub.db"));
+    gauges.told(&error);
+    let advice = gauges.picture(0).advice;
+    assert!(
+        advice.contains("chown -R coherence-hub: /srv/hub && chmod -R u+rwX /srv/hub"),
+        "{advice}"
+    );
 }
 
 #[test]

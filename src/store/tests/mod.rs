@@ -1,6 +1,7 @@
 //! The store from inside: what needs a hand on its connection. What a user of the store sees is in
 //! `tests/store.rs`.
 
+mod copies;
 mod damage;
 mod doors;
 mod leaving;

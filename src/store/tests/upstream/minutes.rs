@@ -457,6 +457,40 @@ fn a_start_and_a_database_set_aside_are_told_once() {
 }
 
 #[test]
+fn a_database_set_aside_after_the_start_is_told_too() {
+    let bench = Bench::new();
+    let path = bench.path();
+    let dir = bench.close();
+    // It can't be opened at first, and is rubbish when it can.
+    let in_the_way = path.with_file_name("hub.db-wal");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let (store, _) = open(&path, boot("a", 50_000)).unwrap();
+    assert!(store.health().away);
+    std::fs::write(&path, "no database at all, but long enough to be looked at").unwrap();
+    std::fs::remove_dir(&in_the_way).unwrap();
+    let bench = Bench {
+        dir,
+        runtime: Runtime::new().unwrap(),
+        store,
+    };
+    let begin = std::time::Instant::now();
+    while bench.store.health().away {
+        assert!(begin.elapsed() < std::time::Duration::from_secs(30));
+        bench.store.commit(vec![samples::strap(1)]);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert!(bench.health().set_aside.is_some());
+    bench.store.commit(vec![samples::rr(1, 1, 60_000)]);
+    bench.queue_all(70_000);
+    bench.queue_all(80_000);
+    let told = bench.messages().iter().any(|message| {
+        let json: serde_json::Value = serde_json::from_str(&message.to_json()).unwrap();
+        json["event"] == "database_set_aside"
+    });
+    assert!(told);
+}
+
+#[test]
 fn a_broker_that_comes_late_gets_what_is_still_stored_and_the_empty_years_are_passed_over() {
     let bench = Bench::with_people();
     bench.durably(vec![research(1, true, 500)]).unwrap();
