@@ -47,7 +47,7 @@ use crate::store::Store;
 use crate::telemetry::{Report, metric};
 
 /// The largest body of a request, bytes.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// At the end, how long requests and sockets may take to say good-bye.
 const FAREWELL: Duration = Duration::from_secs(2);

@@ -88,7 +88,7 @@ pub async fn join_of(
     web: &WebState,
     fields: JoinFields,
     proved: Option<ParticipantId>,
-    peer: std::net::IpAddr,
+    peer: Peer,
 ) -> Result<Join, Problem> {
     let known = match &fields.resume_token {
         None => proved,
@@ -101,9 +101,9 @@ pub async fn join_of(
         },
     };
     if known.is_none() {
-        web.may_join(peer, fields.room_code.as_deref()).await?;
+        web.may_join(peer.ip(), fields.room_code.as_deref()).await?;
     }
-    web.guard.join(peer, known)?;
+    web.guard.join(peer.ip(), known)?;
     Ok(Join {
         participant: known.unwrap_or_else(|| ParticipantId(Uuid::new_v4())),
         resumed: known.is_some(),
@@ -112,7 +112,7 @@ pub async fn join_of(
         intention: fields.intention,
         strap: fields.strap,
         consent: fields.consent.map(Into::into),
-        peer,
+        peer: peer.network(),
     })
 }
 
@@ -139,7 +139,7 @@ pub async fn join(
     Json(fields): Fields,
 ) -> Result<impl IntoResponse, Problem> {
     let fields = JoinFields::read(&fields)?;
-    let join = join_of(&web, fields, None, peer.ip()).await?;
+    let join = join_of(&web, fields, None, peer).await?;
     let Reply::Joined {
         participant,
         session,
