@@ -189,7 +189,8 @@ impl Guard {
         )
     }
 
-    fn refused(&self, from: IpAddr, problem: Problem) -> Problem {
+    /// Counts a refusal.
+    pub fn refused(&self, from: IpAddr, problem: Problem) -> Problem {
         self.refusals.note(problem.code.word(), from);
         problem
     }
