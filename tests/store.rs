@@ -531,7 +531,11 @@ async fn a_person_gets_all_of_their_own_and_nothing_of_others() {
     durably(&store, vec![Row::Consent(consent(true))]).unwrap();
     durably(&store, vec![Row::Consent(consent(false))]).unwrap();
 
-    let data = store.participant_data(person(2)).await.unwrap().unwrap();
+    let data = store
+        .participant_data(person(2), true)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(data.participant, participant_row(2));
     assert_eq!(data.participations, [participation_row(2)]);
     assert_eq!(data.claims, [claim_row(1, 2, 1, Some(150_000))]);
@@ -539,7 +543,9 @@ async fn a_person_gets_all_of_their_own_and_nothing_of_others() {
     assert_eq!(data.consents, [consent(true), consent(false)]);
     assert_eq!(data.scores, scores[..1]);
     assert_eq!(data.rr, given[1..3]);
-    assert_eq!(store.participant_data(person(9)).await.unwrap(), None);
+    let without = store.participant_data(person(2), false).await.unwrap();
+    assert!(!data.rr.is_empty() && without.unwrap().rr.is_empty());
+    assert_eq!(store.participant_data(person(9), true).await.unwrap(), None);
 
     durably(
         &store,
@@ -549,8 +555,12 @@ async fn a_person_gets_all_of_their_own_and_nothing_of_others() {
         }],
     )
     .unwrap();
-    assert_eq!(store.participant_data(person(2)).await.unwrap(), None);
-    let other = store.participant_data(person(1)).await.unwrap().unwrap();
+    assert_eq!(store.participant_data(person(2), true).await.unwrap(), None);
+    let other = store
+        .participant_data(person(1), true)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(
         (other.scores, other.rr),
         (scores[1..].to_vec(), given[5..].to_vec())

@@ -51,6 +51,12 @@ fn values<'a>(key: &str) -> Vec<&'a str> {
 }
 
 #[test]
+fn the_hub_may_open_as_many_sockets_as_can_be_configured() {
+    let files: u32 = values("LimitNOFILE")[0].parse().unwrap();
+    assert!(files > 60_000, "{files}");
+}
+
+#[test]
 fn systemd_has_nothing_to_say_against_the_unit() {
     let dir = tempfile::tempdir().unwrap();
     let unit = installed(dir.path());

@@ -27,14 +27,15 @@ pub struct Group {
     pub low: u32,
     pub medium: u32,
     pub high: u32,
-    /// Hearts heard by straps, plus at most one phone-only person per network address; all those
-    /// whose address is not known count as one, and as none beside others.
+    /// Hearts heard by straps, plus at most one phone-only person per network address, IPv4 or
+    /// IPv6, whichever are more; all those whose address is not known count as one, and as none beside others.
     pub hearts: u32,
     pub suppressed: bool,
 }
 
 impl Group {
-    /// `peer` tells the network address of a person who has no strap.
+    /// `peer` tells the network address of a person who has no strap; of IPv6, that of the /64 that one
+    /// machine has for itself.
     pub fn of(
         scores: &[Scored],
         peer: impl Fn(ParticipantId) -> Option<IpAddr>,
@@ -58,7 +59,10 @@ impl Group {
         }
         // Whose address is not known (the hub was started anew, and they have not joined since) may
         // sit at any of the others'.
-        let known = phones.iter().flatten().count();
+        // One machine may have an address of each kind.
+        let known = phones.iter().flatten();
+        let v4 = known.clone().filter(|peer| peer.is_ipv4()).count();
+        let known = v4.max(known.count() - v4);
         group.hearts += known.max(usize::from(!phones.is_empty())) as u32;
         group.suppressed = group.hearts < rule.min_group;
         group
@@ -232,6 +236,16 @@ mod tests {
             (group.suppressed, group.hearts, group.average()),
             (false, 4, Some(55.0))
         );
+    }
+
+    #[test]
+    fn phones_with_addresses_of_both_kinds_may_be_half_as_many() {
+        let scores = [phone(1, 40.0), phone(2, 50.0), phone(3, 60.0)];
+        let both = |id: ParticipantId| match id.0.as_u128() {
+            1 => Some(IpAddr::from([10, 0, 0, 1])),
+            n => Some(format!("fd00:0:0:{n}::").parse().unwrap()),
+        };
+        assert_eq!(Group::of(&scores, both, RULE).hearts, 2);
     }
 
     #[test]

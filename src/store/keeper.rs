@@ -410,6 +410,7 @@ impl Keeper {
     pub fn participant_data(
         &self,
         id: ParticipantId,
+        with_rr: bool,
     ) -> rusqlite::Result<Option<read::ParticipantData>> {
         read::participant_data(
             &self.conn,
@@ -418,6 +419,7 @@ impl Keeper {
                 boot_no: self.boot_no,
                 mono_ms: i64::MAX,
             },
+            with_rr,
         )
     }
 

@@ -311,16 +311,17 @@ impl Store {
         .await
     }
 
-    /// All that is stored of one person.
+    /// All that is stored of one person; without `with_rr` its R-R is not even read.
     ///
     /// # Errors
     /// The database can't be read, or the thread has ended.
     pub async fn participant_data(
         &self,
         id: ParticipantId,
+        with_rr: bool,
     ) -> Result<Option<ParticipantData>, StoreError> {
         self.ask("reading a person's data", move |keeper| {
-            keeper.participant_data(id)
+            keeper.participant_data(id, with_rr)
         })
         .await
     }

@@ -236,6 +236,7 @@ pub(super) fn participant_data(
     conn: &Connection,
     id: ParticipantId,
     now: Moment,
+    with_rr: bool,
 ) -> rusqlite::Result<Option<ParticipantData>> {
     let Some(participant_no) = known_participant_no(conn, id)? else {
         return Ok(None);
@@ -268,6 +269,33 @@ pub(super) fn participant_data(
     )?;
     let since = erase::since(conn, participant_no)?.earlier(DISORDER_MS);
     let first_score = first_at_or_after(conn, Appended::Score, since)?;
+    let rr = if with_rr {
+        intervals(conn, participant_no, since, now)?
+    } else {
+        Vec::new()
+    };
+    Ok(Some(ParticipantData {
+        participant,
+        participations: participations(
+            conn,
+            "WHERE participant_no = ?1 ORDER BY joined_boot_no, joined_mono_ms",
+            of_this,
+        )?,
+        claims: claims(conn, "WHERE participant_no = ?1 ORDER BY claim_no", of_this)?,
+        straps,
+        consents,
+        scores: scores(conn, first_score, participant_no)?,
+        rr,
+    }))
+}
+
+/// The R-R of one person, in the order of arrival.
+fn intervals(
+    conn: &Connection,
+    participant_no: i64,
+    since: Moment,
+    now: Moment,
+) -> rusqlite::Result<Vec<RrRow>> {
     let first_rr = first_at_or_after(conn, Appended::Rr, since)?;
     let mut intervals = rr(
         conn,
@@ -292,19 +320,7 @@ pub(super) fn participant_data(
         )?);
     }
     intervals.sort_by_key(|row| row.id);
-    Ok(Some(ParticipantData {
-        participant,
-        participations: participations(
-            conn,
-            "WHERE participant_no = ?1 ORDER BY joined_boot_no, joined_mono_ms",
-            of_this,
-        )?,
-        claims: claims(conn, "WHERE participant_no = ?1 ORDER BY claim_no", of_this)?,
-        straps,
-        consents,
-        scores: scores(conn, first_score, participant_no)?,
-        rr: intervals,
-    }))
+    Ok(intervals)
 }
 
 fn scores(conn: &Connection, first: i64, participant_no: i64) -> rusqlite::Result<Vec<ScoreRow>> {

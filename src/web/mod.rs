@@ -7,6 +7,7 @@
 
 pub mod fields;
 mod guard;
+mod handout;
 mod health;
 mod history;
 mod my_data;
@@ -47,7 +48,7 @@ use crate::store::Store;
 use crate::telemetry::{Report, metric};
 
 /// The largest body of a request, bytes.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// At the end, how long requests and sockets may take to say good-bye.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -80,6 +81,8 @@ pub struct Live {
     next_socket: AtomicU64,
     sockets: AtomicUsize,
     closing: watch::Sender<bool>,
+    /// Where people are handed their data.
+    desk: Arc<handout::Desk>,
 }
 
 impl Default for Live {
@@ -88,6 +91,7 @@ impl Default for Live {
             next_socket: AtomicU64::new(1),
             sockets: AtomicUsize::new(0),
             closing: watch::Sender::new(false),
+            desk: Arc::default(),
         }
     }
 }

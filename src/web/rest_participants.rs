@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{ConnectInfo, FromRequestParts, Path, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
@@ -88,7 +88,7 @@ pub async fn join_of(
     web: &WebState,
     fields: JoinFields,
     proved: Option<ParticipantId>,
-    peer: std::net::IpAddr,
+    peer: Peer,
 ) -> Result<Join, Problem> {
     let known = match &fields.resume_token {
         None => proved,
@@ -101,9 +101,9 @@ pub async fn join_of(
         },
     };
     if known.is_none() {
-        web.may_join(peer, fields.room_code.as_deref()).await?;
+        web.may_join(peer.ip(), fields.room_code.as_deref()).await?;
     }
-    web.guard.join(peer, known)?;
+    web.guard.join(peer.ip(), known)?;
     Ok(Join {
         participant: known.unwrap_or_else(|| ParticipantId(Uuid::new_v4())),
         resumed: known.is_some(),
@@ -112,7 +112,7 @@ pub async fn join_of(
         intention: fields.intention,
         strap: fields.strap,
         consent: fields.consent.map(Into::into),
-        peer,
+        peer: peer.network(),
     })
 }
 
@@ -139,7 +139,7 @@ pub async fn join(
     Json(fields): Fields,
 ) -> Result<impl IntoResponse, Problem> {
     let fields = JoinFields::read(&fields)?;
-    let join = join_of(&web, fields, None, peer.ip()).await?;
+    let join = join_of(&web, fields, None, peer).await?;
     let Reply::Joined {
         participant,
         session,
@@ -278,6 +278,7 @@ pub async fn put_consent(
         (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "unknown_participant", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited: it is being sent to them already", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -286,17 +287,25 @@ pub async fn data(
     ConnectInfo(peer): ConnectInfo<Peer>,
     Me(participant): Me,
 ) -> Result<impl IntoResponse, Problem> {
+    let with_rr = peer.is_private();
+    let turn = web.live.desk.turn(participant).await;
+    let turn = turn.map_err(|problem| web.guard.refused(peer.ip(), problem))?;
     let kept = web
         .store
-        .participant_data(participant)
+        .participant_data(participant, with_rr)
         .await
         .map_err(not_read)?;
     let kept = kept.ok_or_else(|| {
         let detail = "This hub keeps nothing of this participant.";
         Problem::new(Code::UnknownParticipant, detail)
     })?;
-    let data = MyData::new(kept, peer.is_private());
-    Ok(([(CACHE_CONTROL, "no-store")], Json(data)))
+    let data = MyData::new(kept, with_rr);
+    let bytes = serde_json::to_vec(&data).expect("strings and numbers always serialise");
+    let headers = [
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_TYPE, "application/json"),
+    ];
+    Ok((headers, turn.body(bytes)))
 }
 
 /// Leave the session. Coming back is a join with the resume token.

@@ -9,7 +9,7 @@
 //! | a request under a name that is not the hub's | 421 `misdirected`; no name, or two: 400 `bad_host` |
 //! | a page of another origin that opens a socket or changes something | 403 `foreign_origin` |
 //! | a request that could be read as two | refused, or answered once and closed |
-//! | a body larger than 64 KiB | 413 `too_large`; who asks first (`Expect`) is told before it is sent |
+//! | a body larger than 16 KiB | 413 `too_large`; who asks first (`Expect`) is told before it is sent |
 //! | a head that does not come within 15 s | closed |
 //! | a body that does not come within 15 s | 408 `too_slow` |
 //! | a target of more than 2048 bytes | 414 `uri_too_long` |

@@ -32,6 +32,7 @@ use governor::clock::DefaultClock;
 use hyper::body::Body as _;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
+use tokio::sync::Semaphore;
 use tower_http::cors::Cors;
 
 pub use self::headers::harden;
@@ -39,7 +40,7 @@ use self::names::Called;
 #[cfg(test)]
 pub use self::rates::Allowance;
 pub use self::rates::Allowances;
-use self::rates::Rates;
+use self::rates::{Rates, network};
 use self::refusals::Refusals;
 pub use self::rules::Rules;
 use self::seats::Seats;
@@ -80,6 +81,11 @@ impl Peer {
         self.address.ip().to_canonical()
     }
 
+    /// What counts as one machine: a whole /64 of IPv6.
+    pub fn network(&self) -> IpAddr {
+        network(self.ip())
+    }
+
     /// Nobody between here and there can read along.
     pub fn is_private(&self) -> bool {
         self.tls || self.ip().is_loopback()
@@ -115,6 +121,8 @@ pub struct Guard {
     rates: Rates,
     times: Times,
     seats: Arc<Seats>,
+    /// Bytes that bodies being read may have together.
+    bodies: Semaphore,
     refusals: Refusals,
 }
 
@@ -132,6 +140,7 @@ impl Guard {
     pub fn with(rules: Rules, max_connections: u32, times: Times, allowed: Allowances) -> Self {
         Guard {
             rules: Mutex::new(Arc::new(rules)),
+            bodies: Semaphore::new(allowed.bodies_bytes),
             rates: Rates::new(allowed, DefaultClock::default()),
             times,
             seats: Arc::new(Seats::new(max_connections as usize)),
@@ -180,7 +189,8 @@ impl Guard {
         )
     }
 
-    fn refused(&self, from: IpAddr, problem: Problem) -> Problem {
+    /// Counts a refusal.
+    pub fn refused(&self, from: IpAddr, problem: Problem) -> Problem {
         self.refusals.note(problem.code.word(), from);
         problem
     }
@@ -288,6 +298,16 @@ async fn examine(web: &WebState, peer: Peer, request: Request) -> Result<Request
         let detail = format!("A body has at most {BODY_BYTES_MAX} bytes.");
         return Err(refuse(Problem::new(Code::TooLarge, detail)));
     }
+    let length = body
+        .size_hint()
+        .upper()
+        .and_then(|most| usize::try_from(most).ok());
+    let room = length.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX) as u32;
+    let Ok(_room) = guard.bodies.try_acquire_many(room) else {
+        let detail = "Too much is being sent to the hub at once. Try again in a moment.";
+        let refusal = refuse(Problem::new(Code::Busy, detail).retry_after(1_000));
+        return Err(([(CONNECTION, "close")], refusal).into_response());
+    };
     let reading = Bytes::from_request(Request::from_parts(parts.clone(), body), &());
     match tokio::time::timeout(guard.times.body, reading).await {
         Ok(Ok(bytes)) => Ok(Request::from_parts(parts, Body::from(bytes))),
@@ -314,4 +334,24 @@ fn is_json(headers: &HeaderMap) -> bool {
         .and_then(|kind| kind.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next());
     kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_machine_is_one_whichever_address_of_its_network_it_takes() {
+        let network = |address: &str| {
+            let address = SocketAddr::new(address.parse().unwrap(), 1);
+            Peer {
+                address,
+                tls: false,
+            }
+            .network()
+        };
+        assert_eq!(network("fd00::1"), network("fd00::2"));
+        assert_ne!(network("fd00::1"), network("fd00:0:0:1::1"));
+        assert_ne!(network("10.0.0.1"), network("10.0.0.2"));
+    }
 }

@@ -115,6 +115,12 @@ impl Names {
         }
     }
 
+    /// Origins of pages from elsewhere, in one spelling.
+    pub fn origins(&self) -> impl Iterator<Item = &str> {
+        let origins = self.origins.iter().map(String::as_str);
+        origins.filter(|origin| !origin.is_empty())
+    }
+
     /// Refuses what a page of another origin asks. Who sends no `Origin` is no page.
     pub fn may_ask(&self, headers: &HeaderMap, called: &Called, tls: bool) -> Result<(), Problem> {
         let mut given = headers.get_all(ORIGIN).iter();

@@ -39,6 +39,8 @@ pub struct Allowances {
     pub returns: Allowance,
     pub sockets: Allowance,
     pub loopback_times: u32,
+    /// Of all bodies that are being read.
+    pub bodies_bytes: usize,
 }
 
 impl Default for Allowances {
@@ -68,6 +70,8 @@ impl Default for Allowances {
                 per_second: 20,
             },
             loopback_times: 5,
+            // A thousand of the largest.
+            bodies_bytes: 16 * 1024 * 1024,
         }
     }
 }

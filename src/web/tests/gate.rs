@@ -291,6 +291,43 @@ async fn a_body_that_does_not_come_is_told_so() {
 }
 
 #[tokio::test]
+async fn bodies_that_are_read_at_the_same_time_have_an_end_together() {
+    let hub = hub_with(with(
+        Times::default(),
+        Allowances {
+            bodies_bytes: 30,
+            ..Allowances::default()
+        },
+    ))
+    .await;
+    let begun = |length: usize| {
+        format!(
+            "POST /api/participants HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    let mut slow = TcpStream::connect(hub.address).await.unwrap();
+    slow.write_all(begun(20).as_bytes()).await.unwrap();
+    let second = begun(20) + "{                  }";
+    let refused = tokio::time::timeout(DEADLINE, async {
+        loop {
+            let answer = exchange(&hub, &second).await;
+            if status(&answer) != "201" {
+                return answer;
+            }
+        }
+    });
+    let refused = refused.await.expect("the first is being read by now");
+    assert_eq!(status(&refused), "503", "{refused}");
+    assert!(refused.contains("retry-after: 1"), "{refused}");
+    assert_eq!(problem(&refused)["code"], "busy");
+    assert_eq!(status(&exchange(&hub, begun(2) + "{}").await), "201");
+    slow.write_all(b"{                  }").await.unwrap();
+    assert_eq!(status(&last_words(&mut slow).await), "201");
+    assert_eq!(status(&exchange(&hub, &second).await), "201");
+}
+
+#[tokio::test]
 async fn who_takes_nothing_is_let_go() {
     let hub = hub_with_times(Times {
         write: Duration::from_millis(300),
@@ -480,6 +517,7 @@ fn few() -> Guard {
         returns: few(4),
         sockets: few(3),
         loopback_times: 1,
+        ..Allowances::default()
     };
     with(Times::default(), allowed)
 }

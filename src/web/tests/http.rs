@@ -11,7 +11,7 @@ async fn every_error_over_http_is_a_problem_with_its_code() {
     let (id, _) = hub.join(json!({})).await;
     let own = format!("/api/participants/{id}/rr");
     let json_type = Some("application/json");
-    let big = format!("{{\"name\":\"{}\"}}", "x".repeat(70_000));
+    let big = format!("{{\"name\":\"{}\"}}", "x".repeat(17_000));
     let cases: &[Case] = &[
         ("GET", "/nowhere", None, "", 404, "not_found"),
         ("GET", "/api/nowhere", None, "", 404, "not_found"),

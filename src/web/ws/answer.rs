@@ -75,7 +75,7 @@ impl Phone {
                 );
             }
             ClientFrame::JoinSession(fields) => {
-                let join = join_of(&self.web, fields, self.participant, self.peer.ip()).await?;
+                let join = join_of(&self.web, fields, self.participant, self.peer).await?;
                 self.is(join.participant)?;
                 let reply = self
                     .web
