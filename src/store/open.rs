@@ -389,7 +389,7 @@ mod tests {
                 "{table}.{prefix}"
             );
         }
-        assert_eq!(moments, 23);
+        assert_eq!(moments, 25);
         assert!(
             columns
                 .iter()

@@ -282,7 +282,7 @@ fn copies_of_the_database_are_gone_after_a_week_and_the_database_is_not() {
         synced,
     };
     runtime
-        .block_on(store.forget_old(before(false, 30), false))
+        .block_on(store.forget_old(before(false, 30), before(false, 30), false))
         .unwrap();
     assert_eq!(
         left(&path).len(),
@@ -290,7 +290,7 @@ fn copies_of_the_database_are_gone_after_a_week_and_the_database_is_not() {
         "a clock that is not known proves nothing"
     );
     runtime
-        .block_on(store.forget_old(before(true, 30), true))
+        .block_on(store.forget_old(before(true, 30), before(true, 30), true))
         .unwrap();
     assert_eq!(
         left(&path),
@@ -298,7 +298,7 @@ fn copies_of_the_database_are_gone_after_a_week_and_the_database_is_not() {
     );
     // What is in a copy may be kept no longer than in the database.
     runtime
-        .block_on(store.forget_old(before(true, 5), true))
+        .block_on(store.forget_old(before(true, 5), before(true, 5), true))
         .unwrap();
     assert!(left(&path).is_empty());
 }
