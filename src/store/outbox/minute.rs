@@ -55,6 +55,10 @@ pub fn queue(
     news: &mut Vec<(Stamp, HubEvent)>,
 ) -> rusqlite::Result<Queued> {
     let mut queued = Queued::default();
+    if facts::named_with_another_key(conn, rules)? {
+        queued.other_key = true;
+        return Ok(queued);
+    }
     let times = Times::of(conn, present.boot_no)?;
     let knows_time = times.known_offset_ms.is_some();
     let known_mark = read_mark(conn)?;

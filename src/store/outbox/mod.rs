@@ -87,6 +87,9 @@ pub struct Queued {
     pub more: bool,
     /// Nothing of this boot is told before the time is known.
     pub waiting_for_clock: bool,
+    /// The people of this study were named with another key of the facility: nothing was done, or they
+    /// would become strangers to the centre, and no withdrawal of theirs would be understood.
+    pub other_key: bool,
 }
 
 /// What an acknowledgement did.

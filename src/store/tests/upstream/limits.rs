@@ -398,3 +398,14 @@ fn the_scores_of_very_many_people_come_in_several_messages() {
         .collect();
     assert_eq!(lengths, [208, 43]);
 }
+
+#[test]
+fn a_message_that_is_not_old_for_certain_does_not_shield_those_behind_it() {
+    let bench = hours(2);
+    bench.pragma("UPDATE outbox SET until_mono_ms = 9000000 WHERE seq = 3");
+    let mut impatient = rules();
+    impatient.outbox_age_max_ms = 3_600_000;
+    let thinned = bench.step(&impatient, 2 * MINUTE_MS + 3_600_001);
+    assert_eq!(thinned.thinned, 5, "{:?}", streams(&bench));
+    assert_eq!(streams(&bench)[2], (3, Stream::Rr));
+}
