@@ -409,3 +409,18 @@ fn a_message_that_is_not_old_for_certain_does_not_shield_those_behind_it() {
     assert_eq!(thinned.thinned, 5, "{:?}", streams(&bench));
     assert_eq!(streams(&bench)[2], (3, Stream::Rr));
 }
+
+#[test]
+fn a_message_that_the_hub_gives_up_makes_the_oldest_dead_letter_go() {
+    let bench = hours(1);
+    bench.pragma(
+        "WITH RECURSIVE n (n) AS (SELECT 101 UNION ALL SELECT n + 1 FROM n WHERE n < 1200)
+         INSERT INTO dead_letter (seq, stream, body, why, boot_no, mono_ms, wall_ms, wall_synced)
+         SELECT n, 'rr', zeroblob(9), 'schema', 1, 1, 1, 1 FROM n",
+    );
+    let given_up = bench
+        .store
+        .outbox_give_up(3, "too large".to_owned(), samples::at(300_000));
+    bench.runtime.block_on(given_up).unwrap();
+    assert_eq!(bench.state().dead_letters, 1_000);
+}
