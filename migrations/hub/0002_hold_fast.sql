@@ -91,8 +91,13 @@ CREATE TABLE outbox (
     boot_no     INTEGER NOT NULL REFERENCES boot (boot_no), -- when it was queued
     mono_ms     INTEGER NOT NULL,
     wall_ms     INTEGER NOT NULL,
-    wall_synced INTEGER NOT NULL CHECK (wall_synced IN (0, 1))
+    wall_synced INTEGER NOT NULL CHECK (wall_synced IN (0, 1)),
+    until_boot_no     INTEGER REFERENCES boot (boot_no), -- the end of the minute of which it tells, by which it ages; all four empty: it tells of none
+    until_mono_ms     INTEGER,
+    until_wall_ms     INTEGER,
+    until_wall_synced INTEGER CHECK (until_wall_synced IN (0, 1))
 ) STRICT;
+CREATE INDEX outbox_by_age ON outbox (stream, until_boot_no, until_mono_ms); -- what has waited too long
 CREATE INDEX outbox_by_stream ON outbox (stream, seq); -- what is dropped first when too much waits
 
 -- Whose series a message of outbox or dead_letter holds. It grows at its end, like outbox.
@@ -128,7 +133,11 @@ CREATE TABLE dead_letter (
     boot_no     INTEGER NOT NULL REFERENCES boot (boot_no), -- when it was refused
     mono_ms     INTEGER NOT NULL,
     wall_ms     INTEGER NOT NULL,
-    wall_synced INTEGER NOT NULL CHECK (wall_synced IN (0, 1))
+    wall_synced INTEGER NOT NULL CHECK (wall_synced IN (0, 1)),
+    until_boot_no     INTEGER REFERENCES boot (boot_no), -- the end of the minute of which it tells, by which it ages; all four empty: it tells of none
+    until_mono_ms     INTEGER,
+    until_wall_ms     INTEGER,
+    until_wall_synced INTEGER CHECK (until_wall_synced IN (0, 1))
 ) STRICT;
 
 -- Erasures of which the centre was told, and when it confirmed them.

@@ -159,12 +159,18 @@ impl House {
     async fn forget(&self) {
         let keep_days = self.config.borrow().privacy.keep_days;
         let kept_ms = keep_ms(keep_days);
-        let before = Stamp {
-            mono_ms: self.clock.mono_ms() - kept_ms,
-            wall_ms: self.clock.wall_ms() - kept_ms,
+        let now = Stamp {
+            mono_ms: self.clock.mono_ms(),
+            wall_ms: self.clock.wall_ms(),
             synced: self.clock.known(),
         };
-        match self.store.forget_old(before, self.clock.by_network()).await {
+        let before = Stamp {
+            mono_ms: now.mono_ms - kept_ms,
+            wall_ms: now.wall_ms - kept_ms,
+            ..now
+        };
+        let by_network = self.clock.by_network();
+        match self.store.forget_old(before, now, by_network).await {
             Ok(()) => tracing::info!(keep_days, "what is older than privacy.keep_days is gone"),
             Err(error) => tracing::warn!(%error, "old rows could not be removed"),
         }

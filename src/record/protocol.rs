@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::Stream;
 use super::words::{Release, Study};
 
-/// What the centre has, sent after its database has it: retained on `down/ack`.
+/// What the centre has, sent after its database has it: retained on `down/ack`. At most 1 MiB, with all
+/// its `also` and `rejected`: the hub hangs up on more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]

@@ -30,12 +30,18 @@ pub(super) fn forget(
     conn: &mut Connection,
     boot_no: i64,
     before: &Stamp,
+    now: &Stamp,
     by_network: bool,
     rows_max: usize,
 ) -> rusqlite::Result<bool> {
     let tx = conn.transaction()?;
     keep_numbers_counting(&tx)?;
     let cuts = cuts(&boots(&tx)?, boot_no, before, by_network);
+    // First: whose data waits is not forgotten.
+    if outbox::forget(&tx, boot_no, now, &cuts)? {
+        tx.commit()?;
+        return Ok(true);
+    }
     for (table, sql) in [
         (
             Appended::Rr,
@@ -121,7 +127,12 @@ pub(super) fn boots(conn: &Connection) -> rusqlite::Result<Vec<BootTime>> {
 }
 
 /// For each boot, the monotonic time before which everything is old for certain.
-fn cuts(boots: &[BootTime], present: i64, before: &Stamp, by_network: bool) -> Vec<Moment> {
+pub(super) fn cuts(
+    boots: &[BootTime],
+    present: i64,
+    before: &Stamp,
+    by_network: bool,
+) -> Vec<Moment> {
     let mut cuts = Vec::with_capacity(boots.len());
     let mut lived_since_ms: i64 = 0;
     let mut believed = before.synced;

@@ -443,14 +443,17 @@ impl Keeper {
     }
 
     /// One step of forgetting; true while there is more.
-    pub fn forget(&mut self, before: &Stamp, by_network: bool) -> rusqlite::Result<bool> {
-        let more = forget::forget(
-            &mut self.conn,
-            self.boot_no,
-            before,
-            by_network,
-            FORGOTTEN_AT_A_TIME,
-        )?;
+    pub fn forget(
+        &mut self,
+        before: &Stamp,
+        now: &Stamp,
+        by_network: bool,
+    ) -> rusqlite::Result<bool> {
+        let boot_no = self.boot_no;
+        // It may queue a gap record, under a number of its own.
+        let more = outbox::durably(&mut self.conn, |conn| {
+            forget::forget(conn, boot_no, before, now, by_network, FORGOTTEN_AT_A_TIME)
+        })?;
         self.checkpoint_owed |= !more;
         self.checkpoint_if_owed();
         if !more && before.synced && by_network {

@@ -326,7 +326,8 @@ impl Store {
         .await
     }
 
-    /// Deletes R-R and scores from before `before`, and participants who have not been here since.
+    /// Deletes R-R and scores from before `before`, what waits of them to go upstream, dead letters, and
+    /// participants who have not been here since.
     /// `before` is the present moment less `privacy.keep_days` on both its clocks (its monotonic time
     /// may be negative), `synced` as at present; `by_network`: the wall time comes over the network,
     /// so that a long pause is believed. Sessions and the group's figures stay. Works in small
@@ -334,10 +335,15 @@ impl Store {
     ///
     /// # Errors
     /// The database can't be written, or the thread has ended; what is left goes the next time.
-    pub async fn forget_old(&self, before: Stamp, by_network: bool) -> Result<(), StoreError> {
+    pub async fn forget_old(
+        &self,
+        before: Stamp,
+        now: Stamp,
+        by_network: bool,
+    ) -> Result<(), StoreError> {
         while self
             .ask("forgetting", move |keeper| {
-                keeper.forget(&before, by_network)
+                keeper.forget(&before, &now, by_network)
             })
             .await?
         {}

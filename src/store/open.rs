@@ -399,7 +399,7 @@ mod tests {
                 "{table}.{prefix}"
             );
         }
-        assert_eq!(moments, 23);
+        assert_eq!(moments, 25);
         assert!(
             columns
                 .iter()

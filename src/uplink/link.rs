@@ -27,8 +27,8 @@ use super::dial::Stream;
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Seconds from the stream to the broker's word that we are in.
 const CONNECT_S: u64 = 15;
-/// Anything larger that comes in ends the connection.
-const PACKET_BYTES: u32 = 256 * 1024;
+/// Anything larger that comes in ends the connection: the bound of an acknowledgement.
+const PACKET_BYTES: u32 = 1024 * 1024;
 /// More than a window, a subscription, births and a farewell together.
 const CHANNEL: usize = 64;
 const HEARD: usize = 64;

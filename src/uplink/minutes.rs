@@ -20,6 +20,9 @@ const FIRST_WORD_MS: i64 = 600_000;
 /// Between two steps of catching up: the live path goes first.
 const BREATH: Duration = Duration::from_millis(100);
 
+const OTHER_KEY: &str = "the facility's key is not the one with which the people of this study were named: \
+    put the key back, or give uplink.study another name to begin anew with other pseudonyms";
+
 pub(super) struct Minutes {
     pub store: Store,
     pub clock: Clock,
@@ -65,15 +68,19 @@ impl Minutes {
 
     /// One step; whether there is more to do at once.
     async fn step(&self, rules: &mut Option<Arc<Upstream>>) -> Result<bool, String> {
-        let rules = match rules {
+        let known = match rules {
             Some(rules) => rules,
             None => rules.insert(Arc::new(self.rules().await?)),
         };
         let queued = self
             .store
-            .queue_closed_minute(Arc::clone(rules), now(&self.clock))
+            .queue_closed_minute(Arc::clone(known), now(&self.clock))
             .await
             .map_err(|error| error.to_string())?;
+        if queued.other_key {
+            *rules = None; // the key may be put back meanwhile
+            return Err(OTHER_KEY.to_owned());
+        }
         self.failing.send_replace(None);
         if queued.messages > 0 {
             self.filled.notify_one();

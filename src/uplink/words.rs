@@ -28,7 +28,7 @@ pub(super) struct Picture {
     pub ack_topic: String,
     /// A message that ended one connection after the other.
     pub set_aside: Option<i64>,
-    /// Why the outbox can't be read.
+    /// Why the outbox can't be read or written.
     pub store: Option<String>,
     /// Why nothing is put into it.
     pub not_filling: Option<String>,
@@ -114,7 +114,10 @@ impl Picture {
             add(text.to_owned(), true);
         }
         if let Some(why) = &self.store {
-            add(format!("the outbox can't be read: {why}."), false);
+            add(
+                format!("the outbox can't be read or written: {why}."),
+                false,
+            );
         }
         if let Some(why) = &self.not_filling {
             add(format!("nothing can be queued: {why}."), false);
@@ -296,6 +299,7 @@ mod tests {
             silent_since_ms: Some(50_400_000),
             ack_topic: "c/v1/hub/7/down/ack".into(),
             dead_letters: 2,
+            store: Some("the disk is full".into()),
             ..up()
         };
         let report = picture.report();
@@ -305,6 +309,7 @@ mod tests {
             "collector is not subscribed",
             "acknowledged nothing since 14:00:00 UTC",
             "2 were set aside for good",
+            "can't be read or written: the disk is full",
         ] {
             assert!(report.text.contains(part), "no {part} in {}", report.text);
         }

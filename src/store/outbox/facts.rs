@@ -57,6 +57,19 @@ pub fn grants(
     Ok((people, last_no))
 }
 
+/// Whether anybody of this study has another pseudonym than this key would give them now. What was told
+/// is the proof of the key: the key itself leaves no trace in the database.
+pub fn named_with_another_key(conn: &Connection, rules: &Upstream) -> rusqlite::Result<bool> {
+    let known = read::first(
+        conn,
+        "SELECT participant_id, pseudonym FROM subject JOIN participant USING (participant_no)
+         WHERE study = ?1 ORDER BY participant_no LIMIT 1",
+        params![rules.study.as_str()],
+        |row| Ok((read::participant_id(row, 0)?, row.get::<_, String>(1)?)),
+    )?;
+    Ok(known.is_some_and(|(id, told)| rules.pseudonyms.pseudonym(id).as_str() != told))
+}
+
 /// Tells of the consents of those who gave them anew, and of everybody of whom something is told for the
 /// first time.
 pub fn tell_grants(

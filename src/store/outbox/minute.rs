@@ -11,7 +11,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::gate::{self, Gate};
 use super::personal::{self, Claims};
-use super::rows::Quill;
+use super::rows::{Ended, Quill};
 use super::times::{Calendar, Times};
 use super::{Queued, Upstream, facts, group, thin};
 use crate::record::{CoherenceRecord, GroupRecord, HubEvent, Minute, Record, RrRecord};
@@ -55,6 +55,10 @@ pub fn queue(
     news: &mut Vec<(Stamp, HubEvent)>,
 ) -> rusqlite::Result<Queued> {
     let mut queued = Queued::default();
+    if facts::named_with_another_key(conn, rules)? {
+        queued.other_key = true;
+        return Ok(queued);
+    }
     let times = Times::of(conn, present.boot_no)?;
     let knows_time = times.known_offset_ms.is_some();
     let known_mark = read_mark(conn)?;
@@ -159,12 +163,20 @@ fn close(
         until: times.about(until.mono_ms),
         clock: times.known(),
     };
+    let ended = Ended {
+        boot_no: until.boot_no,
+        at: Stamp {
+            mono_ms: until.mono_ms,
+            wall_ms: minute.until,
+            synced: times.known_offset_ms.is_some(),
+        },
+    };
     if !rr.series.is_empty() {
         let record = Record::Rr(RrRecord {
             minute,
             series: rr.series,
         });
-        quill.queue(&rules.study, &record, rr.people)?;
+        quill.queue_of_minute(&rules.study, &record, rr.people, &ended)?;
     }
     let Some(coherence) = coherence else {
         return Ok(next);
@@ -173,7 +185,8 @@ fn close(
     for series in personal::by_message(coherence.series) {
         let record = Record::Coherence(CoherenceRecord { minute, series });
         // Whoever is in any of them: emptying one in which somebody is not does no harm.
-        quill.queue(&rules.study, &record, coherence.people.iter().copied())?;
+        let people = coherence.people.iter().copied();
+        quill.queue_of_minute(&rules.study, &record, people, &ended)?;
     }
     let rule = rules.suppression;
     let series = group::group(
@@ -187,7 +200,7 @@ fn close(
     )?;
     if !series.is_empty() {
         let record = Record::Group(GroupRecord { minute, series });
-        quill.queue(&rules.study, &record, [])?;
+        quill.queue_of_minute(&rules.study, &record, [], &ended)?;
     }
     let (sessions, session_no) =
         group::ended(conn, &mut gate, calendar, rule, mark.session_no, until)?;

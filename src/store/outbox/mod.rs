@@ -24,6 +24,7 @@ use rusqlite::Connection;
 
 pub(super) use self::facts::{erase, expect_confirmation, is_withdrawal, withdraw};
 pub(super) use self::minute::{Present, numbers_were_freed};
+pub(super) use self::thin::forget;
 use super::error::StoreError;
 use super::keeper::Keeper;
 use super::open::{Synchronous, set_synchronous};
@@ -86,6 +87,9 @@ pub struct Queued {
     pub more: bool,
     /// Nothing of this boot is told before the time is known.
     pub waiting_for_clock: bool,
+    /// The people of this study were named with another key of the facility: nothing was done, or they
+    /// would become strangers to the centre, and no withdrawal of theirs would be understood.
+    pub other_key: bool,
 }
 
 /// What an acknowledgement did.
@@ -271,7 +275,7 @@ pub(super) fn queue(
 
 /// Does something whose commits are on the card when it returns: a number that was sent must never be
 /// given to another message after the power has failed.
-fn durably<T>(
+pub(super) fn durably<T>(
     conn: &mut Connection,
     what: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {

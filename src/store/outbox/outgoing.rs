@@ -87,6 +87,7 @@ pub fn give_up(
         return Ok(());
     };
     rows::bury(&tx, seq, why, boot_no, now)?;
+    rows::forget_dead_letters(&tx)?;
     let study: Option<String> = tx.query_row("SELECT study FROM uplink", [], |row| row.get(0))?;
     if let Some(study) = study.as_deref().and_then(Study::of) {
         let mut quill = Quill::new(&tx, boot_no, *now);

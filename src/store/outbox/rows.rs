@@ -31,6 +31,13 @@ impl Waiting {
     }
 }
 
+/// The end of a minute.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    pub boot_no: i64,
+    pub at: Stamp,
+}
+
 /// The pen for waiting rows: the moment at which it writes, and how often it did.
 pub struct Quill<'a> {
     pub conn: &'a Connection,
@@ -56,7 +63,28 @@ impl<'a> Quill<'a> {
         record: &Record,
         subjects: impl IntoIterator<Item = i64>,
     ) -> rusqlite::Result<i64> {
-        let seq = self.put(None, record.stream(), &record::pack(study, record))?;
+        self.put_new(study, record, subjects, None)
+    }
+
+    /// As [`Quill::queue`], of a minute that ended then: it ages from there.
+    pub fn queue_of_minute(
+        &mut self,
+        study: &Study,
+        record: &Record,
+        subjects: impl IntoIterator<Item = i64>,
+        until: &Ended,
+    ) -> rusqlite::Result<i64> {
+        self.put_new(study, record, subjects, Some(until))
+    }
+
+    fn put_new(
+        &mut self,
+        study: &Study,
+        record: &Record,
+        subjects: impl IntoIterator<Item = i64>,
+        until: Option<&Ended>,
+    ) -> rusqlite::Result<i64> {
+        let seq = self.put(None, record.stream(), &record::pack(study, record), until)?;
         let mut subject = self
             .conn
             .prepare_cached("INSERT INTO outbox_subject (seq, participant_no) VALUES (?1, ?2)")?;
@@ -70,15 +98,27 @@ impl<'a> Quill<'a> {
     /// As [`Quill::queue`], under a number that was given before and is free again.
     pub fn queue_as(&mut self, seq: i64, study: &Study, record: &Record) -> rusqlite::Result<i64> {
         self.written += 1;
-        self.put(Some(seq), record.stream(), &record::pack(study, record))
+        self.put(
+            Some(seq),
+            record.stream(),
+            &record::pack(study, record),
+            None,
+        )
     }
 
-    fn put(&self, seq: Option<i64>, stream: Stream, body: &[u8]) -> rusqlite::Result<i64> {
+    fn put(
+        &self,
+        seq: Option<i64>,
+        stream: Stream,
+        body: &[u8],
+        until: Option<&Ended>,
+    ) -> rusqlite::Result<i64> {
         let now = &self.now;
         self.conn
             .prepare_cached(
-                "INSERT INTO outbox (seq, stream, body, boot_no, mono_ms, wall_ms, wall_synced)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO outbox (seq, stream, body, boot_no, mono_ms, wall_ms, wall_synced,
+                     until_boot_no, until_mono_ms, until_wall_ms, until_wall_synced)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
             .execute(params![
                 seq,
@@ -87,7 +127,11 @@ impl<'a> Quill<'a> {
                 self.boot_no,
                 now.mono_ms,
                 now.wall_ms,
-                now.synced
+                now.synced,
+                until.map(|until| until.boot_no),
+                until.map(|until| until.at.mono_ms),
+                until.map(|until| until.at.wall_ms),
+                until.map(|until| until.at.synced)
             ])?;
         count(self.conn, 1, body.len() as i64)?;
         Ok(self.conn.last_insert_rowid())
@@ -122,8 +166,10 @@ pub fn bury(
     now: &Stamp,
 ) -> rusqlite::Result<bool> {
     conn.prepare_cached(
-        "INSERT OR REPLACE INTO dead_letter (seq, stream, body, why, boot_no, mono_ms, wall_ms, wall_synced)
-         SELECT seq, stream, body, ?2, ?3, ?4, ?5, ?6 FROM outbox WHERE seq = ?1",
+        "INSERT OR REPLACE INTO dead_letter (seq, stream, body, why, boot_no, mono_ms, wall_ms, wall_synced,
+             until_boot_no, until_mono_ms, until_wall_ms, until_wall_synced)
+         SELECT seq, stream, body, ?2, ?3, ?4, ?5, ?6,
+             until_boot_no, until_mono_ms, until_wall_ms, until_wall_synced FROM outbox WHERE seq = ?1",
     )?
     .execute(params![seq, why, boot_no, now.mono_ms, now.wall_ms, now.synced])?;
     remove(conn, seq)
@@ -137,7 +183,26 @@ pub fn forget_dead_letters(conn: &Connection) -> rusqlite::Result<()> {
         params![DEAD_LETTERS_MAX],
         |row| row.get(0),
     )?;
-    for seq in old {
+    delete_dead_letters(conn, &old)
+}
+
+/// Lets the dead letters go that tell of what lies before these moments, or were refused before them.
+pub fn forget_old_dead_letters(conn: &Connection, cuts: &[Moment]) -> rusqlite::Result<()> {
+    for cut in cuts {
+        let old: Vec<i64> = read::collect(
+            conn,
+            "SELECT seq FROM dead_letter
+             WHERE coalesce(until_boot_no, boot_no) = ?1 AND coalesce(until_mono_ms, mono_ms) < ?2",
+            params![cut.boot_no, cut.mono_ms],
+            |row| row.get(0),
+        )?;
+        delete_dead_letters(conn, &old)?;
+    }
+    Ok(())
+}
+
+fn delete_dead_letters(conn: &Connection, seqs: &[i64]) -> rusqlite::Result<()> {
+    for seq in seqs {
         conn.execute("DELETE FROM dead_letter WHERE seq = ?1", [seq])?;
         conn.execute("DELETE FROM outbox_subject WHERE seq = ?1", [seq])?;
     }

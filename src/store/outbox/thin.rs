@@ -10,7 +10,8 @@ use super::Upstream;
 use super::rows::{self, Quill};
 use crate::record::{self, GapRecord, GapWhy, Lost, Record, SeqRange, Stream, Study};
 use crate::room::rows::Stamp;
-use crate::store::read;
+use crate::store::moment::Moment;
+use crate::store::{forget, read};
 
 /// In the order in which they go.
 const EXPENDABLE: [Stream; 3] = [Stream::Rr, Stream::Coherence, Stream::Group];
@@ -34,10 +35,9 @@ pub fn is_due(
     if waiting_bytes(conn)? > rules.outbox_bytes_max {
         return Ok(true);
     }
+    let cuts = cuts(conn, boot_no, now, rules.outbox_age_max_ms)?;
     for stream in EXPENDABLE {
-        if let Some(oldest) = oldest(conn, stream)?
-            && oldest.age_ms(boot_no, now) > rules.outbox_age_max_ms
-        {
+        if !too_old(conn, stream, &cuts, 1)?.is_empty() {
             return Ok(true);
         }
     }
@@ -52,15 +52,8 @@ pub fn thin(quill: &mut Quill<'_>, rules: &Upstream) -> rusqlite::Result<u64> {
     }
     let mut dropped: BTreeMap<i64, Stream> = BTreeMap::new();
     let age_max_ms = rules.outbox_age_max_ms - rules.outbox_age_max_ms / SLACK as i64;
-    for stream in EXPENDABLE {
-        while let Some(oldest) = oldest(conn, stream)?
-            && oldest.age_ms(boot_no, &now) > age_max_ms
-            && dropped.len() < AT_A_TIME
-        {
-            rows::take_out(conn, oldest.seq)?;
-            dropped.insert(oldest.seq, stream);
-        }
-    }
+    let cuts = cuts(conn, boot_no, &now, age_max_ms)?;
+    drop_old(conn, &EXPENDABLE, &cuts, &mut dropped)?;
     if waiting_bytes(conn)? > rules.outbox_bytes_max {
         let bytes_max = rules.outbox_bytes_max - rules.outbox_bytes_max / SLACK;
         for stream in EXPENDABLE {
@@ -68,19 +61,66 @@ pub fn thin(quill: &mut Quill<'_>, rules: &Upstream) -> rusqlite::Result<u64> {
                 && waiting_bytes(conn)? > bytes_max
                 && let Some(oldest) = oldest(conn, stream)?
             {
-                rows::take_out(conn, oldest.seq)?;
-                dropped.insert(oldest.seq, stream);
+                rows::take_out(conn, oldest)?;
+                dropped.insert(oldest, stream);
             }
         }
     }
     if dropped.is_empty() {
         return Ok(0);
     }
+    count_and_tell(quill, &rules.study, dropped)
+}
+
+/// Retention: what is personal and tells of what lies before these moments goes, and so do such dead
+/// letters, whether there is a broker or not; true while there is more.
+pub fn forget(
+    conn: &Connection,
+    boot_no: i64,
+    now: &Stamp,
+    cuts: &[Moment],
+) -> rusqlite::Result<bool> {
+    rows::forget_old_dead_letters(conn, cuts)?;
+    let mut dropped = BTreeMap::new();
+    drop_old(conn, &[Stream::Rr, Stream::Coherence], cuts, &mut dropped)?;
+    let more = dropped.len() >= AT_A_TIME;
+    let study: Option<String> = conn.query_row("SELECT study FROM uplink", [], |row| row.get(0))?;
+    if let Some(study) = study.as_deref().and_then(Study::of)
+        && !dropped.is_empty()
+    {
+        count_and_tell(&mut Quill::new(conn, boot_no, *now), &study, dropped)?;
+    }
+    Ok(more)
+}
+
+/// Counts what was dropped and tells of it; gives how many messages that were.
+fn count_and_tell(
+    quill: &mut Quill<'_>,
+    study: &Study,
+    dropped: BTreeMap<i64, Stream>,
+) -> rusqlite::Result<u64> {
     let thinned = dropped.len() as u64;
-    conn.prepare_cached("UPDATE uplink SET thinned = thinned + ?1")?
+    quill
+        .conn
+        .prepare_cached("UPDATE uplink SET thinned = thinned + ?1")?
         .execute([dropped.len() as i64])?;
-    tell(quill, &rules.study, GapWhy::Thinned, dropped)?;
+    tell(quill, study, GapWhy::Thinned, dropped)?;
     Ok(thinned)
+}
+
+fn drop_old(
+    conn: &Connection,
+    streams: &[Stream],
+    cuts: &[Moment],
+    dropped: &mut BTreeMap<i64, Stream>,
+) -> rusqlite::Result<()> {
+    for stream in streams {
+        for seq in too_old(conn, *stream, cuts, AT_A_TIME - dropped.len())? {
+            rows::take_out(conn, seq)?;
+            dropped.insert(seq, *stream);
+        }
+    }
+    Ok(())
 }
 
 /// Tells that these messages will never come. A gap record that still waits is taken back and its
@@ -166,38 +206,53 @@ fn newest_gap(conn: &Connection) -> rusqlite::Result<Option<(i64, GapRecord)>> {
     )
 }
 
-/// The oldest message of a stream.
-struct Oldest {
-    seq: i64,
+/// The first message of a stream.
+fn oldest(conn: &Connection, stream: Stream) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached("SELECT seq FROM outbox WHERE stream = ?1 ORDER BY seq LIMIT 1")?
+        .query_row([stream.word()], |row| row.get(0))
+        .optional()
+}
+
+/// Before which everything is older than this, as far as it can be proved. Whether the time comes over
+/// the network is not known here, so a long pause is not believed: nothing goes too early.
+fn cuts(
+    conn: &Connection,
     boot_no: i64,
-    queued: Stamp,
+    now: &Stamp,
+    age_max_ms: i64,
+) -> rusqlite::Result<Vec<Moment>> {
+    let before = Stamp {
+        mono_ms: now.mono_ms - age_max_ms,
+        wall_ms: now.wall_ms - age_max_ms,
+        ..*now
+    };
+    let boots = forget::boots(conn)?;
+    Ok(forget::cuts(&boots, boot_no, &before, false))
 }
 
-fn oldest(conn: &Connection, stream: Stream) -> rusqlite::Result<Option<Oldest>> {
-    conn.prepare_cached(
-        "SELECT seq, boot_no, mono_ms, wall_ms, wall_synced FROM outbox WHERE stream = ?1 ORDER BY seq LIMIT 1",
-    )?
-    .query_row([stream.word()], |row| {
-        Ok(Oldest {
-            seq: row.get(0)?,
-            boot_no: row.get(1)?,
-            queued: read::stamp(row, 2)?,
-        })
-    })
-    .optional()
-}
-
-impl Oldest {
-    /// As far as it can be proved: by the clock that never jumps, else by right wall times.
-    fn age_ms(&self, boot_no: i64, now: &Stamp) -> i64 {
-        if self.boot_no == boot_no {
-            now.mono_ms - self.queued.mono_ms
-        } else if now.synced && self.queued.synced {
-            now.wall_ms - self.queued.wall_ms
-        } else {
-            0
+/// The messages of a stream that tell of minutes before these moments.
+fn too_old(
+    conn: &Connection,
+    stream: Stream,
+    cuts: &[Moment],
+    limit: usize,
+) -> rusqlite::Result<Vec<i64>> {
+    let mut found = Vec::new();
+    for cut in cuts {
+        let left = (limit - found.len()) as i64;
+        if left == 0 {
+            break;
         }
+        let of_boot: Vec<i64> = read::collect(
+            conn,
+            "SELECT seq FROM outbox WHERE stream = ?1 AND until_boot_no = ?2 AND until_mono_ms < ?3
+             ORDER BY until_mono_ms LIMIT ?4",
+            params![stream.word(), cut.boot_no, cut.mono_ms, left],
+            |row| row.get(0),
+        )?;
+        found.extend(of_boot);
     }
+    Ok(found)
 }
 
 #[cfg(test)]

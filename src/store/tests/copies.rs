@@ -63,7 +63,7 @@ fn forget_days(store: &Store, days: i64, synced: bool, by_network: bool) {
     };
     let runtime = Runtime::new().unwrap();
     runtime
-        .block_on(store.forget_old(before, by_network))
+        .block_on(store.forget_old(before, samples::at(0), by_network))
         .unwrap();
 }
 

@@ -162,7 +162,10 @@ fn the_address_of_a_guesser_is_forgotten_with_the_rest() {
         (Door::Pin, tries(Some(2), 1, 9_000, 0)),
     ];
     kept(&bench, rows, 9_000);
-    let forgotten = bench.store.forget_old(samples::at(5_000), true);
+    let forgotten =
+        bench
+            .store
+            .forget_old(samples::at(5_000), samples::at(5_000 + 86_400_000), true);
     bench.runtime.block_on(forgotten).unwrap();
     let (_bench, memory) = reopened(bench, "a", 10_000);
     assert_eq!(memory.tries, [(Door::Pin, tries(Some(2), 1, 9_000, 0))]);

@@ -147,7 +147,11 @@ fn forgetting_takes_old_hearts_and_absent_people_and_leaves_the_group() {
     ]);
     bench
         .runtime
-        .block_on(bench.store.forget_old(samples::at(850_000), true))
+        .block_on(bench.store.forget_old(
+            samples::at(850_000),
+            samples::at(850_000 + 86_400_000),
+            true,
+        ))
         .unwrap();
     for (table, left) in [
         ("rr", 1),
@@ -175,7 +179,11 @@ fn forgetting_goes_on_beyond_one_step() {
         .commit((1..=25_000).map(|id| samples::rr(id, 1, id)).collect());
     bench
         .runtime
-        .block_on(bench.store.forget_old(samples::at(24_001), true))
+        .block_on(bench.store.forget_old(
+            samples::at(24_001),
+            samples::at(24_001 + 86_400_000),
+            true,
+        ))
         .unwrap();
     assert_eq!(bench.count("rr"), 1_000);
 }

@@ -383,3 +383,29 @@ fn no_name_address_label_intention_or_id_is_in_anything_that_leaves() {
         assert!(!told.contains(&text), "{text}: {told}");
     }
 }
+
+#[test]
+fn with_another_key_nothing_is_queued_until_the_key_is_back_or_the_study_is_another() {
+    let bench = Bench::with_people();
+    bench.durably(vec![research(1, true, 500)]).unwrap();
+    bench.store.commit(beats(1, 1, 5_000, 8_000));
+    bench.queue_all(100_000);
+    let waiting = bench.leaving();
+    bench.store.commit(beats(11, 1, 65_000, 68_000));
+
+    let named_by = |study: &str, key: u8| Upstream {
+        pseudonyms: Pseudonymiser::new(&FacilityKey([key; 32]), study),
+        study: Study::of(study).unwrap(),
+        ..rules()
+    };
+    let refused = Queued {
+        other_key: true,
+        ..Queued::default()
+    };
+    assert_eq!(bench.step(&named_by("default", 8), 200_000), refused);
+    assert_eq!(bench.leaving(), waiting);
+    assert!(bench.step(&named_by("anew", 8), 200_000).messages > 0);
+    bench.store.commit(beats(21, 1, 125_000, 128_000));
+    assert_eq!(bench.step(&named_by("default", 8), 300_000), refused);
+    assert!(bench.step(&rules(), 300_000).messages > 0, "it is back");
+}

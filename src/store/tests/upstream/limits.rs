@@ -156,7 +156,7 @@ fn what_has_waited_too_long_goes_and_what_can_not_be_proved_old_stays() {
     let bench = hours(2);
     let mut impatient = rules();
     impatient.outbox_age_max_ms = 3_600_000;
-    let queued_ms = MINUTE_MS + 15_000;
+    let queued_ms = MINUTE_MS; // it ages from its end
     assert_eq!(bench.step(&impatient, queued_ms + 3_600_000).thinned, 0);
     let thinned = bench.step(&impatient, queued_ms + 3_600_001);
     assert_eq!(
@@ -174,7 +174,7 @@ fn what_has_waited_too_long_goes_and_what_can_not_be_proved_old_stays() {
         runtime: Runtime::new().unwrap(),
         store,
     };
-    let years = samples::OFFSET_MS + 100 * 86_400_000;
+    let years = samples::OFFSET_MS + 20 * 86_400_000;
     let unsure = Stamp {
         mono_ms: 1_000,
         wall_ms: years,
@@ -397,4 +397,30 @@ fn the_scores_of_very_many_people_come_in_several_messages() {
         })
         .collect();
     assert_eq!(lengths, [208, 43]);
+}
+
+#[test]
+fn a_message_that_is_not_old_for_certain_does_not_shield_those_behind_it() {
+    let bench = hours(2);
+    bench.pragma("UPDATE outbox SET until_mono_ms = 9000000 WHERE seq = 3");
+    let mut impatient = rules();
+    impatient.outbox_age_max_ms = 3_600_000;
+    let thinned = bench.step(&impatient, 2 * MINUTE_MS + 3_600_001);
+    assert_eq!(thinned.thinned, 5, "{:?}", streams(&bench));
+    assert_eq!(streams(&bench)[2], (3, Stream::Rr));
+}
+
+#[test]
+fn a_message_that_the_hub_gives_up_makes_the_oldest_dead_letter_go() {
+    let bench = hours(1);
+    bench.pragma(
+        "WITH RECURSIVE n (n) AS (SELECT 101 UNION ALL SELECT n + 1 FROM n WHERE n < 1200)
+         INSERT INTO dead_letter (seq, stream, body, why, boot_no, mono_ms, wall_ms, wall_synced)
+         SELECT n, 'rr', zeroblob(9), 'schema', 1, 1, 1, 1 FROM n",
+    );
+    let given_up = bench
+        .store
+        .outbox_give_up(3, "too large".to_owned(), samples::at(300_000));
+    bench.runtime.block_on(given_up).unwrap();
+    assert_eq!(bench.state().dead_letters, 1_000);
 }

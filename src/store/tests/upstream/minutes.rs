@@ -499,7 +499,11 @@ fn a_broker_that_comes_late_gets_what_is_still_stored_and_the_empty_years_are_pa
     bench.store.commit(beats(11, 1, days, days + 3_000));
     bench
         .runtime
-        .block_on(bench.store.forget_old(samples::at(3_600_000), true))
+        .block_on(bench.store.forget_old(
+            samples::at(3_600_000),
+            samples::at(3_600_000 + 86_400_000),
+            true,
+        ))
         .unwrap();
     let mut steps = 0;
     while bench.step(&rules(), days + 200_000).more {
@@ -521,26 +525,53 @@ fn who_has_data_waiting_is_not_forgotten() {
     ]);
     bench.store.commit(beats(1, 1, 5_000, 8_000));
     bench.queue_all(200_000);
-    let forget = || {
+    let forget = |before_ms| {
         bench
             .runtime
-            .block_on(bench.store.forget_old(samples::at(850_000), true))
+            .block_on(
+                bench
+                    .store
+                    .forget_old(samples::at(before_ms), samples::at(1_000_000), true),
+            )
             .unwrap();
     };
-    forget();
+    forget(59_000);
     assert_eq!((bench.count("participant"), bench.count("rr")), (1, 0));
     assert_eq!(
         bench.rr_series().len(),
         1,
         "still under a consent that holds"
     );
-    let state = bench.state();
-    bench.acknowledge(crate::record::Ack {
-        epoch: state.epoch,
-        upto: state.last_seq,
-        ..Default::default()
-    });
-    forget();
+    // When it is as old itself it goes as well, whether or not anything is queued any more.
+    forget(60_001);
+    assert_eq!(bench.rr_series(), []);
+    assert_eq!(bench.state().thinned, 1);
+    assert_eq!(bench.of_stream(Stream::Gap).len(), 1);
     assert_eq!(bench.count("participant"), 0);
     assert_eq!(bench.count("subject"), 0);
+}
+
+#[test]
+fn dead_letters_age_like_all_else() {
+    let bench = Bench::with_people();
+    bench.durably(vec![research(1, true, 500)]).unwrap();
+    bench.store.commit(beats(1, 1, 5_000, 8_000));
+    bench.queue_all(200_000);
+    let forget = |before_ms| {
+        let now = samples::at(1_000_000);
+        let forgotten = bench.store.forget_old(samples::at(before_ms), now, true);
+        bench.runtime.block_on(forgotten).unwrap();
+        bench.state().dead_letters
+    };
+    let seqs: Vec<i64> = bench.leaving().iter().map(|m| m.seq).collect();
+    for seq in seqs {
+        let aside = bench
+            .store
+            .outbox_give_up(seq, "refused".to_owned(), samples::at(300_000));
+        bench.runtime.block_on(aside).unwrap();
+    }
+    assert_eq!(forget(59_000), 3);
+    assert_eq!(forget(60_001), 2, "the beats are from before");
+    assert_eq!(forget(300_001), 0);
+    assert_eq!(bench.count("outbox_subject"), 0);
 }
