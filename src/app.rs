@@ -5,12 +5,12 @@
 //! the service manager starts it again and the state is read back. Not here: what any part does.
 
 mod house;
+mod lock;
 mod offline;
 mod reload;
 
-use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,12 +36,11 @@ use crate::uplink::{self, Uplink};
 use crate::web::{self, Guard, Rules, TlsError, WebState};
 use crate::{sources, systemd};
 use house::House;
+use lock::lock;
 use reload::Reload;
 
 pub use offline::answer as answer_offline;
 
-/// In the data directory.
-const LOCK: &str = "lock";
 /// How long the parts get to end by themselves.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How much past the demo brings along, ms.
@@ -372,34 +371,6 @@ async fn serve(
     // Why it ended says more than what that led to.
     end?;
     Ok(saved?)
-}
-
-/// One hub per data directory: the lock is held as long as the file is open.
-///
-/// A directory that is not there and can't be made is a matter of configuration. On one that can't be
-/// written the hub runs: the lock is then taken on what is there.
-fn lock(data_dir: &Path) -> Result<File, AppError> {
-    let fail = |error| AppError::DataDir {
-        path: data_dir.to_owned(),
-        error,
-    };
-    std::fs::create_dir_all(data_dir).map_err(fail)?;
-    let path = data_dir.join(LOCK);
-    let file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .or_else(|_| File::open(&path))
-        .or_else(|_| File::open(data_dir))
-        .map_err(fail)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(AppError::InUse {
-            path: data_dir.to_owned(),
-        }),
-        Err(TryLockError::Error(error)) => Err(fail(error)),
-    }
 }
 
 fn tell_start(memory: &Memory, config: &Config) {

@@ -21,7 +21,10 @@ use crate::room::rows::Stamp;
 
 /// Longest request.
 const REQUEST_BYTES: u64 = 4096;
+/// For a question to come, and for its answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The asker's: the hub may have to wait for its disk.
+const ASKERS_PATIENCE: Duration = Duration::from_secs(15);
 
 /// What the command line may ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +126,15 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
 
 /// Answers for ever, one asker after the other. `now` tells the present moment in hub time.
 pub async fn serve(listener: UnixListener, gate: Arc<Gate>, now: impl Fn() -> Stamp) {
+    serve_patiently(listener, gate, now, PATIENCE).await;
+}
+
+async fn serve_patiently(
+    listener: UnixListener,
+    gate: Arc<Gate>,
+    now: impl Fn() -> Stamp,
+    patience: Duration,
+) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors, say: others are closed in time.
@@ -130,25 +142,31 @@ pub async fn serve(listener: UnixListener, gate: Arc<Gate>, now: impl Fn() -> St
             continue;
         };
         // An asker who goes away in mid-question harms only himself.
-        let _ = tokio::time::timeout(PATIENCE, converse(stream, &gate, &now)).await;
+        let _ = converse(stream, &gate, &now, patience).await;
     }
 }
 
 async fn converse(
     stream: tokio::net::UnixStream,
-    gate: &Gate,
+    gate: &Arc<Gate>,
     now: impl Fn() -> Stamp,
+    patience: Duration,
 ) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
-    AsyncBufReader::new(reader.take(REQUEST_BYTES))
-        .read_line(&mut line)
-        .await?;
+    let mut reader = AsyncBufReader::new(reader.take(REQUEST_BYTES));
+    tokio::time::timeout(patience, reader.read_line(&mut line)).await??;
     let answer = match serde_json::from_str(&line) {
-        Ok(request) => answer(gate, request, now()).await,
+        Ok(request) => {
+            // To its end, whoever stops waiting: what is on the disk must come into force.
+            let (gate, now) = (Arc::clone(gate), now());
+            let work = async move { answer(&gate, request, now).await };
+            tokio::spawn(work).await.map_err(io::Error::other)?
+        }
         Err(error) => Answer::Error(format!("the hub does not understand this: {error}")),
     };
-    writer.write_all(line_of(&answer)?.as_bytes()).await
+    let answer = line_of(&answer)?;
+    tokio::time::timeout(patience, writer.write_all(answer.as_bytes())).await?
 }
 
 fn line_of(message: &impl Serialize) -> io::Result<String> {
@@ -178,10 +196,12 @@ pub fn ask(data_dir: &Path, request: &Request) -> io::Result<Option<Answer>> {
             ));
         }
     };
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(ASKERS_PATIENCE))?;
     stream.write_all(line_of(request)?.as_bytes())?;
     let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
+    BufReader::new(stream)
+        .read_line(&mut line)
+        .map_err(in_words)?;
     match serde_json::from_str(&line) {
         Ok(Answer::Error(why)) => Err(io::Error::other(why)),
         Ok(answer) => Ok(Some(answer)),
@@ -189,6 +209,21 @@ pub fn ask(data_dir: &Path, request: &Request) -> io::Result<Option<Answer>> {
             io::ErrorKind::InvalidData,
             "the hub gave no answer that this program understands",
         )),
+    }
+}
+
+/// The system's own words for a time-out speak of a resource.
+fn in_words(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!(
+                "the hub gave no answer within {} s; it may still do what was asked: look before you \
+                 ask again, and see its log",
+                ASKERS_PATIENCE.as_secs()
+            ),
+        ),
+        _ => error,
     }
 }
 
@@ -229,5 +264,61 @@ mod tests {
         assert_eq!(pin.expect("it is told"), Some(Answer::Pin(memory.pin)));
         assert!(nonsense.contains("does not understand"), "{nonsense}");
         server.abort();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_new_pin_on_the_disk_comes_into_force_however_long_that_took() {
+        let dir = tempfile::tempdir().expect("a directory for the test");
+        let database = dir.path().join("hub.db");
+        let now = Stamp {
+            mono_ms: 0,
+            wall_ms: 0,
+            synced: true,
+        };
+        let boot = Boot {
+            boot_id: "a".into(),
+            start: now,
+        };
+        let (store, memory) = store::open(&database, boot).expect("it opens");
+        let gate = Arc::new(Gate::new(store, &memory, 0));
+        let path = socket_path(dir.path());
+        let listener = listen(&path).expect("the directory is ours");
+        let patience = Duration::from_millis(300);
+        let other = rusqlite::Connection::open(&database).expect("it is a database");
+        other
+            .execute_batch("BEGIN IMMEDIATE")
+            .expect("nobody else writes");
+        let mut stream = UnixStream::connect(&path).expect("it listens");
+        let question = line_of(&Request::NewPin).expect("it is JSON");
+        stream
+            .write_all(question.as_bytes())
+            .expect("it takes a line");
+        let server = tokio::spawn(serve_patiently(
+            listener,
+            Arc::clone(&gate),
+            move || now,
+            patience,
+        ));
+        tokio::time::sleep(patience * 2).await;
+        other
+            .execute_batch("ROLLBACK")
+            .expect("the lock is given back");
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while store::stored_pin(&database).expect("it is read") == memory.pin {
+            assert!(std::time::Instant::now() < deadline, "it was never stored");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let stored = store::stored_pin(&database).expect("it is read");
+        while gate.pin() != stored {
+            assert!(std::time::Instant::now() < deadline, "not in force");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        server.abort();
+    }
+
+    #[test]
+    fn a_hub_that_does_not_answer_is_told_of_in_words() {
+        let told = in_words(io::ErrorKind::WouldBlock.into()).to_string();
+        assert!(told.contains("no answer within 15 s"), "{told}");
     }
 }

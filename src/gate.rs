@@ -13,6 +13,9 @@ use crate::room::rows::Stamp;
 use crate::store::{Memory, Store, StoreError, random_pin};
 use crate::telemetry::metric;
 
+/// Between two tries to write down what the disk refused, when nothing new has to be.
+const RETRY_MS: i64 = 60_000;
+
 /// The gate; shared, and the same for the web and the command line.
 pub struct Gate {
     store: Store,
@@ -28,6 +31,8 @@ struct Keys {
     pins: Guard,
     room_codes: Guard,
     tokens: Vec<Scoped>,
+    /// The disk did not take what the guards owe; when that was, monotonic.
+    refused_ms: Option<i64>,
 }
 
 impl Keys {
@@ -60,6 +65,7 @@ impl Gate {
             pins: guard(Door::Pin),
             room_codes: guard(Door::RoomCode),
             tokens: memory.tokens.clone(),
+            refused_ms: None,
         };
         Gate {
             store,
@@ -145,17 +151,21 @@ impl Gate {
         (right, given): (&str, &str),
         now: Stamp,
     ) -> Result<(), Refusal> {
-        let is_right = || token::same_secret(&self.hub_key, right, given);
-        let (tried, counted) = {
+        // Who must wait is not looked at, and that is no news: neither to the log nor to the disk.
+        let mut looked_at = false;
+        let is_right = || {
+            looked_at = true;
+            token::same_secret(&self.hub_key, right, given)
+        };
+        let (tried, writes) = {
             let mut keys = self.keys();
             let guard = keys.guard(door);
             let tried = guard.take(peer, is_right, now.mono_ms);
-            (tried, guard.owes())
+            let owes = guard.owes();
+            let retry = (keys.refused_ms).is_none_or(|at| now.mono_ms - at >= RETRY_MS);
+            (tried, owes && (looked_at || retry))
         };
-        if !counted {
-            return tried;
-        }
-        if let Err(refusal) = &tried {
+        if looked_at && let Err(refusal) = &tried {
             metrics::counter!(metric::WRONG_TRIES, "door" => door.word()).increment(1);
             match refusal {
                 // Guests mistype the room's code; that is nobody's business before it is too often.
@@ -168,8 +178,9 @@ impl Gate {
                 }
             }
         }
-        if let Err(error) = self.write_down(now).await {
-            tracing::error!(%error, "wrong tries could not be written down: a restart would forget them");
+        if writes {
+            // Why it can't be is logged; the try is counted all the same.
+            let _ = self.write_down(now).await;
         }
         tried
     }
@@ -186,10 +197,23 @@ impl Gate {
             Door::ALL.into_iter().flat_map(of_door).collect()
         };
         let written = self.store.keep_tries(owed, now).await;
-        if written.is_err() {
-            let mut keys = self.keys();
-            keys.pins.owe_all();
-            keys.room_codes.owe_all();
+        let mut keys = self.keys();
+        let refused_before = keys.refused_ms.is_some();
+        match &written {
+            Ok(()) => {
+                keys.refused_ms = None;
+                if refused_before {
+                    tracing::info!("wrong tries are written down again");
+                }
+            }
+            Err(error) => {
+                keys.refused_ms = Some(now.mono_ms);
+                keys.pins.owe_all();
+                keys.room_codes.owe_all();
+                if !refused_before {
+                    tracing::error!(%error, "wrong tries could not be written down: a restart would forget them");
+                }
+            }
         }
         written
     }
@@ -305,4 +329,52 @@ impl Gate {
 
 fn lock(keys: &Mutex<Keys>) -> MutexGuard<'_, Keys> {
     keys.lock().expect("nobody panics at the gate")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{self, Boot};
+
+    #[tokio::test]
+    async fn while_the_disk_refuses_who_must_wait_is_neither_logged_nor_written() {
+        let dir = tempfile::tempdir().expect("a directory for the test");
+        let log_path = dir.path().join("log");
+        let file = std::fs::File::create(&log_path).expect("the directory is ours");
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(Arc::new(file))
+            .finish();
+        let now = Stamp {
+            mono_ms: 0,
+            wall_ms: 0,
+            synced: true,
+        };
+        let boot = Boot {
+            boot_id: "a".into(),
+            start: now,
+        };
+        let (store, memory) = store::open(&dir.path().join("hub.db"), boot).expect("it opens");
+        let gate = Gate::new(store.clone(), &memory, 0);
+        store.close().await.expect("nothing waits");
+        let _logging = tracing::subscriber::set_default(subscriber);
+        let peer = IpAddr::from([192, 168, 1, 9]);
+        for _ in 0..20 {
+            let tried = gate.facilitator(peer, "nonsense", now).await;
+            assert!(tried.is_err());
+        }
+        let log = std::fs::read_to_string(&log_path).expect("it was written");
+        let lines = |words: &str| log.lines().filter(|line| line.contains(words)).count();
+        assert_eq!(lines("a wrong try"), 4, "{log}");
+        assert_eq!(lines("too many wrong tries"), 1, "{log}");
+        assert_eq!(lines("could not be written down"), 1, "{log}");
+        assert_eq!(gate.keys().refused_ms, Some(0));
+        // Who must wait makes the disk be asked no more often than once a minute.
+        let later = Stamp {
+            mono_ms: 10_000,
+            ..now
+        };
+        let _ = gate.facilitator(peer, "nonsense", later).await;
+        assert_eq!(gate.keys().refused_ms, Some(0));
+    }
 }

@@ -1,10 +1,8 @@
 //! What the command line asks while no hub runs: done on the database itself, by what the daemon is
 //! made of, and only as long as no daemon starts.
 
-use std::os::unix::fs::{MetadataExt, chown};
-use std::path::Path;
-
-use super::{AppError, LOCK, boot, lock};
+use super::lock::lock;
+use super::{AppError, boot};
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::control::{self, Answer, Request};
@@ -20,7 +18,6 @@ pub fn answer(config: &Config, request: Request) -> Result<Answer, AppError> {
     let data_dir = &config.store.data_dir;
     let database = data_dir.join(store::FILE_NAME);
     let _lock = lock(data_dir)?;
-    hand_over(&data_dir.join(LOCK), &database);
     let clock = Clock::configured(&config.clock, &config.test);
     let reading = ClockReading {
         mono_ms: clock.mono_ms(),
@@ -39,11 +36,4 @@ pub fn answer(config: &Config, request: Request) -> Result<Answer, AppError> {
         store.close().await?;
         Ok(answer)
     })
-}
-
-/// A lock file that root has made would keep the daemon's own user out.
-fn hand_over(file: &Path, like: &Path) {
-    let owner = std::fs::metadata(like);
-    // Only root can give it to another, and only for root it is another's.
-    let _ = owner.and_then(|owner| chown(file, Some(owner.uid()), Some(owner.gid())));
 }
