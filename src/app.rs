@@ -91,6 +91,9 @@ fn hint(error: &std::io::Error) -> &'static str {
         std::io::ErrorKind::PermissionDenied => {
             "; ports below 1024 need a privilege: choose a higher one"
         }
+        std::io::ErrorKind::AddrNotAvailable => {
+            "; this machine has no such address: `ip address` shows those it has; 0.0.0.0 stands for all (--listen or web.listen)"
+        }
         _ => "",
     }
 }
@@ -485,4 +488,17 @@ fn greet(demo: &Demo, address: SocketAddr) {
     println!("         http://{address}/health");
     println!();
     println!("Ctrl-C ends it.");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_another_machine_is_told_as_such() {
+        let address = SocketAddr::from(([192, 0, 2, 1], 8080));
+        let error = std::net::TcpListener::bind(address).expect_err("that is for documents only");
+        let told = AppError::Listen { address, error }.to_string();
+        assert!(told.contains("this machine has no such address"), "{told}");
+    }
 }

@@ -59,9 +59,17 @@ fn asked(config: &Config, request: &Request) -> io::Result<Answer> {
     let database = data_dir.join(store::FILE_NAME);
     // The database's own error does not say what keeps it from opening its file; and a command must
     // not make a hub where there is none.
-    File::open(&database).map_err(|error| {
+    let found = File::open(&database).and_then(|file| file.metadata());
+    let metadata = found.map_err(|error| {
         io::Error::new(error.kind(), format!("{}: {error}", database.display()))
     })?;
+    if metadata.len() == 0 {
+        let why = format!(
+            "{}: the file is empty, no hub has begun in it; start the hub first",
+            database.display()
+        );
+        return Err(io::Error::new(io::ErrorKind::NotFound, why));
+    }
     let answer = match request {
         // Read without touching anything, be the database of this version or not.
         Request::Pin => store::stored_pin(&database)
@@ -79,4 +87,39 @@ fn asked(config: &Config, request: &Request) -> io::Result<Answer> {
 pub fn odd() -> ExitCode {
     eprintln!("coherence-hub: the hub answers something else than it was asked");
     ExitCode::from(EXIT_INTERNAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_no_hub_and_none_is_made_of_it() {
+        let dir = tempfile::tempdir().expect("a directory for the test");
+        let mut config = Config::default();
+        config.store.data_dir = dir.path().to_owned();
+        let database = dir.path().join(store::FILE_NAME);
+        std::fs::write(&database, "").expect("the directory is ours");
+        for request in [Request::Tokens, Request::Pin] {
+            let refused = asked(&config, &request).expect_err("there is no hub");
+            assert!(refused.to_string().contains("hub.db: the file is empty"));
+        }
+        let length = std::fs::metadata(&database)
+            .expect("it is still there")
+            .len();
+        assert_eq!(length, 0);
+    }
+
+    #[test]
+    fn a_pin_that_can_t_be_read_names_the_file() {
+        let dir = tempfile::tempdir().expect("a directory for the test");
+        let mut config = Config::default();
+        config.store.data_dir = dir.path().to_owned();
+        let database = dir.path().join(store::FILE_NAME);
+        std::fs::write(&database, "no database at all").expect("the directory is ours");
+        let told = asked(&config, &Request::Pin).expect_err("it is no database");
+        let told = told.to_string();
+        assert!(told.contains(&database.display().to_string()), "{told}");
+        assert!(told.contains("start the hub"), "{told}");
+    }
 }

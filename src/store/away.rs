@@ -112,8 +112,9 @@ pub(super) fn stand_in(
 
 /// The hub without a past.
 fn nothing_known(path: &Path, boot: &Boot) -> Result<(Opened, Memory), StoreError> {
-    let identity = aside::salvage(path).or_else(|| aside::salvage_older(path));
-    if identity.is_none() {
+    let salvaged = aside::salvage(path).or_else(|| aside::salvage_older(path));
+    let is_new = salvaged.is_none();
+    if is_new {
         tracing::warn!(
             "the hub's identity can't be read: it goes by a new one for the time being, with another PIN; \
              who joins now may have to join again later"
@@ -121,8 +122,13 @@ fn nothing_known(path: &Path, boot: &Boot) -> Result<(Opened, Memory), StoreErro
     }
     let mut conn = Connection::open_in_memory().map_err(StoreError::sql("standing in"))?;
     open::migrate(&mut conn)?;
-    let opened = open::enter(conn, boot, identity)?;
+    let mut opened = open::enter(conn, boot, salvaged)?;
+    // Which PIN holds in the end is known when the file opens.
+    opened.first_start = false;
     let memory = memory::read(&opened, boot).map_err(StoreError::sql("reading what was"))?;
+    if is_new {
+        tracing::warn!(pin = %memory.pin, "for the time being this is the facilitator's PIN, until the database opens");
+    }
     Ok((opened, memory))
 }
 

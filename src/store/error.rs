@@ -32,6 +32,13 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
 
+    /// The command line asks for it while no hub runs.
+    #[error("the PIN can't be read from {}: {source}. {}", path.display(), pin_advice(source))]
+    Pin {
+        path: PathBuf,
+        source: rusqlite::Error,
+    },
+
     /// The file is not what the hub wrote: it is set aside.
     #[error("{why}")]
     Damaged { why: String },
@@ -150,6 +157,18 @@ impl StoreError {
             _ => return None,
         };
         source.sqlite_error_code()
+    }
+}
+
+fn pin_advice(error: &rusqlite::Error) -> &'static str {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+    match error.sqlite_error_code() {
+        Some(DatabaseBusy | DatabaseLocked) => {
+            "Another program holds the database: close it (`fuser` on the file names it)."
+        }
+        _ => {
+            "If the file is whole, this is a matter of rights (try it with sudo); if it is damaged, start the hub: it sets it aside and keeps the PIN where that can still be read."
+        }
     }
 }
 

@@ -41,7 +41,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -71,6 +71,9 @@ const ASKS_AT_ONCE: usize = 32;
 /// Rows that wait while the inbox is full: people who come and go as fast as they can make some
 /// thousands in a second, and a card that tidies up can stand still for seconds.
 const WAITING_ROWS_MAX: usize = 50_000;
+
+/// How long reading the PIN waits for another program that holds the database.
+const PIN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The database's file in the data directory.
 pub const FILE_NAME: &str = "hub.db";
@@ -115,8 +118,14 @@ impl std::fmt::Debug for Store {
 pub fn stored_pin(path: &Path) -> Result<String, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     Connection::open_with_flags(path, flags)
-        .and_then(|conn| conn.query_row("SELECT pin FROM meta", [], |row| row.get(0)))
-        .map_err(StoreError::sql("reading the PIN"))
+        .and_then(|conn| {
+            conn.busy_timeout(PIN_PATIENCE)?;
+            conn.query_row("SELECT pin FROM meta", [], |row| row.get(0))
+        })
+        .map_err(|source| StoreError::Pin {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// Opens the database at `path`, making it where there is none, and starts its thread. A damaged file

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{ConnectInfo, FromRequestParts, Path, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
@@ -302,8 +302,10 @@ pub async fn data(
     let data = MyData::new(kept, with_rr);
     let bytes = serde_json::to_vec(&data).expect("strings and numbers always serialise");
     let headers = [
-        (CACHE_CONTROL, "no-store"),
-        (CONTENT_TYPE, "application/json"),
+        (CACHE_CONTROL, "no-store".to_owned()),
+        (CONTENT_TYPE, "application/json".to_owned()),
+        // A download shows how far it is.
+        (CONTENT_LENGTH, bytes.len().to_string()),
     ];
     Ok((headers, turn.body(bytes)))
 }

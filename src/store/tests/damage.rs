@@ -399,7 +399,7 @@ fn a_past_that_could_not_be_read_is_not_written_over() {
     let dir = path.parent().unwrap();
     fs::create_dir(beside(&path, "-wal")).unwrap();
     let (store, memory) = super::super::open(&path, boot("a", 5_000)).unwrap();
-    assert!(store.health().away && memory.first_start);
+    assert!(store.health().away && !memory.first_start);
     assert_ne!(memory.hub_id, before.hub_id);
     store.commit(vec![samples::rr(1, 1, 5_100)]);
     fs::remove_dir(beside(&path, "-wal")).unwrap();
