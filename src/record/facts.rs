@@ -31,7 +31,9 @@ pub struct SessionRecord {
 }
 
 /// A consent to research was given or withdrawn. After a withdrawal nothing of this person comes, and
-/// what the hub still had waiting is emptied.
+/// what the hub still had waiting is emptied; of the groups that they were in, too: who hides a person's
+/// scores must hide the group's figures of the same points, or the mean and the others' scores give them
+/// back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -47,7 +49,8 @@ pub struct ConsentRecord {
     pub clock: TimeKnown,
 }
 
-/// Somebody is to be erased, with all that was ever told of them.
+/// Somebody is to be erased, with all that was ever told of them, and with the group's figures of the
+/// points at which they had a score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]

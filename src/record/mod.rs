@@ -126,11 +126,13 @@ impl Record {
         }
     }
 
-    /// Takes the series of these people out; what was told of consents stays.
+    /// Takes the series of these people out; what was told of consents stays. Of a group that they were
+    /// in nothing more is said: beside the series of the others its mean would give them back.
     pub fn leave_out(&mut self, gone: &[Pseudonym]) {
         match self {
             Record::Rr(record) => record.series.retain(|s| !gone.contains(&s.pseudonym)),
             Record::Coherence(record) => record.series.retain(|s| !gone.contains(&s.pseudonym)),
+            Record::Group(record) => record.series.iter_mut().for_each(GroupSeries::suppress),
             _ => {}
         }
     }

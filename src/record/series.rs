@@ -209,3 +209,20 @@ pub struct GroupSeries {
     /// Hearts with a score.
     pub scored: Vec<Option<u32>>,
 }
+
+impl GroupSeries {
+    /// Says nothing more of any point.
+    pub fn suppress(&mut self) {
+        self.suppressed = vec![true; self.at.len()];
+        self.average.fill(None);
+        for counts in [
+            &mut self.low,
+            &mut self.medium,
+            &mut self.high,
+            &mut self.participants,
+            &mut self.scored,
+        ] {
+            counts.fill(None);
+        }
+    }
+}

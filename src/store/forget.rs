@@ -94,12 +94,14 @@ fn forget_people(conn: &Connection, cut: Moment) -> rusqlite::Result<()> {
         "DELETE FROM claim WHERE until_boot_no = ?1 AND until_mono_ms < ?2",
         cut,
     )?;
-    // Whose data waits to go upstream stays: with them their consent would go, and with it the data.
+    // Whose data waits to go upstream stays: with them their consent would go, and with it the data. Of
+    // a group that they were in nothing more is told then.
     conn.execute(
         "DELETE FROM participant WHERE since_boot_no = ?1 AND since_mono_ms < ?2
          AND NOT EXISTS (SELECT 1 FROM participation p WHERE p.participant_no = participant.participant_no)
          AND NOT EXISTS (SELECT 1 FROM claim c WHERE c.participant_no = participant.participant_no AND until_mono_ms IS NOT NULL)
-         AND participant_no NOT IN (SELECT participant_no FROM outbox_subject)",
+         AND participant_no NOT IN (SELECT participant_no FROM outbox_subject
+             WHERE seq NOT IN (SELECT seq FROM outbox WHERE stream = 'group'))",
         cut,
     )?;
     Ok(())

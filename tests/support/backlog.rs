@@ -221,8 +221,8 @@ pub fn multiply(data_dir: &Path, times: i64) {
     for copy in 1..times {
         let ahead = copy * last;
         for sql in [
-            "INSERT INTO outbox SELECT seq + ?1, stream, body, boot_no, mono_ms, wall_ms, wall_synced
-             FROM outbox WHERE seq <= ?2",
+            "INSERT INTO outbox SELECT seq + ?1, stream, body, boot_no, mono_ms, wall_ms, wall_synced, until_boot_no,
+                 until_mono_ms, until_wall_ms, until_wall_synced FROM outbox WHERE seq <= ?2",
             "INSERT INTO outbox_subject SELECT seq + ?1, participant_no FROM outbox_subject WHERE seq <= ?2",
         ] {
             db.execute(sql, [ahead, last]).expect("the schema");

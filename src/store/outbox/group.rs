@@ -54,7 +54,13 @@ pub fn group(
         };
         let scored: u32 = row.get(10)?;
         let hearts: u32 = row.get(11)?;
-        let others = scored.saturating_sub(told.get(&point).copied().unwrap_or(0));
+        // Several phones of one address are one heart and as many scores.
+        let told = told.get(&point).copied().unwrap_or(0);
+        let others = if scored == told {
+            0
+        } else {
+            hearts.saturating_sub(told).max(1)
+        };
         let is_shown = !row.get::<_, bool>(12)?
             && hearts >= rule.min_group
             && !tells_the_rest(others, rule.min_group);

@@ -200,7 +200,9 @@ fn close(
     )?;
     if !series.is_empty() {
         let record = Record::Group(GroupRecord { minute, series });
-        quill.queue_of_minute(&rules.study, &record, [], &ended)?;
+        // With the series of one of them gone, what remains and the mean would tell their score.
+        let people = coherence.people.iter().copied();
+        quill.queue_of_minute(&rules.study, &record, people, &ended)?;
     }
     let (sessions, session_no) =
         group::ended(conn, &mut gate, calendar, rule, mark.session_no, until)?;

@@ -28,6 +28,7 @@ use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use governor::clock::DefaultClock;
 use hyper::body::Body as _;
 use hyper::service::Service;
@@ -51,6 +52,8 @@ use super::rest_participants::bearer;
 use super::{BODY_BYTES_MAX, WebState};
 use crate::room::ParticipantId;
 
+/// A body that is too large is heard out up to this size, so that its sender hears why, bytes.
+const UNREAD_BYTES_MAX: usize = 1 << 20;
 /// The longest target of a request, bytes: what is served here has short names.
 const TARGET_BYTES_MAX: usize = 2048;
 
@@ -302,6 +305,16 @@ async fn examine(web: &WebState, peer: Peer, request: Request) -> Result<Request
         .size_hint()
         .upper()
         .and_then(|most| usize::try_from(most).ok());
+    if length.is_some_and(|length| length > BODY_BYTES_MAX) {
+        if length.is_some_and(|length| length <= UNREAD_BYTES_MAX) {
+            // Closing with unread bytes would make the system throw away what we answer.
+            let mut rest = body.into_data_stream();
+            let heard_out = async { while let Some(Ok(_)) = rest.next().await {} };
+            let _ = tokio::time::timeout(guard.times.body, heard_out).await;
+        }
+        let detail = format!("A body has at most {BODY_BYTES_MAX} bytes.");
+        return Err(refuse(Problem::new(Code::TooLarge, detail)));
+    }
     let room = length.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX) as u32;
     let Ok(_room) = guard.bodies.try_acquire_many(room) else {
         let detail = "Too much is being sent to the hub at once. Try again in a moment.";

@@ -142,6 +142,42 @@ fn a_withdrawal_empties_what_waits_and_tells_of_it_in_its_own_transaction() {
 }
 
 #[test]
+fn the_mean_of_a_group_does_not_give_back_who_withdrew() {
+    let bench = Bench::with_people();
+    let ids = 1..=4_u8;
+    for n in 3..=4 {
+        bench.store.commit(vec![
+            samples::strap(n.into()),
+            samples::participant(n, "Jo"),
+        ]);
+    }
+    bench
+        .durably(ids.clone().map(|n| research(n, true, 500)).collect())
+        .unwrap();
+    bench.store.commit(
+        ids.map(|n| samples::score(SESSION, n.into(), Some(person(n)), 5_000))
+            .chain([group_of(5_000, 4, 4)])
+            .collect(),
+    );
+    bench.queue_all(200_000);
+    let shown = |record: &Record| match record {
+        Record::Group(record) => record.series.iter().any(|series| {
+            series.average.iter().any(Option::is_some) || series.scored.iter().any(Option::is_some)
+        }),
+        _ => false,
+    };
+    assert!(bench.records().iter().any(shown), "while all consent");
+
+    bench.durably(vec![research(1, false, 70_000)]).unwrap();
+    let records = bench.records();
+    assert!(!records.iter().any(shown), "{records:?}");
+    assert!(
+        records.iter().any(|r| r.stream() == Stream::Group),
+        "its number is kept"
+    );
+}
+
+#[test]
 fn after_a_withdrawal_nothing_leaves_before_a_new_consent() {
     let bench = Bench::with_people();
     bench.durably(vec![research(1, true, 500)]).unwrap();
