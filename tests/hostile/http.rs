@@ -393,9 +393,9 @@ fn bodies(ground: &Ground) -> Vec<Row> {
         Problem(400, "bad_json"),
     );
     row(
-        "a body 30,000 deep",
+        "a body 3,000 deep",
         json,
-        br#"{"a":"#.repeat(10_000).as_slice(),
+        br#"{"a":"#.repeat(3_000).as_slice(),
         Problem(400, "bad_json"),
     );
     row(
