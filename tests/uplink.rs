@@ -564,7 +564,8 @@ async fn a_live_room_arrives_once_and_nothing_outside_tells_who_was_there() {
         "{compared} intervals of a live room, {} publications",
         ledger.traffic.len()
     );
-    assert!(compared > 3 * 150, "{compared}");
+    // Who joins a moment later has fewer beats to tell of.
+    assert!(compared > 3 * 100, "{compared}");
     for stream in ["rr", "coherence", "consent", "event"] {
         assert!(ledger.of_any(stream) > 0, "no {stream}");
     }
