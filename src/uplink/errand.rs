@@ -254,10 +254,16 @@ impl Errand {
         picture.clock_known = self.clock.known();
         picture.not_filling = self.not_filling.borrow().clone();
         picture.set_aside = self.window.set_aside_seq();
-        picture.silent_since_ms = self
+        let silent_since_ms = self
             .window
             .silent_since(now_ms)
             .map(|since_ms| self.clock.wall_ms() - (now_ms - since_ms));
+        // The same silence keeps its moment: the two clocks are not read at once, and a second more or
+        // less would be told as news.
+        picture.silent_since_ms = match (picture.silent_since_ms, silent_since_ms) {
+            (Some(told_ms), Some(ms)) if (ms - told_ms).abs() < 60_000 => Some(told_ms),
+            (_, now) => now,
+        };
         let report = picture.report();
         metrics::gauge!(metric::UPLINK_STATE).set(picture.state_figure());
         self.told.tell(picture, settled);
