@@ -1,5 +1,5 @@
-//! How often somebody may ask. Who shows a valid token is counted as that person; everybody else by
-//! network address, and one address may be a whole room behind an access point. Not here: the frames
+//! How often somebody may ask. Who shows a valid token is counted as that person, and with all persons of
+//! their network address; everybody else by the address, which may be a whole room behind an access point. Not here: the frames
 //! of one socket (`ws`) and wrong PINs (`access`).
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -34,6 +34,8 @@ pub struct Allowance {
 pub struct Allowances {
     pub of_person: Allowance,
     pub of_address: Allowance,
+    /// Of all persons of an address together: who collects tokens gains little by it.
+    pub of_persons: Allowance,
     pub joins: Allowance,
     /// Of one person, with the token from before.
     pub returns: Allowance,
@@ -54,6 +56,11 @@ impl Default for Allowances {
             of_address: Allowance {
                 burst: 2_000,
                 per_second: 200,
+            },
+            // Twenty times what such a room asks for in earnest.
+            of_persons: Allowance {
+                burst: 20_000,
+                per_second: 1_000,
             },
             joins: Allowance {
                 burst: 120,
@@ -91,6 +98,7 @@ enum Asker {
 pub struct Rates<C: Clock = DefaultClock> {
     persons: Rate<C>,
     addresses: Rate<C>,
+    crowds: Rate<C>,
     joins: Rate<C>,
     returns: Rate<C>,
     sockets: Rate<C>,
@@ -102,6 +110,7 @@ impl<C: Clock + Clone> Rates<C> {
         Rates {
             persons: rate(allowed.of_person),
             addresses: rate(allowed.of_address),
+            crowds: rate(allowed.of_persons),
             joins: rate(allowed.joins),
             returns: rate(allowed.returns),
             sockets: rate(allowed.sockets),
@@ -111,7 +120,10 @@ impl<C: Clock + Clone> Rates<C> {
     /// Any request. The error of all of these: after how many milliseconds it is worth trying again.
     pub fn request(&self, who: Option<Who>, address: IpAddr) -> Result<(), i64> {
         match who {
-            Some(Who::Participant(id)) => self.persons.check(Asker::Person(id)),
+            Some(Who::Participant(id)) => self
+                .persons
+                .check(Asker::Person(id))
+                .and_then(|()| self.crowds.check_address(address)),
             Some(Who::Facilitator { .. }) => self.persons.check(Asker::Facilitator),
             // A program has no need of more than its address has.
             Some(Who::Scoped(_)) | None => self.addresses.check_address(address),
@@ -256,6 +268,25 @@ mod tests {
         assert_eq!(let_in.count(), 200);
         assert_eq!(rates.request(somebody(2), shared), Ok(()));
         assert_eq!(rates.request(None, shared), Ok(()));
+    }
+
+    #[test]
+    fn who_collects_tokens_gains_little_by_it() {
+        let (rates, clock) = rates();
+        let address = address("10.0.0.1");
+        let somebody = |n| Some(Who::Participant(ParticipantId(Uuid::from_u128(n))));
+        let asked = (0..200_000_u128).map(|n| rates.request(somebody(n % 1_000), address));
+        assert_eq!(asked.filter(Result::is_ok).count(), 20_000);
+        assert!(rates.request(somebody(5_000), address).is_err());
+        // Nobody else pays for it.
+        assert_eq!(rates.request(None, address), Ok(()));
+        assert_eq!(
+            rates.request(somebody(7_000), "10.0.0.2".parse().unwrap()),
+            Ok(())
+        );
+        clock.advance(Duration::from_millis(1_001));
+        let asked = (0..5_000_u128).map(|n| rates.request(somebody(n % 1_000), address));
+        assert_eq!(asked.filter(Result::is_ok).count(), 1_001);
     }
 
     #[test]
