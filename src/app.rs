@@ -4,6 +4,7 @@
 //! Supervision is systemd's: the first part that ends takes the others with it, the process ends,
 //! the service manager starts it again and the state is read back. Not here: what any part does.
 
+pub mod files;
 mod house;
 mod lock;
 mod offline;

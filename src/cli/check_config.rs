@@ -1,14 +1,18 @@
-//! `coherence-hub check-config`: is the configuration usable, and what is in force?
+//! `coherence-hub check-config`: is the configuration usable, with the files that it names, and what is in
+//! force?
 
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::app::files;
 use crate::config::{self, ConfigError, Loaded, Overrides};
 
 use super::EXIT_CONFIG;
 
-/// Check the configuration and show what is in force
+/// Check the configuration, and the files that it names, and show what is in force
+///
+/// Keys and passwords are opened too: run it as root, or as the user of the hub.
 #[derive(Debug, clap::Args)]
 pub struct CheckConfigArgs {
     /// File to check instead of /etc/coherence-hub/hub.toml; conf.d beside it and the
@@ -23,8 +27,14 @@ pub struct CheckConfigArgs {
 pub fn run(args: CheckConfigArgs) -> ExitCode {
     let show = args.show;
     match answer(args, config::load) {
-        Ok(text) => {
+        Ok((text, complaints)) => {
             print!("{text}");
+            for complaint in &complaints {
+                eprintln!("coherence-hub: {complaint}");
+            }
+            if !complaints.is_empty() {
+                return ExitCode::from(EXIT_CONFIG);
+            }
             // Standard output may be a file that somebody is going to use as a configuration.
             if show {
                 eprintln!("ok");
@@ -41,15 +51,19 @@ pub fn run(args: CheckConfigArgs) -> ExitCode {
 fn answer(
     args: CheckConfigArgs,
     load: impl FnOnce(&Overrides) -> Result<Loaded, ConfigError>,
-) -> Result<String, ConfigError> {
+) -> Result<(String, Vec<String>), ConfigError> {
     let loaded = load(&Overrides {
         file: args.file,
         ..Overrides::default()
     })?;
+    let complaints = files::complaints(&loaded.config);
     if args.show {
-        return Ok(loaded.config.to_toml());
+        return Ok((loaded.config.to_toml(), complaints));
     }
-    let mut text = String::from("ok\n");
+    let mut text = match complaints.is_empty() {
+        true => String::from("ok\n"),
+        false => String::from("the values make sense; files can't be used\n"),
+    };
     let mut line = |line: std::fmt::Arguments<'_>| {
         writeln!(text, "{line}").expect("a String takes everything");
     };
@@ -77,7 +91,7 @@ fn answer(
             ""
         ));
     }
-    Ok(text)
+    Ok((text, complaints))
 }
 
 #[cfg(test)]
@@ -92,7 +106,39 @@ mod tests {
             file: Some(file),
             show,
         };
-        answer(args, config::load).map(|text| text.replace(dir.path().to_str().unwrap(), "."))
+        let (text, complaints) = answer(args, config::load)?;
+        assert_eq!(complaints, [""; 0]);
+        Ok(text.replace(dir.path().to_str().unwrap(), "."))
+    }
+
+    #[test]
+    fn every_file_that_can_not_be_used_is_named_with_its_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("missing");
+        let not_pem = dir.path().join("hub.toml");
+        let text = format!(
+            "[web]\ntls_cert = {missing:?}\ntls_key = {missing:?}\n[privacy]\nfacility_key_file = {missing:?}\n\
+             [uplink]\nbroker = \"mqtts://broker.example:8883\"\nca_file = {not_pem:?}\n\
+             [straps]\nreplay = [{missing:?}, {not_pem:?}]\n"
+        );
+        std::fs::write(&not_pem, text).unwrap();
+        let args = CheckConfigArgs {
+            file: Some(not_pem.clone()),
+            show: false,
+        };
+        let (text, complaints) = answer(args, config::load).unwrap();
+        assert!(!text.starts_with("ok"), "{text}");
+        let about = [
+            "web.tls_cert",
+            "the facility's key",
+            "uplink.ca_file",
+            "missing",
+            "hub.toml",
+        ];
+        assert_eq!(complaints.len(), about.len(), "{complaints:#?}");
+        for (complaint, about) in complaints.iter().zip(about) {
+            assert!(complaint.contains(about), "{about}: {complaint}");
+        }
     }
 
     #[test]

@@ -116,6 +116,17 @@ async fn connect(broker: &Broker) -> Result<TcpStream, Cause> {
     Err(cause)
 }
 
+/// Reads every file that this configuration needs, as a connection would.
+pub(super) fn look_into_files(config: &Uplink) -> Result<(), Cause> {
+    let Some(broker) = Broker::configured(&config.broker) else {
+        return Ok(());
+    };
+    if broker.tls {
+        tls_config(config)?;
+    }
+    password(config).map(drop)
+}
+
 /// The first line of the password file; nothing without a user name.
 pub(super) fn password(config: &Uplink) -> Result<Option<String>, Cause> {
     if config.username.is_empty() {
