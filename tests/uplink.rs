@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::backlog::{
-    self, INTENTION, NAME, applied_is_what_is_kept, backlog, dead_letters, hub_id, waiting,
-    waiting_seqs,
+    self, INTENTION, NAME, applied_is_what_is_kept, backlog, dead_letters, goes_on, hub_id,
+    waiting, waiting_seqs,
 };
 use support::broker::{Authority, Broker, Valid};
 use support::collector::{Collector, Trouble};
@@ -454,6 +454,47 @@ async fn a_database_that_was_put_back_begins_a_new_epoch_and_loses_nothing() {
     assert!(
         ledger.applied.len() >= 2 * before - 5,
         "all of it came under the new epoch"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_put_back_and_used_offline_since_loses_nothing_new() {
+    let dir = room();
+    backlog(dir.path(), 3, 5).await;
+    let copy = dir.path().join("copy.db");
+    let database = dir.path().join("hub.db");
+    std::fs::copy(&database, &copy).expect("the test's own directory");
+    let broker = Broker::open().await;
+    let collector = Collector::running(&broker).await;
+    let config = config(&broker.url(), 20.0, "");
+    // What the collector gets to know of the hub's first life.
+    goes_on(dir.path(), 30).await;
+    let hub = Hub::run(dir.path(), &config, None).await;
+    drained(&hub).await;
+    hub.stop().await;
+    let name = hub_id(dir.path());
+    let (old, groups) = {
+        let ledger = collector.ledger();
+        let seqs = ledger.applied.keys().map(|(_, _, seq)| *seq as i64);
+        (seqs.max(), ledger.of_any("group"))
+    };
+
+    // The copy is put back and lives on without a network, until it has given more numbers than that.
+    std::fs::copy(&copy, &database).expect("the test's own directory");
+    for more in ["hub.db-wal", "hub.db-shm"] {
+        let _ = std::fs::remove_file(dir.path().join(more));
+    }
+    goes_on(dir.path(), 60).await;
+    assert!(waiting_seqs(dir.path()).last() > old.as_ref());
+    let hub = Hub::run(dir.path(), &config, None).await;
+    drained(&hub).await;
+    let (_, log) = hub.stop().await;
+    one_line(&log, "its database was put back");
+    let ledger = collector.ledger();
+    applied_is_what_is_kept(dir.path(), &ledger, &name);
+    assert!(
+        ledger.of_any("group") >= groups + 60,
+        "each minute lived since came, though its number had been another's"
     );
 }
 

@@ -26,8 +26,8 @@ pub(super) struct Written {
     /// Why rows were left out.
     pub refused: Vec<String>,
     pub erased: Vec<ErasedPerson>,
-    /// Messages that waited to go upstream were emptied.
-    pub emptied: bool,
+    /// What waits to go upstream is to be emptied.
+    pub owes: bool,
     /// This boot's offset is now known to be right.
     pub noted_offset: bool,
 }
@@ -101,7 +101,7 @@ pub(super) fn write(
         .map_err(StoreError::sql(doing))?;
         written.noted_offset = true;
     }
-    written.emptied = pen.emptied();
+    written.owes = pen.owes();
     tx.commit().map_err(StoreError::sql("committing"))?;
     Ok(written)
 }

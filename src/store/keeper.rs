@@ -21,7 +21,7 @@ use super::error::StoreError;
 use super::health::{Gauges, add};
 use super::moment::Moment;
 use super::open::{Opened, Synchronous, set_synchronous};
-use super::outbox::{self, News, Present, Queued, Upstream};
+use super::outbox::{self, News, Present, Queued, Redeemed, Upstream};
 use super::{forget, history, read};
 use crate::room::ParticipantId;
 use crate::room::rows::{Row, Stamp};
@@ -61,6 +61,8 @@ pub(super) struct Keeper {
     failing: bool,
     /// What was deleted may still stand in the log.
     checkpoint_owed: bool,
+    /// Messages may have to be emptied of people who withdrew.
+    owes: bool,
     /// It is in the database by how much wall and monotonic time differ in this boot.
     offset_noted: bool,
     /// The first row that did not fit was logged; the others are counted.
@@ -88,6 +90,7 @@ impl Keeper {
             erased: Erased::default(),
             failing: false,
             checkpoint_owed: false,
+            owes: true, // the last process may have ended in the middle of it
             offset_noted: false,
             refusal_logged: false,
             away: None,
@@ -128,6 +131,7 @@ impl Keeper {
     /// Works until it is told to close, or nobody holds a handle any more.
     pub fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         let mut closing = None;
+        let mut idle = true;
         loop {
             let message = match inbox.try_recv() {
                 Ok(message) => Some(message),
@@ -135,6 +139,11 @@ impl Keeper {
                     if !self.failing && !self.backlog.is_empty() =>
                 {
                     self.write_backlog(BATCHES_AT_A_TIME);
+                    continue;
+                }
+                Err(mpsc::error::TryRecvError::Empty) if idle && self.owes => {
+                    idle = self.redeem();
+                    self.checkpoint_if_owed();
                     continue;
                 }
                 Err(_) => inbox.blocking_recv(),
@@ -154,6 +163,7 @@ impl Keeper {
                 }
                 None => break,
             }
+            idle = true;
             if self.over {
                 break;
             }
@@ -277,7 +287,8 @@ impl Keeper {
                 "rows do not fit what is stored and are left out; from now on only counted"
             );
         }
-        self.checkpoint_owed |= written.emptied;
+        self.owes |= written.owes;
+        self.redeem();
         if written.erased.is_empty() {
             return self.checkpoint_if_owed();
         }
@@ -293,6 +304,30 @@ impl Keeper {
             .store(self.backlog.rows() as u64, Ordering::Relaxed);
         self.checkpoint_owed = true;
         self.checkpoint_if_owed();
+    }
+
+    /// Takes a step of what is owed to people who withdrew or were erased; false if it must be tried again
+    /// later.
+    fn redeem(&mut self) -> bool {
+        if !self.owes {
+            return true;
+        }
+        if self.away.is_some() {
+            return false;
+        }
+        match outbox::redeem(&mut self.conn) {
+            Ok(step) => {
+                self.owes = step == Redeemed::Part;
+                self.checkpoint_owed |= step == Redeemed::All;
+                true
+            }
+            Err(source) => {
+                let error = StoreError::sql("emptying what waits to go upstream")(source);
+                self.gauges.failed(&error);
+                self.look_for_damage(&error);
+                false
+            }
+        }
     }
 
     /// Moves the log into the file and empties it, so that nothing deleted stands in it any more. A

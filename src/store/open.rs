@@ -20,6 +20,7 @@ use super::snapshot;
 const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/hub/0001_first.sql")),
     M::up(include_str!("../../migrations/hub/0002_hold_fast.sql")),
+    M::up(include_str!("../../migrations/hub/0003_owed.sql")),
 ];
 
 /// A writer elsewhere (`sqlite3` on the command line) is waited for this long; then the commit counts

@@ -53,7 +53,7 @@ macro_rules! restamp {
 pub(super) struct Pen<'a> {
     conn: &'a Connection,
     boot_no: i64,
-    emptied: Cell<bool>,
+    owes: Cell<bool>,
 }
 
 impl<'a> Pen<'a> {
@@ -61,13 +61,13 @@ impl<'a> Pen<'a> {
         Pen {
             conn,
             boot_no,
-            emptied: Cell::new(false),
+            owes: Cell::new(false),
         }
     }
 
-    /// A withdrawal emptied messages that waited to go upstream.
-    pub fn emptied(&self) -> bool {
-        self.emptied.get()
+    /// After a withdrawal or an erasure: what waits to go upstream is to be emptied.
+    pub fn owes(&self) -> bool {
+        self.owes.get()
     }
 
     /// Writes one row. An erasure's moment of effect is its own stamp.
@@ -88,6 +88,7 @@ impl<'a> Pen<'a> {
                     mono_ms: at.mono_ms,
                 };
                 let told = outbox::erase(self.conn, self.boot_no, *participant, at)?;
+                self.owes.set(self.owes.get() || !told.is_empty());
                 if erase::delete(self.conn, *participant, until)? {
                     let receipt = erase::write_receipt(self.conn, self.boot_no, at)?;
                     outbox::expect_confirmation(self.conn, &receipt, &told)?;
@@ -229,7 +230,7 @@ impl<'a> Pen<'a> {
         if outbox::is_withdrawal(self.conn, participant_no, row)?
             && outbox::withdraw(self.conn, self.boot_no, participant_no, row)?
         {
-            self.emptied.set(true);
+            self.owes.set(true);
         }
         self.execute(
             "INSERT INTO consent (participant_no, scope, granted, text_version, boot_no, mono_ms, wall_ms, wall_synced)

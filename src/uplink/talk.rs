@@ -23,6 +23,9 @@ const LOOK_MS: i64 = 5_000;
 const STORE_REST_MS: i64 = 5_000;
 /// The collector's last word is retained: it comes at once, or there is none, ms.
 const FIRST_WORD_MS: i64 = 10_000;
+/// And for so long nothing is sent before it: if the collector has more than this database ever sent, its
+/// numbers must not be used again, ms.
+const FIRST_SEND_MS: i64 = 2_000;
 /// A connection that lasted so long is good, ms.
 const SETTLED_MS: i64 = 60_000;
 /// What topic, properties and header add to a body, at most.
@@ -79,6 +82,7 @@ impl Talk {
         if up_ms >= FIRST_WORD_MS {
             errand.may_number.send_replace(true);
         }
+        let knows_collector = *errand.may_number.borrow();
         // One on which the broker takes nothing may last as long.
         let is_good = up_ms >= SETTLED_MS && errand.window.moves(now_ms);
         if is_good {
@@ -91,16 +95,20 @@ impl Talk {
         } else {
             if !self.gathered.is_empty() {
                 let due_ms = self.gathered_since_ms + GATHER_MS;
-                if now_ms >= due_ms || self.gathered.len() >= GATHERED {
+                if now_ms >= due_ms || !knows_collector || self.gathered.len() >= GATHERED {
                     return self.hand_over(errand).await;
                 }
                 wake_ms = wake_ms.min(due_ms);
             }
-            match errand.window.want(now_ms) {
-                Want::Read { after, limit, why } => {
-                    return self.send(errand, (after, limit, why)).await;
+            if !knows_collector && up_ms < FIRST_SEND_MS {
+                wake_ms = wake_ms.min(now_ms + FIRST_SEND_MS - up_ms);
+            } else {
+                match errand.window.want(now_ms) {
+                    Want::Read { after, limit, why } => {
+                        return self.send(errand, (after, limit, why)).await;
+                    }
+                    Want::Wait { until_ms } => wake_ms = wake_ms.min(until_ms),
                 }
-                Want::Wait { until_ms } => wake_ms = wake_ms.min(until_ms),
             }
         }
         tokio::select! {

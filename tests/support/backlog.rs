@@ -42,17 +42,22 @@ pub fn person(n: usize) -> ParticipantId {
     ParticipantId(Uuid::from_u128(0x4a11_u128 << 64 | (n as u128 + 1)))
 }
 
-fn people(count: usize, end_mono_ms: i64) -> Vec<Row> {
-    let start = stamp(START_MONO_MS);
-    let session = SessionRow {
-        id: "20261101T0000Z".to_owned(),
+fn session(id: &str, start_mono_ms: i64, end_mono_ms: i64) -> SessionRow {
+    let start = stamp(start_mono_ms);
+    SessionRow {
+        id: id.to_owned(),
         starts_at_ms: start.wall_ms,
         ends_at_ms: stamp(end_mono_ms).wall_ms,
-        start_mono_ms: START_MONO_MS,
+        start_mono_ms,
         end_mono_ms,
         offset_ms: start.wall_ms - start.mono_ms,
         synced: true,
-    };
+    }
+}
+
+fn people(count: usize, end_mono_ms: i64) -> Vec<Row> {
+    let start = stamp(START_MONO_MS);
+    let session = session("20261101T0000Z", START_MONO_MS, end_mono_ms);
     let mut rows = vec![Row::Session(session)];
     for n in 0..count {
         let strap = StrapNo(n as u32 + 1);
@@ -190,6 +195,43 @@ pub async fn backlog(data_dir: &Path, count: usize, minutes: i64) -> u64 {
             commit(&store, std::mem::take(&mut rows)).await;
         }
     }
+    queued(store, data_dir, stamp(end_mono_ms + 600_000)).await
+}
+
+/// The hub goes on in another boot, for so many minutes in which only the group is told of.
+pub async fn goes_on(data_dir: &Path, minutes: i64) -> u64 {
+    // Later than everything before: both boots have the same offset.
+    let start_mono_ms = START_MONO_MS + 600 * 60_000;
+    let boot = Boot {
+        boot_id: "a start after that".to_owned(),
+        start: stamp(start_mono_ms),
+    };
+    let path = data_dir.join(store::FILE_NAME);
+    let (store, _) = store::open(&path, boot).expect("the store opens");
+    let session = session(
+        "20261101T1000Z",
+        start_mono_ms,
+        start_mono_ms + minutes * 60_000,
+    );
+    let id = session.id.clone();
+    commit(&store, vec![Row::Session(session)]).await;
+    for n in 0..minutes {
+        let rows = minute(3, start_mono_ms + n * 60_000, &mut 0);
+        let groups = rows.into_iter().filter_map(|row| match row {
+            Row::Group(row) => Some(Row::Group(GroupRow {
+                session_id: id.clone(),
+                ..row
+            })),
+            _ => None,
+        });
+        commit(&store, groups.collect()).await;
+    }
+    let now = stamp(start_mono_ms + (minutes + 10) * 60_000);
+    queued(store, data_dir, now).await
+}
+
+/// Queues every minute that is closed, and closes the store; gives the number of messages that wait.
+async fn queued(store: Store, data_dir: &Path, now: Stamp) -> u64 {
     let key = store::facility_key(Path::new(""), None, data_dir).expect("a key");
     let study = Study::of("default").expect("a study");
     let rules = Arc::new(Upstream {
@@ -202,7 +244,6 @@ pub async fn backlog(data_dir: &Path, count: usize, minutes: i64) -> u64 {
         outbox_bytes_max: 256 << 20,
         outbox_age_max_ms: 30 * 86_400_000,
     });
-    let now = stamp(end_mono_ms + 600_000);
     while store
         .queue_closed_minute(Arc::clone(&rules), now)
         .await

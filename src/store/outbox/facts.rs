@@ -1,6 +1,6 @@
 //! What is told when it happens: consents, withdrawals, erasures, and what became of the hub. A
-//! withdrawal and an erasure empty what waits in the transaction that stores them, and need nothing but
-//! what is stored: they work while no centre is configured.
+//! withdrawal and an erasure are told, and the emptying of what waits is promised (`owed`), in the
+//! transaction that stores them; they need nothing but what is stored and work while no centre is configured.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,8 @@ use rusqlite::{Connection, params};
 
 use super::Upstream;
 use super::gate::{self, Gate};
-use super::rows::{self, Quill};
+use super::owed;
+use super::rows::Quill;
 use super::times::{Calendar, Times};
 use crate::record::{
     ConsentRecord, ErasureRecord, ErasureScope, EventRecord, HubEvent, Pseudonym, Record,
@@ -150,10 +151,13 @@ fn subjects(conn: &Connection, participant_no: i64) -> rusqlite::Result<Vec<Subj
     )
 }
 
-/// The pseudonyms under which something was told of a person.
+/// The pseudonyms under which something was told of a person, also of one who was erased since.
 pub fn pseudonyms(conn: &Connection, participant_no: i64) -> rusqlite::Result<Vec<Pseudonym>> {
     let subjects = subjects(conn, participant_no)?;
-    Ok(subjects.into_iter().map(|s| s.pseudonym).collect())
+    let told = subjects.into_iter().map(|subject| subject.pseudonym);
+    Ok(told
+        .chain(owed::pseudonyms(conn, participant_no)?)
+        .collect())
 }
 
 /// Whether this row ends a consent to research that is in force.
@@ -165,15 +169,15 @@ pub fn is_withdrawal(
     Ok(row.scope == gate::SCOPE && !row.granted && gate::grant(conn, participant_no)?.is_some())
 }
 
-/// Empties what waits of a person who has withdrawn, and tells of it if they were ever told of; false
-/// where there was nothing to do.
+/// Promises to empty what waits of a person who has withdrawn, and tells of it if they were ever told of;
+/// false where there was nothing to do.
 pub fn withdraw(
     conn: &Connection,
     boot_no: i64,
     participant_no: i64,
     row: &ConsentRow,
 ) -> rusqlite::Result<bool> {
-    let subjects = empty(conn, participant_no)?;
+    let subjects = owe(conn, participant_no)?;
     let (at, clock) = Times::of(conn, boot_no)?.told(&row.at);
     let mut quill = Quill::new(conn, boot_no, row.at);
     for subject in &subjects {
@@ -190,8 +194,8 @@ pub fn withdraw(
     Ok(!subjects.is_empty())
 }
 
-/// Empties what waits of a person who is about to be erased, and asks the centre to do the same if they
-/// were ever told of; gives the numbers of these messages.
+/// Promises to empty what waits of a person who is about to be erased, and asks the centre to delete what
+/// it has if they were ever told of; gives the numbers of these messages.
 pub fn erase(
     conn: &Connection,
     boot_no: i64,
@@ -201,7 +205,7 @@ pub fn erase(
     let Some(participant_no) = known_participant_no(conn, participant)? else {
         return Ok(Vec::new());
     };
-    let subjects = empty(conn, participant_no)?;
+    let subjects = owe(conn, participant_no)?;
     let (told_at, clock) = Times::of(conn, boot_no)?.told(at);
     let mut quill = Quill::new(conn, boot_no, *at);
     subjects
@@ -231,11 +235,11 @@ pub fn expect_confirmation(
     Ok(())
 }
 
-fn empty(conn: &Connection, participant_no: i64) -> rusqlite::Result<Vec<Subject>> {
+fn owe(conn: &Connection, participant_no: i64) -> rusqlite::Result<Vec<Subject>> {
     let subjects = subjects(conn, participant_no)?;
     if let Some(first) = subjects.first() {
         let gone: Vec<Pseudonym> = subjects.iter().map(|s| s.pseudonym.clone()).collect();
-        rows::empty_all(conn, participant_no, first.since_seq, &gone)?;
+        owed::owe(conn, participant_no, first.since_seq, &gone)?;
     }
     Ok(subjects)
 }

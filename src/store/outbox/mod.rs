@@ -3,7 +3,7 @@
 //! uplink's.
 //!
 //! - `minute`: which minute is next, and all that is told of it; `personal`, `group`: its series
-//! - `gate`: who consented; `facts`: consents, withdrawals, erasures, events
+//! - `gate`: who consented; `facts`: consents, withdrawals, erasures, events; `owed`: what is still to be emptied
 //! - `rows`: the waiting rows; `outgoing`: how they leave; `settle`: what the centre says back
 //! - `thin`: what is dropped when too much waits; `times`: what time it really was
 
@@ -12,6 +12,7 @@ mod gate;
 mod group;
 mod minute;
 mod outgoing;
+mod owed;
 mod personal;
 mod rows;
 mod settle;
@@ -24,6 +25,7 @@ use rusqlite::Connection;
 
 pub(super) use self::facts::{erase, expect_confirmation, is_withdrawal, withdraw};
 pub(super) use self::minute::{Present, numbers_were_freed};
+pub(super) use self::owed::{Redeemed, redeem};
 pub(super) use self::thin::forget;
 use super::error::StoreError;
 use super::keeper::Keeper;
@@ -101,7 +103,7 @@ pub struct Acknowledged {
     pub confirmed_erasures: u64,
     /// It speaks of another epoch: nothing was done.
     pub foreign_epoch: bool,
-    /// It acknowledges what was never sent, so the database was put back: nothing was done. A new epoch
+    /// It acknowledges what was never handed out, so the database was put back: nothing was done. A new epoch
     /// is called for.
     pub ahead: bool,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 
 use super::rows::{self, Quill, Waiting};
-use super::{OutboxMessage, facts, gate, thin};
+use super::{OutboxMessage, facts, gate, settle, thin};
 use crate::record::{self, GapWhy, Study};
 use crate::room::rows::Stamp;
 
@@ -41,11 +41,15 @@ pub fn after(
             }
         }
     }
+    if let Some(last) = leaving.last() {
+        settle::hand_out(conn, last.seq)?;
+    }
     Ok(leaving)
 }
 
 /// What remains of a message without those whose consent does not hold any more; `None`: it holds for
-/// everybody. A withdrawal has emptied it already: this is the second look.
+/// everybody. After a withdrawal or an erasure it is usually emptied already; until all is (`owed`), this
+/// second look is what holds.
 fn without_the_unconsenting(
     conn: &mut Connection,
     waiting: &Waiting,

@@ -258,26 +258,7 @@ pub fn subjects(conn: &Connection, seq: i64) -> rusqlite::Result<Vec<i64>> {
     )
 }
 
-/// Takes a person's series out of everything that waits or was refused; the numbers stay.
-pub fn empty_all(
-    conn: &Connection,
-    participant_no: i64,
-    since_seq: i64,
-    gone: &[Pseudonym],
-) -> rusqlite::Result<()> {
-    let seqs: Vec<i64> = read::collect(
-        conn,
-        "SELECT seq FROM outbox_subject WHERE seq >= ?1 AND participant_no = ?2",
-        params![since_seq, participant_no],
-        |row| row.get(0),
-    )?;
-    for seq in seqs {
-        empty(conn, seq, participant_no, gone)?;
-    }
-    Ok(())
-}
-
-/// Takes a person's series out of one message; gives what remains of a waiting one. A dead letter is
+/// Takes a person's series out of one message, which keeps its number; gives what remains of a waiting one. A dead letter is
 /// not worth the surgery and goes whole, as does what can't be read any more.
 pub fn empty(
     conn: &Connection,

@@ -16,6 +16,10 @@ const AT_A_TIME: u32 = 500;
 /// Of what the centre says why it refuses, this many characters are kept.
 const WHY_CHARS: usize = 200;
 
+/// So many numbers are noted as handed out at a time, as far as they exist: not every message that leaves
+/// may cost a write of its own.
+const HANDED_AT_A_TIME: i64 = 256;
+
 /// A gap record holds no more ranges.
 const RANGES_MAX: usize = 4_000;
 
@@ -31,9 +35,11 @@ pub fn acknowledge(
         done.foreign_epoch = true;
         return Ok(false);
     }
-    let last_seq = last_seq(conn)?;
+    let handed_upto: i64 = conn
+        .prepare_cached("SELECT handed_upto FROM uplink")?
+        .query_row([], |row| row.get(0))?;
     let named = ack.also.iter().chain(ack.rejected.iter().map(|r| &r.seq));
-    if named.chain([&ack.upto]).any(|seq| *seq > last_seq) {
+    if named.chain([&ack.upto]).any(|seq| *seq > handed_upto) {
         done.ahead = true;
         return Ok(false);
     }
@@ -102,6 +108,17 @@ fn confirm(conn: &Connection, seq: i64, boot_no: i64, now: &Stamp) -> rusqlite::
     Ok(confirmed as u64)
 }
 
+/// Notes, before they leave, that messages up to this number were handed out. An acknowledgement of a
+/// higher one speaks of another life of this database: it was put back, and has used numbers anew since.
+pub fn hand_out(conn: &Connection, upto: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "UPDATE uplink SET handed_upto = max(?1, min(?1 + ?2, (SELECT seq FROM sqlite_sequence WHERE name = 'outbox')))
+         WHERE handed_upto < ?1",
+    )?
+    .execute([upto, HANDED_AT_A_TIME])?;
+    Ok(())
+}
+
 /// The last number that was ever given.
 fn last_seq(conn: &Connection) -> rusqlite::Result<i64> {
     let last = read::first(
@@ -119,7 +136,7 @@ fn last_seq(conn: &Connection) -> rusqlite::Result<i64> {
 pub fn new_epoch(conn: &mut Connection, boot_no: i64, now: Stamp) -> rusqlite::Result<i64> {
     let tx = conn.transaction()?;
     let epoch: i64 = tx.query_row(
-        "UPDATE uplink SET acked_upto = 0,
+        "UPDATE uplink SET acked_upto = 0, handed_upto = 0,
              epoch = 1 + (random() & 9007199254740990)
          RETURNING epoch",
         [],

@@ -261,7 +261,7 @@ fn many_rows_are_deleted_in_steps() {
     bench.pragma(
         "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1700)
          INSERT INTO outbox (stream, body, boot_no, mono_ms, wall_ms, wall_synced) SELECT 'group', zeroblob(9), 1, 1, 1, 1 FROM n;
-         UPDATE uplink SET waiting = 1700, waiting_bytes = 1700 * 9",
+         UPDATE uplink SET waiting = 1700, waiting_bytes = 1700 * 9, handed_upto = 1700",
     );
     assert_eq!(bench.acknowledge(ack(&bench, 1_600, &[])).deleted, 1_600);
     let state = bench.state();
@@ -274,6 +274,7 @@ fn many_rows_are_deleted_in_steps() {
 #[test]
 fn a_new_epoch_sends_what_waits_again_and_tells_first_what_will_not_come() {
     let bench = hours(3);
+    assert_eq!(bench.leaving().len(), 11);
     bench.acknowledge(ack(&bench, 4, &[7]));
     let old = bench.state();
     let epoch = bench
@@ -364,6 +365,7 @@ fn of_dead_letters_the_newest_thousand_are_kept() {
          SELECT n, 'rr', zeroblob(9), 'schema', 1, 1, 1, 1 FROM n;
          INSERT INTO outbox_subject (seq, participant_no) VALUES (101, 1), (1200, 1)",
     );
+    assert_eq!(bench.leaving().len(), 5);
     bench.acknowledge(ack(&bench, 1, &[]));
     assert_eq!(bench.state().dead_letters, 1_000);
     let kept: Vec<i64> = bench.on_connection(|conn| {

@@ -3,6 +3,7 @@
 mod consent;
 mod limits;
 mod minutes;
+mod owed;
 
 use std::sync::Arc;
 
