@@ -1,6 +1,6 @@
 //! The coherence score: R-R intervals in, score and heart-rate variability out.
 //!
-//! PURE. No time, no input or output, no allocation that outlives a call; bad data is a value
+//! PURE. No time, no input or output, no memory of what was scored before; bad data is a value
 //! (a [`Status`]), never an error. The same intervals give the same bits on every machine: all
 //! arithmetic is plain IEEE `f64` (the Fourier transform `f32`) without functions that a platform
 //! is free to round its own way.
@@ -24,7 +24,7 @@ mod steps;
 pub mod tachogram;
 
 pub use hrv::Hrv;
-pub use steps::evaluate;
+pub use steps::Scorer;
 pub use tachogram::Tachogram;
 
 /// Version of the score's definition; stored with every score.

@@ -9,23 +9,23 @@ use super::{Piece, REACH, median_of, neighbourhood};
 /// A repair may uncover the next one; after this many passes the rest is left to `misplaced`.
 const ROUNDS: usize = 3;
 
-/// Merges what was torn and splits what was missed, at most three passes from left to right.
-pub(super) fn put_right(mut run: Vec<Piece>) -> Vec<Piece> {
+/// Merges what was torn and splits what was missed, at most three passes from left to right. What
+/// is in `spare` is of no consequence.
+pub(super) fn put_right(run: &mut Vec<Piece>, spare: &mut Vec<Piece>) {
     for _ in 0..ROUNDS {
-        match round(&run) {
-            Some(changed) => run = changed,
-            None => break,
+        spare.clear();
+        if !round(run, spare) {
+            break;
         }
+        std::mem::swap(run, spare);
     }
-    for piece in &mut run {
+    for piece in run {
         piece.value_ms = piece.duration_ms;
     }
-    run
 }
 
-/// One pass; `None` when it changed nothing. It compares with the list as it stood before the pass.
-fn round(run: &[Piece]) -> Option<Vec<Piece>> {
-    let mut out = Vec::with_capacity(run.len() + 4);
+/// One pass; `false` when it changed nothing. It compares with the list as it stood before the pass.
+fn round(run: &[Piece], out: &mut Vec<Piece>) -> bool {
     let mut changed = false;
     let mut i = 0;
     while i < run.len() {
@@ -36,7 +36,7 @@ fn round(run: &[Piece]) -> Option<Vec<Piece>> {
         )
         .unwrap_or(run[i].duration_ms);
         if torn_in_two(run, i, typical_ms) {
-            out.push(repaired(run[i].duration_ms + run[i + 1].duration_ms));
+            out.push(Piece::repaired(run[i].duration_ms + run[i + 1].duration_ms));
             changed = true;
             i += 2;
             continue;
@@ -44,14 +44,17 @@ fn round(run: &[Piece]) -> Option<Vec<Piece>> {
         let parts = (run[i].duration_ms / typical_ms + 0.5).floor();
         let part_ms = run[i].duration_ms / parts;
         if (parts == 2.0 || parts == 3.0) && (part_ms - typical_ms).abs() <= 0.20 * typical_ms {
-            out.extend(std::iter::repeat_n(repaired(part_ms), parts as usize));
+            out.extend(std::iter::repeat_n(
+                Piece::repaired(part_ms),
+                parts as usize,
+            ));
             changed = true;
         } else {
             out.push(run[i]);
         }
         i += 1;
     }
-    changed.then_some(out)
+    changed
 }
 
 /// Whether beat `i` and the next are one beat heard twice.
@@ -87,31 +90,14 @@ fn torn_in_two(run: &[Piece], i: usize, typical_ms: f64) -> bool {
     !better_with_following
 }
 
-fn repaired(duration_ms: f64) -> Piece {
-    Piece {
-        duration_ms,
-        value_ms: duration_ms,
-        flagged: true,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn put_right_ms(durations_ms: &[f64]) -> Vec<(f64, bool)> {
-        let run = durations_ms
-            .iter()
-            .map(|&ms| Piece {
-                duration_ms: ms,
-                value_ms: ms,
-                flagged: false,
-            })
-            .collect();
-        put_right(run)
-            .iter()
-            .map(|p| (p.duration_ms, p.flagged))
-            .collect()
+        let mut run = durations_ms.iter().copied().map(Piece::received).collect();
+        put_right(&mut run, &mut vec![Piece::received(700.0)]);
+        run.iter().map(|p| (p.duration_ms, p.flagged)).collect()
     }
 
     #[test]
