@@ -72,13 +72,20 @@ impl Spline {
         if n < 3 {
             return;
         }
-        let length_ms = |i: usize| beats[i + 1].end_ms - beats[i].end_ms;
-        let slope = |i: usize| (beats[i + 1].value_ms - beats[i].value_ms) / length_ms(i);
+        // Length and slope from a beat to the next.
+        let piece = |i: usize| {
+            let length_ms = beats[i + 1].end_ms - beats[i].end_ms;
+            let slope = (beats[i + 1].value_ms - beats[i].value_ms) / length_ms;
+            (length_ms, slope)
+        };
         // Forward: each row without its left neighbour. The diagonal dominates, so it never comes near 0.
+        let (mut left_ms, mut left_slope) = piece(0);
         for i in 1..n - 1 {
-            let pivot = 2.0 * (length_ms(i - 1) + length_ms(i)) - length_ms(i - 1) * above[i - 1];
-            above[i] = length_ms(i) / pivot;
-            bends[i] = (6.0 * (slope(i) - slope(i - 1)) - length_ms(i - 1) * bends[i - 1]) / pivot;
+            let (right_ms, right_slope) = piece(i);
+            let pivot = 2.0 * (left_ms + right_ms) - left_ms * above[i - 1];
+            above[i] = right_ms / pivot;
+            bends[i] = (6.0 * (right_slope - left_slope) - left_ms * bends[i - 1]) / pivot;
+            (left_ms, left_slope) = (right_ms, right_slope);
         }
         for i in (1..n - 1).rev() {
             bends[i] -= above[i] * bends[i + 1];
