@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 
-use coherence_hub::signal::{Interval, Scorer};
+use coherence_hub::signal::{Interval, Scorer, Version};
 use series::all_series;
 
 thread_local! {
@@ -69,7 +69,7 @@ fn a_score_asks_for_no_memory_once_its_scorer_has_met_the_longest_window() {
         );
     }
 
-    let mut scorer = Scorer::new();
+    let mut scorer = Scorer::new(Version::One);
     assert!(requests(&mut scorer, &windows) > 0, "the counter counts");
     assert_eq!(
         requests(&mut scorer, &windows),

@@ -3,13 +3,13 @@
 #[path = "support/series.rs"]
 mod series;
 
-use coherence_hub::signal::{Scorer, Status, Tachogram};
+use coherence_hub::signal::{Scorer, Status, Tachogram, Version};
 use series::{Deviation, Row, all_series};
 
 #[test]
 fn every_series_scores_as_defined() {
     let mut failures = String::new();
-    let mut scorer = Scorer::new();
+    let mut scorer = Scorer::new(Version::One);
     for series in all_series() {
         let mut deviation = Deviation::default();
         for row in &series.expected {
@@ -25,7 +25,7 @@ fn every_series_scores_as_defined() {
 
 #[test]
 fn a_tachogram_fed_beat_by_beat_agrees_with_the_whole_history_to_the_bit() {
-    let mut scorer = Scorer::new();
+    let mut scorer = Scorer::new(Version::One);
     for series in all_series() {
         let mut tachogram = Tachogram::new();
         for (n, interval) in series.intervals.iter().enumerate() {
@@ -49,7 +49,7 @@ fn a_tachogram_fed_beat_by_beat_agrees_with_the_whole_history_to_the_bit() {
 
 #[test]
 fn the_warmup_left_runs_down_to_the_first_score() {
-    let mut scorer = Scorer::new();
+    let mut scorer = Scorer::new(Version::One);
     for series in all_series() {
         let mut left_ms = f64::INFINITY;
         for n in 0..series.intervals.len().min(120) {

@@ -6,7 +6,7 @@ use super::heart::{HeartJob, Reason, Scored};
 use super::rows::{Row, ScoreRow, Stamp};
 use super::view::{FeedbackView, Quality};
 use super::{HeartKey, ParticipantId, Room};
-use crate::signal::{ALGORITHM_VERSION, Scorer};
+use crate::signal::{Scorer, Version};
 
 /// An unclaimed heart that was silent for longer is not there.
 const ROW_MS: i64 = 120_000;
@@ -162,10 +162,11 @@ impl Room {
             };
         };
         // Asked for before its first grid point: too seldom to keep a scorer for it.
-        let scored = heart
-            .latest
-            .clone()
-            .unwrap_or_else(|| heart.job(key, now_ms).compute(&mut Scorer::new()));
+        let scored = heart.latest.clone().unwrap_or_else(|| {
+            heart
+                .job(key, now_ms)
+                .compute(&mut Scorer::new(Version::CURRENT))
+        });
         let counted = heart.latest.is_some();
         FeedbackView {
             at,
@@ -227,6 +228,6 @@ fn score_row(
         hf_ms2: hrv.and_then(|hrv| hrv.hf_ms2),
         lf_hf: hrv.and_then(|hrv| hrv.lf_hf),
         total_ms2: hrv.and_then(|hrv| hrv.total_ms2),
-        algorithm: evaluation.map(|_| ALGORITHM_VERSION),
+        algorithm: evaluation.map(|_| Version::CURRENT.number()),
     }
 }

@@ -27,8 +27,28 @@ pub use hrv::Hrv;
 pub use steps::Scorer;
 pub use tachogram::Tachogram;
 
-/// Version of the score's definition; stored with every score.
-pub const ALGORITHM_VERSION: u32 = 1;
+/// A definition of the score. Its number is stored with every score, and every version there ever was
+/// stays, so that an old score can be computed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// Part 1 of the product's signal document, to the bit.
+    One,
+    /// What was measurably better than that.
+    Two,
+}
+
+impl Version {
+    /// By which hearts are scored now.
+    pub const CURRENT: Version = Version::One;
+
+    /// The number in files, messages and the database.
+    pub fn number(self) -> u32 {
+        match self {
+            Version::One => 1,
+            Version::Two => 2,
+        }
+    }
+}
 
 /// Length of the stretch whose beats are counted, in ms. The spectrum reads the 63 750 ms between
 /// the first and the last of its 256 samples.

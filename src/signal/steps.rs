@@ -5,8 +5,8 @@
 use super::clean::{Beat, Cleaner};
 use super::resample::{self, Spline};
 use super::{
-    Evaluation, FAIR_UP_TO_PCT, GOOD_UP_TO_PCT, Hrv, Interval, Level, Status, WINDOW_MS, spectrum,
-    tachogram,
+    Evaluation, FAIR_UP_TO_PCT, GOOD_UP_TO_PCT, Hrv, Interval, Level, Status, Version, WINDOW_MS,
+    spectrum, tachogram,
 };
 
 /// Scores hearts, one window after another.
@@ -14,16 +14,22 @@ use super::{
 /// It owns the lists that this takes. They grow to the longest window it was ever given (which has
 /// a bound), and from then on a score allocates nothing. Nothing of a heart stays in it: what it
 /// answers depends on the intervals alone, so one scorer serves a whole room.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Scorer {
+    version: Version,
     buffer: Vec<Interval>,
     cleaner: Cleaner,
     spline: Spline,
 }
 
 impl Scorer {
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(version: Version) -> Self {
+        Scorer {
+            version,
+            buffer: Vec::new(),
+            cleaner: Cleaner::default(),
+            spline: Spline::default(),
+        }
     }
 
     /// Scores a heart from its intervals known so far, oldest first.
@@ -144,7 +150,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn evaluate(intervals: &[Interval]) -> Evaluation {
-        Scorer::new().evaluate(intervals)
+        Scorer::new(Version::One).evaluate(intervals)
     }
 
     fn steady(count: usize, rr_ms: f64) -> Vec<Interval> {
@@ -354,7 +360,7 @@ mod tests {
             before in prop::collection::vec(any_interval(), 0..600),
             intervals in prop::collection::vec(any_interval(), 0..400)
         ) {
-            let mut used = Scorer::new();
+            let mut used = Scorer::new(Version::One);
             used.evaluate(&before);
             let (anew, again) = (evaluate(&intervals), used.evaluate(&intervals));
             prop_assert_eq!(anew.status, again.status);
