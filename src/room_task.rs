@@ -22,6 +22,7 @@ use crate::room::view::frame;
 use crate::room::{
     ClockReading, GridJob, GridResult, Note, ParticipantId, Presence, Room, Settings,
 };
+use crate::signal::{Scorer, Version};
 use crate::store::Store;
 use crate::telemetry::load::Fault;
 use crate::telemetry::{metric, tally};
@@ -248,7 +249,7 @@ fn relive(room: &mut Room, past: Vec<(&'static str, SourceEvent)>, now_ms: i64) 
         }
         room.tick(grid_ms);
         let job = room.grid_job(grid_ms);
-        room.finish_grid(job.compute());
+        room.finish_grid(job.compute(&mut Scorer::new(Version::CURRENT)));
     }
     for (name, event) in past {
         room.source_event(name, event);
@@ -268,9 +269,10 @@ fn compute_thread() -> (mpsc::Sender<GridJob>, mpsc::Receiver<GridResult>) {
     std::thread::Builder::new()
         .name("compute".into())
         .spawn(move || {
+            let mut scorer = Scorer::new(Version::CURRENT);
             while let Some(job) = jobs.blocking_recv() {
                 let begin = std::time::Instant::now();
-                let result = job.compute();
+                let result = job.compute(&mut scorer);
                 tally::computed(begin.elapsed());
                 if results_in.blocking_send(result).is_err() {
                     break;

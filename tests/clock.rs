@@ -6,6 +6,7 @@ use coherence_hal::{Rr, SourceEvent, StrapEvent, StrapId, StrapNews};
 use coherence_hub::clock::{Clock, ManualClock};
 use coherence_hub::room::rows::{Row, Stamp};
 use coherence_hub::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
+use coherence_hub::signal::{Scorer, Version};
 use coherence_hub::store::{self, Boot, Store};
 
 /// Short sessions: 30 s of preparation, 3.5 min, 1 min of integration.
@@ -87,7 +88,8 @@ impl Bench {
             if let Some(grid_ms) = grid.filter(|at_ms| *at_ms > self.grid_done_ms) {
                 self.grid_done_ms = grid_ms;
                 let job = self.room.grid_job(grid_ms);
-                self.room.finish_grid(job.compute());
+                self.room
+                    .finish_grid(job.compute(&mut Scorer::new(Version::CURRENT)));
                 let rows = self.room.take_rows();
                 self.rows.extend(rows.iter().cloned());
                 self.store.commit(rows);

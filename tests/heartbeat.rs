@@ -5,7 +5,7 @@ mod support;
 
 use std::path::Path;
 
-use coherence_hub::signal::{Interval, evaluate};
+use coherence_hub::signal::{Interval, Scorer, Version};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use support::hub::Hub;
@@ -86,6 +86,7 @@ fn recompute(database: &Path) -> (usize, usize) {
         .prepare("SELECT strap_no, last_rr_id, status, score, artefact_pct, coverage, rmssd_ms, lf_ms2 FROM score WHERE status IS NOT NULL")
         .expect("the schema");
     let mut rows = scores.query([]).expect("scores");
+    let mut scorer = Scorer::new(Version::CURRENT);
     let (mut all, mut scored) = (0, 0);
     while let Some(row) = rows.next().expect("scores") {
         let strap: i64 = row.get("strap_no").expect("a strap");
@@ -99,7 +100,7 @@ fn recompute(database: &Path) -> (usize, usize) {
             })
             .and_then(Iterator::collect)
             .expect("the R-R rows");
-        let again = evaluate(&window);
+        let again = scorer.evaluate(&window);
         let status: String = row.get("status").expect("a status");
         assert_eq!(
             status,

@@ -3,17 +3,18 @@
 #[path = "support/series.rs"]
 mod series;
 
-use coherence_hub::signal::{Status, Tachogram, evaluate};
+use coherence_hub::signal::{Scorer, Status, Tachogram, Version};
 use series::{Deviation, Row, all_series};
 
 #[test]
 fn every_series_scores_as_defined() {
     let mut failures = String::new();
+    let mut scorer = Scorer::new(Version::One);
     for series in all_series() {
         let mut deviation = Deviation::default();
         for row in &series.expected {
             let known: usize = row.text("n_beats").parse().unwrap();
-            let evaluation = evaluate(&series.intervals[..known]);
+            let evaluation = scorer.evaluate(&series.intervals[..known]);
             deviation.take(&series.name, row, &Row::from(&evaluation));
         }
         deviation.conclude(&series.name);
@@ -24,6 +25,7 @@ fn every_series_scores_as_defined() {
 
 #[test]
 fn a_tachogram_fed_beat_by_beat_agrees_with_the_whole_history_to_the_bit() {
+    let mut scorer = Scorer::new(Version::One);
     for series in all_series() {
         let mut tachogram = Tachogram::new();
         for (n, interval) in series.intervals.iter().enumerate() {
@@ -35,8 +37,8 @@ fn a_tachogram_fed_beat_by_beat_agrees_with_the_whole_history_to_the_bit() {
             );
             if n % 11 == 0 {
                 let (trimmed, whole) = (
-                    evaluate(tachogram.intervals()),
-                    evaluate(&series.intervals[..=n]),
+                    scorer.evaluate(tachogram.intervals()),
+                    scorer.evaluate(&series.intervals[..=n]),
                 );
                 // Every figure is finite, so that equal means the same bits (or a zero's sign).
                 assert_eq!(trimmed, whole, "{} after {n} beats", series.name);
@@ -47,10 +49,11 @@ fn a_tachogram_fed_beat_by_beat_agrees_with_the_whole_history_to_the_bit() {
 
 #[test]
 fn the_warmup_left_runs_down_to_the_first_score() {
+    let mut scorer = Scorer::new(Version::One);
     for series in all_series() {
         let mut left_ms = f64::INFINITY;
         for n in 0..series.intervals.len().min(120) {
-            let evaluation = evaluate(&series.intervals[..n]);
+            let evaluation = scorer.evaluate(&series.intervals[..n]);
             if evaluation.status != Status::Warmup {
                 assert_eq!(evaluation.warmup_left_ms, 0.0);
                 break;

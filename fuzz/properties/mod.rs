@@ -1,5 +1,5 @@
 //! What must hold for every input whatever, one file for each door through which strangers' bytes
-//! come in. Nothing may panic; beyond that, what is let in keeps its bounds and means the same when
+//! come in, and for what is made of them. Nothing may panic; beyond that, what is let in keeps its bounds and means the same when
 //! it is said again, and what is refused is refused in words that can be shown.
 //!
 //! The same files are built twice: with a fuzzer behind them (`targets/`, run by `tests/fuzz`) and
@@ -11,4 +11,5 @@ mod fields;
 pub mod heart_rate_measurement;
 pub mod recording;
 pub mod rest_body;
+pub mod score;
 pub mod ws_frame;

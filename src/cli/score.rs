@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use coherence_hal::replay::Recording;
 
-use crate::signal::{Evaluation, Hrv, Interval, evaluate};
+use crate::signal::{Evaluation, Hrv, Interval, Scorer, Version};
 
 /// Score recordings of R-R intervals (CSV, `rr_ms[,gap_ms]`), as the hub would have live.
 #[derive(clap::Args, Debug)]
@@ -154,6 +154,7 @@ fn ticks(intervals: &[Interval]) -> impl Iterator<Item = Tick> + '_ {
         })
         .collect();
     let last_ms = ends_ms.last().copied().unwrap_or(0.0);
+    let mut scorer = Scorer::new(Version::CURRENT);
     let mut latest: Option<(usize, Evaluation)> = None;
     std::iter::once(30)
         .chain((60..).step_by(5))
@@ -163,7 +164,7 @@ fn ticks(intervals: &[Interval]) -> impl Iterator<Item = Tick> + '_ {
             // During a gap nothing new is known.
             let evaluation = match latest {
                 Some((known, evaluation)) if known == n_beats => evaluation,
-                _ => evaluate(&intervals[..n_beats]),
+                _ => scorer.evaluate(&intervals[..n_beats]),
             };
             latest = Some((n_beats, evaluation));
             Tick {

@@ -6,7 +6,7 @@ use super::heart::{HeartJob, Reason, Scored};
 use super::rows::{Row, ScoreRow, Stamp};
 use super::view::{FeedbackView, Quality};
 use super::{HeartKey, ParticipantId, Room};
-use crate::signal::ALGORITHM_VERSION;
+use crate::signal::{Scorer, Version};
 
 /// An unclaimed heart that was silent for longer is not there.
 const ROW_MS: i64 = 120_000;
@@ -29,11 +29,11 @@ pub struct GridResult {
 
 impl GridJob {
     /// The work of the compute thread: scores every window.
-    pub fn compute(self) -> GridResult {
+    pub fn compute(self, scorer: &mut Scorer) -> GridResult {
         let scores = self
             .hearts
             .into_iter()
-            .map(|(job, wearer)| (job.compute(), wearer))
+            .map(|(job, wearer)| (job.compute(scorer), wearer))
             .collect();
         GridResult {
             session_id: self.session_id,
@@ -161,10 +161,12 @@ impl Room {
                 strap,
             };
         };
-        let scored = heart
-            .latest
-            .clone()
-            .unwrap_or_else(|| heart.job(key, now_ms).compute());
+        // Asked for before its first grid point: too seldom to keep a scorer for it.
+        let scored = heart.latest.clone().unwrap_or_else(|| {
+            heart
+                .job(key, now_ms)
+                .compute(&mut Scorer::new(Version::CURRENT))
+        });
         let counted = heart.latest.is_some();
         FeedbackView {
             at,
@@ -226,6 +228,6 @@ fn score_row(
         hf_ms2: hrv.and_then(|hrv| hrv.hf_ms2),
         lf_hf: hrv.and_then(|hrv| hrv.lf_hf),
         total_ms2: hrv.and_then(|hrv| hrv.total_ms2),
-        algorithm: evaluation.map(|_| ALGORITHM_VERSION),
+        algorithm: evaluation.map(|_| Version::CURRENT.number()),
     }
 }

@@ -7,7 +7,7 @@ use super::HeartKey;
 use super::arrival::{Arrivals, Placed};
 use super::rows::{RrRow, Stamp};
 use super::view::Quality;
-use crate::signal::{Evaluation, Interval, Level, Status, Tachogram};
+use crate::signal::{Evaluation, Interval, Level, Scorer, Status, Tachogram};
 
 /// Newest R-R older than this at a grid point: the heart is silent.
 pub const SILENT_MS: i64 = 6_000;
@@ -82,12 +82,12 @@ pub struct Scored {
 
 impl HeartJob {
     /// The work of the compute thread.
-    pub fn compute(self) -> Scored {
+    pub fn compute(self, scorer: &mut Scorer) -> Scored {
         let (verdict, evaluation) = match self.ask {
             Ask::Absent(reason) => (Err(reason), None),
             Ask::Posted(score) => (Ok(score), None),
             Ask::Window(intervals) => {
-                let evaluation = crate::signal::evaluate(&intervals);
+                let evaluation = scorer.evaluate(&intervals);
                 let verdict = match (evaluation.status, evaluation.score) {
                     (Status::Good | Status::Fair, Some(score)) => Ok(score),
                     (Status::Flat, _) => Err(Reason::Flat),

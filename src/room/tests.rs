@@ -10,6 +10,7 @@ use super::command::{Command, ConsentGiven, Join, RefusalCode, Reply};
 use super::rows::RrMark;
 use super::view::StrapState;
 use super::*;
+use crate::signal::{Scorer, Version};
 
 mod people;
 mod rig;

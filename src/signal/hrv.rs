@@ -31,43 +31,35 @@ pub struct Hrv {
 
 impl Hrv {
     /// The figures in the time domain, of the beats in the window, oldest first.
-    pub(super) fn of_beats<'a>(beats: impl Iterator<Item = &'a Beat>) -> Self {
-        let mut untouched_ms = Vec::new();
-        let mut differences_ms = Vec::new();
-        let mut previous: Option<&Beat> = None;
-        for beat in beats {
-            if !beat.flagged {
-                untouched_ms.push(beat.value_ms);
-                if let Some(previous) =
-                    previous.filter(|previous| !previous.flagged && beat.gap_ms <= 0.0)
-                {
-                    differences_ms.push(beat.value_ms - previous.value_ms);
-                }
-            }
-            previous = Some(beat);
-        }
+    pub(super) fn of_beats(beats: &[Beat]) -> Self {
+        let untouched_ms = beats
+            .iter()
+            .filter(|beat| !beat.flagged)
+            .map(|beat| beat.value_ms);
+        let differences_ms = beats
+            .windows(2)
+            .filter(|pair| pair.iter().all(|beat| !beat.flagged) && pair[1].gap_ms <= 0.0)
+            .map(|pair| pair[1].value_ms - pair[0].value_ms);
 
-        let mean_ms = mean(untouched_ms.iter().copied());
-        let sdnn_ms = mean_ms.filter(|_| untouched_ms.len() > 1).map(|mean_ms| {
+        let count = untouched_ms.clone().count();
+        let mean_ms = mean(untouched_ms.clone());
+        let sdnn_ms = mean_ms.filter(|_| count > 1).map(|mean_ms| {
             let squares: f64 = untouched_ms
-                .iter()
                 .map(|value_ms| (value_ms - mean_ms) * (value_ms - mean_ms))
                 .sum();
-            (squares / (untouched_ms.len() - 1) as f64).sqrt()
+            (squares / (count - 1) as f64).sqrt()
         });
         Hrv {
             mean_hr_bpm: mean_ms.map(|mean_ms| 60_000.0 / mean_ms),
             sdnn_ms,
             rmssd_ms: mean(
                 differences_ms
-                    .iter()
+                    .clone()
                     .map(|difference| difference * difference),
             )
             .map(f64::sqrt),
             pnn50_pct: mean(
-                differences_ms
-                    .iter()
-                    .map(|difference| if difference.abs() > 50.0 { 100.0 } else { 0.0 }),
+                differences_ms.map(|difference| if difference.abs() > 50.0 { 100.0 } else { 0.0 }),
             ),
             lf_ms2: None,
             hf_ms2: None,
@@ -89,9 +81,10 @@ impl Hrv {
     }
 }
 
-fn mean(values: impl ExactSizeIterator<Item = f64>) -> Option<f64> {
-    let n = values.len();
-    (n > 0).then(|| values.sum::<f64>() / n as f64)
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut n = 0_u32;
+    let sum: f64 = values.inspect(|_| n += 1).sum();
+    (n > 0).then(|| sum / f64::from(n))
 }
 
 #[cfg(test)]
@@ -110,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_figures_of_four_beats_by_hand() {
-        let hrv = Hrv::of_beats([800.0, 850.0, 801.0, 749.0].map(beat).iter());
+        let hrv = Hrv::of_beats(&[800.0, 850.0, 801.0, 749.0].map(beat));
         assert_eq!(hrv.mean_hr_bpm, Some(75.0));
         let squares = 0.0 + 2500.0 + 1.0 + 2601.0_f64;
         assert_eq!(hrv.sdnn_ms, Some((squares / 3.0).sqrt()));
@@ -130,7 +123,7 @@ mod tests {
         let mut beats = [800.0, 900.0, 1400.0, 900.0, 860.0, 700.0].map(beat);
         beats[2].flagged = true;
         beats[5].gap_ms = 2000.0;
-        let hrv = Hrv::of_beats(beats.iter());
+        let hrv = Hrv::of_beats(&beats);
         assert_eq!(hrv.mean_hr_bpm, Some(60_000.0 * 5.0 / 4160.0));
         assert_eq!(hrv.rmssd_ms, Some(((10_000.0 + 1600.0) / 2.0_f64).sqrt()));
         assert_eq!(hrv.pnn50_pct, Some(50.0));
@@ -138,7 +131,7 @@ mod tests {
 
     #[test]
     fn figures_without_beats_are_absent() {
-        let nothing = Hrv::of_beats([].iter());
+        let nothing = Hrv::of_beats(&[]);
         assert_eq!(
             (
                 nothing.mean_hr_bpm,
@@ -148,7 +141,7 @@ mod tests {
             ),
             (None, None, None, None)
         );
-        let one = Hrv::of_beats([beat(1000.0)].iter());
+        let one = Hrv::of_beats(&[beat(1000.0)]);
         assert_eq!(
             (one.mean_hr_bpm, one.sdnn_ms, one.rmssd_ms),
             (Some(60.0), None, None)
@@ -157,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_ratio_to_nothing_is_absent() {
-        let hrv = Hrv::of_beats([].iter()).with_powers(Powers {
+        let hrv = Hrv::of_beats(&[]).with_powers(Powers {
             lf_ms2: 3.0,
             hf_ms2: 0.0,
             total_ms2: 4.0,

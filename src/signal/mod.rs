@@ -1,6 +1,6 @@
 //! The coherence score: R-R intervals in, score and heart-rate variability out.
 //!
-//! PURE. No time, no input or output, no allocation that outlives a call; bad data is a value
+//! PURE. No time, no input or output, no memory of what was scored before; bad data is a value
 //! (a [`Status`]), never an error. The same intervals give the same bits on every machine: all
 //! arithmetic is plain IEEE `f64` (the Fourier transform `f32`) without functions that a platform
 //! is free to round its own way.
@@ -24,11 +24,31 @@ mod steps;
 pub mod tachogram;
 
 pub use hrv::Hrv;
-pub use steps::evaluate;
+pub use steps::Scorer;
 pub use tachogram::Tachogram;
 
-/// Version of the score's definition; stored with every score.
-pub const ALGORITHM_VERSION: u32 = 1;
+/// A definition of the score. Its number is stored with every score, and every version there ever was
+/// stays, so that an old score can be computed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// Part 1 of the product's signal document, to the bit.
+    One,
+    /// What was measurably better than that.
+    Two,
+}
+
+impl Version {
+    /// By which hearts are scored now.
+    pub const CURRENT: Version = Version::One;
+
+    /// The number in files, messages and the database.
+    pub fn number(self) -> u32 {
+        match self {
+            Version::One => 1,
+            Version::Two => 2,
+        }
+    }
+}
 
 /// Length of the stretch whose beats are counted, in ms. The spectrum reads the 63 750 ms between
 /// the first and the last of its 256 samples.

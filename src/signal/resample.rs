@@ -17,60 +17,80 @@ pub(super) const SPAN_MS: f64 = STEP_MS * (SAMPLES - 1) as f64;
 /// One window of the series, in ms.
 pub(super) type Samples = [f64; SAMPLES];
 
-/// The series from `start_ms` on (on the beats' clock), along the natural cubic spline through all
-/// beats; gaps are bridged by it.
-pub(super) fn sampled(beats: &[Beat], start_ms: f64) -> Samples {
-    let bends = second_derivatives(beats);
-    let mut samples = [0.0; SAMPLES];
-    // Index of the beat at the right end of the piece in use.
-    let mut right = 1;
-    for (j, sample) in samples.iter_mut().enumerate() {
-        let at_ms = start_ms + STEP_MS * j as f64;
-        while right + 1 < beats.len() && beats[right].end_ms < at_ms {
-            right += 1;
-        }
-        let Some(next) = beats.get(right) else {
-            // A single beat says one thing at all times, none says nothing.
-            *sample = beats.first().map_or(0.0, |only| only.value_ms);
-            continue;
-        };
-        let previous = &beats[right - 1];
-        let length_ms = next.end_ms - previous.end_ms;
-        let (b, a) = (
-            (at_ms - previous.end_ms) / length_ms,
-            (next.end_ms - at_ms) / length_ms,
-        );
-        *sample = a * previous.value_ms
-            + b * next.value_ms
-            + ((a * a * a - a) * bends[right - 1] + (b * b * b - b) * bends[right])
-                * length_ms
-                * length_ms
-                / 6.0;
-    }
-    samples
+/// The natural cubic spline through one series of beats after another; gaps are bridged by it.
+#[derive(Debug, Default)]
+pub(super) struct Spline {
+    /// Second derivative at each beat.
+    bends: Vec<f64>,
+    /// What the elimination leaves to the right of its diagonal.
+    above: Vec<f64>,
 }
 
-/// Second derivatives of the natural spline at the beats: 0 at both ends, between them the solution
-/// of a tridiagonal system (de Boor, A Practical Guide to Splines).
-fn second_derivatives(beats: &[Beat]) -> Vec<f64> {
-    let n = beats.len();
-    let mut bends = vec![0.0; n];
-    if n < 3 {
-        return bends;
+impl Spline {
+    /// The series from `start_ms` on (on the beats' clock).
+    pub(super) fn sampled(&mut self, beats: &[Beat], start_ms: f64) -> Samples {
+        self.bend(beats);
+        let bends = &self.bends;
+        let mut samples = [0.0; SAMPLES];
+        // Index of the beat at the right end of the piece in use.
+        let mut right = 1;
+        for (j, sample) in samples.iter_mut().enumerate() {
+            let at_ms = start_ms + STEP_MS * j as f64;
+            while right + 1 < beats.len() && beats[right].end_ms < at_ms {
+                right += 1;
+            }
+            let Some(next) = beats.get(right) else {
+                // A single beat says one thing at all times, none says nothing.
+                *sample = beats.first().map_or(0.0, |only| only.value_ms);
+                continue;
+            };
+            let previous = &beats[right - 1];
+            let length_ms = next.end_ms - previous.end_ms;
+            let (b, a) = (
+                (at_ms - previous.end_ms) / length_ms,
+                (next.end_ms - at_ms) / length_ms,
+            );
+            *sample = a * previous.value_ms
+                + b * next.value_ms
+                + ((a * a * a - a) * bends[right - 1] + (b * b * b - b) * bends[right])
+                    * length_ms
+                    * length_ms
+                    / 6.0;
+        }
+        samples
     }
-    let length_ms = |i: usize| beats[i + 1].end_ms - beats[i].end_ms;
-    let slope = |i: usize| (beats[i + 1].value_ms - beats[i].value_ms) / length_ms(i);
-    // Forward: each row without its left neighbour. The diagonal dominates, so it never comes near 0.
-    let mut above = vec![0.0; n];
-    for i in 1..n - 1 {
-        let pivot = 2.0 * (length_ms(i - 1) + length_ms(i)) - length_ms(i - 1) * above[i - 1];
-        above[i] = length_ms(i) / pivot;
-        bends[i] = (6.0 * (slope(i) - slope(i - 1)) - length_ms(i - 1) * bends[i - 1]) / pivot;
+
+    /// Second derivatives at the beats: 0 at both ends, between them the solution of a tridiagonal
+    /// system (de Boor, A Practical Guide to Splines).
+    fn bend(&mut self, beats: &[Beat]) {
+        let Spline { bends, above } = self;
+        let n = beats.len();
+        for list in [&mut *bends, &mut *above] {
+            list.clear();
+            list.resize(n, 0.0);
+        }
+        if n < 3 {
+            return;
+        }
+        // Length and slope from a beat to the next.
+        let piece = |i: usize| {
+            let length_ms = beats[i + 1].end_ms - beats[i].end_ms;
+            let slope = (beats[i + 1].value_ms - beats[i].value_ms) / length_ms;
+            (length_ms, slope)
+        };
+        // Forward: each row without its left neighbour. The diagonal dominates, so it never comes near 0.
+        let (mut left_ms, mut left_slope) = piece(0);
+        for i in 1..n - 1 {
+            let (right_ms, right_slope) = piece(i);
+            let pivot = 2.0 * (left_ms + right_ms) - left_ms * above[i - 1];
+            above[i] = right_ms / pivot;
+            bends[i] = (6.0 * (right_slope - left_slope) - left_ms * bends[i - 1]) / pivot;
+            (left_ms, left_slope) = (right_ms, right_slope);
+        }
+        for i in (1..n - 1).rev() {
+            bends[i] -= above[i] * bends[i + 1];
+        }
     }
-    for i in (1..n - 1).rev() {
-        bends[i] -= above[i] * bends[i + 1];
-    }
-    bends
 }
 
 /// The samples less the straight line that fits them best (least squares).
@@ -105,6 +125,10 @@ pub(super) fn deviation_ms(samples: &Samples) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn sampled(beats: &[Beat], start_ms: f64) -> Samples {
+        Spline::default().sampled(beats, start_ms)
+    }
 
     fn beats(points: &[(f64, f64)]) -> Vec<Beat> {
         points

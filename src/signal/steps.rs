@@ -2,91 +2,116 @@
 //!
 //! Here belong the decisions between the steps; what a step does stands in its own file.
 
-use super::clean::{self, Beat};
+use super::clean::{Beat, Cleaner};
+use super::resample::{self, Spline};
 use super::{
-    Evaluation, FAIR_UP_TO_PCT, GOOD_UP_TO_PCT, Hrv, Interval, Level, Status, WINDOW_MS, resample,
+    Evaluation, FAIR_UP_TO_PCT, GOOD_UP_TO_PCT, Hrv, Interval, Level, Status, Version, WINDOW_MS,
     spectrum, tachogram,
 };
 
-/// Scores a heart from its intervals known so far, oldest first.
+/// Scores hearts, one window after another.
 ///
-/// Takes the suffix it needs by itself: a whole history and a [`Tachogram`](super::Tachogram) that was fed the same
-/// intervals give the same bits. Never panics and does a bounded amount of work, whatever the
-/// values; what is done with impossible ones stands in [`tachogram`].
-///
-/// Definition: `Part 1` of the product's signal document; after McCraty's coherence ratio (peak
-/// sought in 0.04 to 0.26 Hz, 0.030 Hz wide, 64 s), with the taper and the interpolation that
-/// measured best.
-pub fn evaluate(intervals: &[Interval]) -> Evaluation {
-    let buffer = tachogram::buffer(intervals);
-    let beats = clean::clean(&buffer);
+/// It owns the lists that this takes. They grow to the longest window it was ever given (which has
+/// a bound), and from then on a score allocates nothing. Nothing of a heart stays in it: what it
+/// answers depends on the intervals alone, so one scorer serves a whole room.
+#[derive(Debug)]
+pub struct Scorer {
+    version: Version,
+    buffer: Vec<Interval>,
+    cleaner: Cleaner,
+    spline: Spline,
+}
 
-    let Some(first) = beats.first() else {
-        return Evaluation {
-            warmup_left_ms: resample::SPAN_MS,
-            ..Evaluation::without_score(Status::Warmup, &beats)
-        };
-    };
-    let warmup_left_ms = first.end_ms + resample::SPAN_MS;
-    if warmup_left_ms > 0.0 {
-        if buffer.len() == tachogram::MAX_INTERVALS {
-            // More intervals than any heart makes, and still no window: noise, which waiting won't cure.
+impl Scorer {
+    pub fn new(version: Version) -> Self {
+        Scorer {
+            version,
+            buffer: Vec::new(),
+            cleaner: Cleaner::default(),
+            spline: Spline::default(),
+        }
+    }
+
+    /// Scores a heart from its intervals known so far, oldest first.
+    ///
+    /// Takes the suffix it needs by itself: a whole history and a [`Tachogram`](super::Tachogram)
+    /// that was fed the same intervals give the same bits. Never panics and does a bounded amount
+    /// of work, whatever the values; what is done with impossible ones stands in [`tachogram`].
+    ///
+    /// Definition: `Part 1` of the product's signal document; after McCraty's coherence ratio (peak
+    /// sought in 0.04 to 0.26 Hz, 0.030 Hz wide, 64 s), with the taper and the interpolation that
+    /// measured best.
+    pub fn evaluate(&mut self, intervals: &[Interval]) -> Evaluation {
+        tachogram::fill(&mut self.buffer, intervals);
+        let beats = self.cleaner.clean(&self.buffer);
+
+        let Some(first) = beats.first() else {
             return Evaluation {
-                artefact_pct: Some(100.0),
-                ..Evaluation::without_score(Status::Poor, &beats)
+                warmup_left_ms: resample::SPAN_MS,
+                ..Evaluation::without_score(Status::Warmup, beats)
+            };
+        };
+        let warmup_left_ms = first.end_ms + resample::SPAN_MS;
+        if warmup_left_ms > 0.0 {
+            if self.buffer.len() == tachogram::MAX_INTERVALS {
+                // More intervals than any heart makes, and still no window: noise, which waiting won't cure.
+                return Evaluation {
+                    artefact_pct: Some(100.0),
+                    ..Evaluation::without_score(Status::Poor, beats)
+                };
+            }
+            return Evaluation {
+                warmup_left_ms,
+                ..Evaluation::without_score(Status::Warmup, beats)
             };
         }
-        return Evaluation {
-            warmup_left_ms,
-            ..Evaluation::without_score(Status::Warmup, &beats)
-        };
-    }
 
-    let artefact_pct = artefact_pct(&beats);
-    let unscored = Evaluation {
-        artefact_pct: Some(artefact_pct),
-        hrv: Some(Hrv::of_beats(in_window(&beats))),
-        ..Evaluation::without_score(Status::Poor, &beats)
-    };
-    if artefact_pct > FAIR_UP_TO_PCT {
-        return unscored;
-    }
-    let samples_ms = resample::detrended(resample::sampled(&beats, -resample::SPAN_MS));
-    if resample::deviation_ms(&samples_ms) < spectrum::FLAT_BELOW_MS {
-        return Evaluation {
-            status: Status::Flat,
-            score: Some(0.0),
-            level: Some(Level::of(0.0)),
-            ..unscored
+        let artefact_pct = artefact_pct(beats);
+        let unscored = Evaluation {
+            artefact_pct: Some(artefact_pct),
+            hrv: Some(Hrv::of_beats(in_window(beats))),
+            ..Evaluation::without_score(Status::Poor, beats)
         };
-    }
-    let spectrum = spectrum::Spectrum::of(&samples_ms);
-    let peak = spectrum.peak();
-    let score = spectrum.score(peak);
-    Evaluation {
-        status: if artefact_pct <= GOOD_UP_TO_PCT {
-            Status::Good
-        } else {
-            Status::Fair
-        },
-        score: Some(score),
-        level: Some(Level::of(score)),
-        peak_hz: Some(spectrum::hz(peak)),
-        hrv: unscored
-            .hrv
-            .map(|hrv| hrv.with_powers(spectrum.powers_ms2())),
-        ..unscored
+        if artefact_pct > FAIR_UP_TO_PCT {
+            return unscored;
+        }
+        let samples_ms = resample::detrended(self.spline.sampled(beats, -resample::SPAN_MS));
+        if resample::deviation_ms(&samples_ms) < spectrum::FLAT_BELOW_MS {
+            return Evaluation {
+                status: Status::Flat,
+                score: Some(0.0),
+                level: Some(Level::of(0.0)),
+                ..unscored
+            };
+        }
+        let spectrum = spectrum::Spectrum::of(&samples_ms);
+        let peak = spectrum.peak();
+        let score = spectrum.score(peak);
+        Evaluation {
+            status: if artefact_pct <= GOOD_UP_TO_PCT {
+                Status::Good
+            } else {
+                Status::Fair
+            },
+            score: Some(score),
+            level: Some(Level::of(score)),
+            peak_hz: Some(spectrum::hz(peak)),
+            hrv: unscored
+                .hrv
+                .map(|hrv| hrv.with_powers(spectrum.powers_ms2())),
+            ..unscored
+        }
     }
 }
 
 /// The beats that end in the last 64 s; times count back from the newest beat.
-fn in_window(beats: &[Beat]) -> impl Iterator<Item = &Beat> + Clone {
-    beats.iter().filter(|beat| beat.end_ms > -WINDOW_MS)
+fn in_window(beats: &[Beat]) -> &[Beat] {
+    &beats[beats.partition_point(|beat| beat.end_ms <= -WINDOW_MS)..]
 }
 
 fn artefact_pct(beats: &[Beat]) -> f64 {
-    let all = in_window(beats).count();
-    let flagged = in_window(beats).filter(|beat| beat.flagged).count();
+    let all = in_window(beats).len();
+    let flagged = in_window(beats).iter().filter(|beat| beat.flagged).count();
     if all == 0 {
         0.0
     } else {
@@ -96,6 +121,7 @@ fn artefact_pct(beats: &[Beat]) -> f64 {
 
 fn coverage(beats: &[Beat]) -> f64 {
     let covered_ms: f64 = in_window(beats)
+        .iter()
         .map(|beat| beat.end_ms - (beat.end_ms - beat.duration_ms).max(-WINDOW_MS))
         .sum();
     (covered_ms / WINDOW_MS).min(1.0)
@@ -109,7 +135,7 @@ impl Evaluation {
             level: None,
             peak_hz: None,
             artefact_pct: None,
-            beats: in_window(beats).count() as u32,
+            beats: in_window(beats).len() as u32,
             coverage: coverage(beats),
             warmup_left_ms: 0.0,
             hrv: None,
@@ -122,6 +148,10 @@ mod tests {
     use super::*;
     use crate::signal::Tachogram;
     use proptest::prelude::*;
+
+    fn evaluate(intervals: &[Interval]) -> Evaluation {
+        Scorer::new(Version::One).evaluate(intervals)
+    }
 
     fn steady(count: usize, rr_ms: f64) -> Vec<Interval> {
         vec![Interval { rr_ms, gap_ms: 0.0 }; count]
@@ -323,6 +353,18 @@ mod tests {
                 .map(|(rr, gap)| Interval { rr_ms: f64::from_bits(rr), gap_ms: f64::from_bits(gap) })
                 .collect();
             assert_sound(&evaluate(&intervals));
+        }
+
+        #[test]
+        fn what_was_scored_before_leaves_no_trace(
+            before in prop::collection::vec(any_interval(), 0..600),
+            intervals in prop::collection::vec(any_interval(), 0..400)
+        ) {
+            let mut used = Scorer::new(Version::One);
+            used.evaluate(&before);
+            let (anew, again) = (evaluate(&intervals), used.evaluate(&intervals));
+            prop_assert_eq!(anew.status, again.status);
+            prop_assert_eq!(bits(&anew), bits(&again));
         }
 
         #[test]

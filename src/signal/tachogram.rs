@@ -53,7 +53,7 @@ impl Tachogram {
         }
     }
 
-    /// What is kept, oldest first; [`evaluate`](super::evaluate) takes it as it is.
+    /// What is kept, oldest first; [`Scorer::evaluate`](super::Scorer::evaluate) takes it as it is.
     pub fn intervals(&self) -> &[Interval] {
         &self.kept[self.start..]
     }
@@ -69,21 +69,23 @@ impl Tachogram {
     }
 }
 
-/// The shortest suffix that reaches [`BUFFER_MS`], or all of it, with every value in its bounds. The
-/// gap before its first interval is of no consequence and 0.
-pub(super) fn buffer(intervals: &[Interval]) -> Vec<Interval> {
-    let mut buffer: Vec<Interval> = intervals[buffer_start(intervals)..]
-        .iter()
-        .filter(|interval| usable(interval))
-        .map(|interval| Interval {
-            rr_ms: bounded_rr_ms(interval),
-            gap_ms: bounded_gap_ms(interval),
-        })
-        .collect();
+/// Puts the shortest suffix that reaches [`BUFFER_MS`] (or everything there is) in the place of what
+/// `buffer` held, with every value in its bounds. The gap before its first interval is of no
+/// consequence and 0.
+pub(super) fn fill(buffer: &mut Vec<Interval>, intervals: &[Interval]) {
+    buffer.clear();
+    buffer.extend(
+        intervals[buffer_start(intervals)..]
+            .iter()
+            .filter(|interval| usable(interval))
+            .map(|interval| Interval {
+                rr_ms: bounded_rr_ms(interval),
+                gap_ms: bounded_gap_ms(interval),
+            }),
+    );
     if let Some(first) = buffer.first_mut() {
         first.gap_ms = 0.0;
     }
-    buffer
 }
 
 /// Index of the buffer's first interval; walks back from the newest, so that it does not depend on
@@ -127,6 +129,12 @@ mod tests {
 
     fn beat(rr_ms: f64, gap_ms: f64) -> Interval {
         Interval { rr_ms, gap_ms }
+    }
+
+    fn buffer(intervals: &[Interval]) -> Vec<Interval> {
+        let mut buffer = vec![beat(700.0, 9.0)];
+        fill(&mut buffer, intervals);
+        buffer
     }
 
     fn fed(intervals: &[Interval]) -> Tachogram {

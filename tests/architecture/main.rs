@@ -197,6 +197,28 @@ fn pure_code_names_no_clock_and_no_shell() {
 }
 
 #[test]
+fn the_score_takes_no_function_that_a_platform_rounds_its_own_way() {
+    for text in [
+        "fn f(x: f64) -> f64 { x.sin() }",
+        "fn f(x: f64) -> f64 { f64::sin(x) }",
+        "const F: fn(f32) -> f32 = f32::sin;",
+    ] {
+        assert_eq!(
+            found("src/signal/a.rs", text),
+            ["src/signal/a.rs:1: `sin` rounds as each platform likes: take the one of `libm`"]
+        );
+        assert_eq!(found("src/room/a.rs", text), Vec::<String>::new());
+    }
+    for fine in [
+        "fn f(x: f64) -> f64 { libm::sin(x) + x.sqrt() }",
+        "fn sin(x: f64) -> f64 { x }",
+        "#[cfg(test)]\nmod tests { fn f(x: f64) -> f64 { x.sin() } }",
+    ] {
+        assert_eq!(found("src/signal/a.rs", fine), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn the_edge_names_nothing_of_the_hub() {
     assert_eq!(
         found("hal/src/ble.rs", "use std::fmt;\nuse coherence_hub::room;"),

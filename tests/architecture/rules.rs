@@ -30,6 +30,12 @@ const NOT_PURE_PATHS: [&str; 8] = [
     "std::time",
 ];
 
+/// Functions whose last bit is each platform's own affair: a score must have the same bits everywhere.
+const ROUNDED_BY_THE_PLATFORM: [&str; 23] = [
+    "sin", "cos", "tan", "sin_cos", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "exp",
+    "exp2", "exp_m1", "ln", "ln_1p", "log", "log2", "log10", "powf", "powi", "cbrt", "hypot",
+];
+
 const LONGEST_FILE_LINES: usize = 600;
 
 /// The files of both crates, paths from the repository's root.
@@ -90,6 +96,9 @@ pub fn violations(tree: &Tree) -> Vec<String> {
                 if PURE.contains(&module.as_str()) && !is_test {
                     purity(&source, &here, module, &mut complain);
                 }
+                if module == "signal" && !is_test {
+                    same_bits(&source, &mut complain);
+                }
             }
         }
     }
@@ -122,6 +131,19 @@ fn imports(
                 path.line,
                 format!("`{module}` names `{named}`, which comes later in src/lib.rs"),
             );
+        }
+    }
+}
+
+fn same_bits(source: &Source, complain: &mut impl FnMut(usize, String)) {
+    for name in ROUNDED_BY_THE_PLATFORM {
+        for row in [[".", name, "("], ["f64", "::", name], ["f32", "::", name]] {
+            for line in source.lines_of(&row) {
+                complain(
+                    line,
+                    format!("`{name}` rounds as each platform likes: take the one of `libm`"),
+                );
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::{Tick, hrv_figures, ticks};
-use crate::signal::{ALGORITHM_VERSION, Interval, Level};
+use crate::signal::{Interval, Level, Version};
 
 /// Writes one file's object; the caller closes the array.
 pub(super) fn write(
@@ -36,7 +36,7 @@ impl Serialize for Scored<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("Scored", 3)?;
         object.serialize_field("file", &self.file.to_string_lossy())?;
-        object.serialize_field("algorithm", &ALGORITHM_VERSION)?;
+        object.serialize_field("algorithm", &Version::CURRENT.number())?;
         object.serialize_field("ticks", &Ticks(self.intervals))?;
         object.end()
     }

@@ -326,7 +326,8 @@ fn an_erasure_while_scores_are_computed_leaves_no_score() {
         participant: person(1),
     })
     .expect("is known");
-    rig.room.finish_grid(job.compute());
+    rig.room
+        .finish_grid(job.compute(&mut Scorer::new(Version::CURRENT)));
     let scores = rig.room.take_rows();
     assert!(
         scores

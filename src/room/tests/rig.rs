@@ -68,7 +68,8 @@ impl Rig {
             self.room.tick(self.now_ms);
             while self.grid_ms <= self.now_ms {
                 let job = self.room.grid_job(self.grid_ms);
-                self.room.finish_grid(job.compute());
+                self.room
+                    .finish_grid(job.compute(&mut Scorer::new(Version::CURRENT)));
                 self.grid_ms = self.room.next_grid(self.grid_ms);
             }
             self.rows.append(&mut self.room.take_rows());

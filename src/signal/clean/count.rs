@@ -9,49 +9,75 @@ use super::{Piece, REACH, median_of, neighbourhood};
 /// A repair may uncover the next one; after this many passes the rest is left to `misplaced`.
 const ROUNDS: usize = 3;
 
-/// Merges what was torn and splits what was missed, at most three passes from left to right.
-pub(super) fn put_right(mut run: Vec<Piece>) -> Vec<Piece> {
+/// Merges what was torn and splits what was missed, at most three passes from left to right. What
+/// is in `spare` is of no consequence.
+pub(super) fn put_right(run: &mut Vec<Piece>, spare: &mut Vec<Piece>) {
     for _ in 0..ROUNDS {
-        match round(&run) {
-            Some(changed) => run = changed,
-            None => break,
+        spare.clear();
+        if !round(run, spare) {
+            break;
         }
+        std::mem::swap(run, spare);
     }
-    for piece in &mut run {
+    for piece in run {
         piece.value_ms = piece.duration_ms;
     }
-    run
 }
 
-/// One pass; `None` when it changed nothing. It compares with the list as it stood before the pass.
-fn round(run: &[Piece]) -> Option<Vec<Piece>> {
-    let mut out = Vec::with_capacity(run.len() + 4);
+/// One pass; `false` when it changed nothing. It compares with the list as it stood before the pass.
+fn round(run: &[Piece], out: &mut Vec<Piece>) -> bool {
     let mut changed = false;
     let mut i = 0;
     while i < run.len() {
-        let typical_ms = median_of(
-            run[neighbourhood(i, run.len())]
-                .iter()
-                .map(|p| p.duration_ms),
-        )
-        .unwrap_or(run[i].duration_ms);
+        if alike(run, i) {
+            out.push(run[i]);
+            i += 1;
+            continue;
+        }
+        let typical_ms = typical_ms(run, i);
         if torn_in_two(run, i, typical_ms) {
-            out.push(repaired(run[i].duration_ms + run[i + 1].duration_ms));
+            out.push(Piece::repaired(run[i].duration_ms + run[i + 1].duration_ms));
             changed = true;
             i += 2;
             continue;
         }
-        let parts = (run[i].duration_ms / typical_ms + 0.5).floor();
-        let part_ms = run[i].duration_ms / parts;
-        if (parts == 2.0 || parts == 3.0) && (part_ms - typical_ms).abs() <= 0.20 * typical_ms {
-            out.extend(std::iter::repeat_n(repaired(part_ms), parts as usize));
+        if let Some((count, part_ms)) = missed(run[i].duration_ms, typical_ms) {
+            out.extend(std::iter::repeat_n(Piece::repaired(part_ms), count));
             changed = true;
         } else {
             out.push(run[i]);
         }
         i += 1;
     }
-    changed.then_some(out)
+    changed
+}
+
+/// Median of the neighbourhood of beat `i`, itself included.
+fn typical_ms(run: &[Piece], i: usize) -> f64 {
+    let around = &run[neighbourhood(i, run.len())];
+    median_of(around.iter().map(|p| p.duration_ms)).unwrap_or(run[i].duration_ms)
+}
+
+/// Whether an interval is as long as two or three beats: how many, and how long each of them.
+fn missed(duration_ms: f64, typical_ms: f64) -> Option<(usize, f64)> {
+    let parts = (duration_ms / typical_ms + 0.5).floor();
+    let part_ms = duration_ms / parts;
+    ((parts == 2.0 || parts == 3.0) && (part_ms - typical_ms).abs() <= 0.20 * typical_ms)
+        .then_some((parts as usize, part_ms))
+}
+
+/// Whether beat `i` and all that it would be compared with are so much alike that neither repair can
+/// apply. The medians lie between the shortest and the longest of them, and need not be known: what
+/// is torn is shorter than three quarters of a median, what is missed at least one and a half times
+/// as long.
+fn alike(run: &[Piece], i: usize) -> bool {
+    let compared = i.saturating_sub(REACH)..(i + 2 + REACH).min(run.len());
+    let (mut shortest_ms, mut longest_ms) = (run[i].duration_ms, run[i].duration_ms);
+    for piece in &run[compared] {
+        shortest_ms = shortest_ms.min(piece.duration_ms);
+        longest_ms = longest_ms.max(piece.duration_ms);
+    }
+    shortest_ms >= 0.75 * longest_ms
 }
 
 /// Whether beat `i` and the next are one beat heard twice.
@@ -87,31 +113,15 @@ fn torn_in_two(run: &[Piece], i: usize, typical_ms: f64) -> bool {
     !better_with_following
 }
 
-fn repaired(duration_ms: f64) -> Piece {
-    Piece {
-        duration_ms,
-        value_ms: duration_ms,
-        flagged: true,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn put_right_ms(durations_ms: &[f64]) -> Vec<(f64, bool)> {
-        let run = durations_ms
-            .iter()
-            .map(|&ms| Piece {
-                duration_ms: ms,
-                value_ms: ms,
-                flagged: false,
-            })
-            .collect();
-        put_right(run)
-            .iter()
-            .map(|p| (p.duration_ms, p.flagged))
-            .collect()
+        let mut run = durations_ms.iter().copied().map(Piece::received).collect();
+        put_right(&mut run, &mut vec![Piece::received(700.0)]);
+        run.iter().map(|p| (p.duration_ms, p.flagged)).collect()
     }
 
     #[test]
@@ -181,6 +191,22 @@ mod tests {
         ];
         for (what, received, expected) in cases {
             assert_eq!(put_right_ms(received), expected, "{what}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn beats_that_are_alike_are_neither_torn_nor_missed(
+            durations_ms in prop::collection::vec(600.0..=800.0_f64, 1..20),
+            odd_ms in 400.0..1600.0_f64
+        ) {
+            let mut run: Vec<Piece> = durations_ms.into_iter().map(Piece::received).collect();
+            run[0] = Piece::received(odd_ms);
+            for i in (0..run.len()).filter(|&i| alike(&run, i)) {
+                let typical_ms = typical_ms(&run, i);
+                prop_assert!(!torn_in_two(&run, i, typical_ms));
+                prop_assert_eq!(missed(run[i].duration_ms, typical_ms), None);
+            }
         }
     }
 

@@ -12,35 +12,56 @@ const FEWEST: usize = 5;
 /// Normal deviation from a median absolute deviation (for a normal distribution).
 const MAD_TO_DEVIATION: f64 = 1.4826;
 
-/// Repairs the most suspicious beat, again and again, at most `most_changes` times.
-pub(super) fn put_right(run: Vec<Piece>, most_changes: usize) -> Vec<Piece> {
-    let mut run = Run {
-        dead: vec![false; run.len()],
-        pieces: run,
-    };
-    let mut changes = 0;
-    while changes < most_changes && run.pieces.len() >= FEWEST {
-        let errors_ms = run.errors_ms();
-        let threshold_ms = run.threshold_ms(&errors_ms);
-        // Beats that turn out to be beyond repair change nothing, so that the errors still hold.
-        loop {
-            let Some(i) = run.most_suspicious(&errors_ms, threshold_ms) else {
-                return run.pieces;
-            };
-            if run.repair(i, threshold_ms) {
-                break;
+/// Puts one run after another right.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    /// How far each beat is from what its neighbours predict.
+    errors_ms: Vec<f64>,
+    /// What a median is taken of.
+    of_all_ms: Vec<f64>,
+}
+
+impl Search {
+    /// Repairs the most suspicious beat, again and again, at most `most_changes` times.
+    pub(super) fn put_right(&mut self, run: &mut Vec<Piece>, most_changes: usize) {
+        let mut run = Run { pieces: run };
+        let mut changes = 0;
+        while changes < most_changes && run.pieces.len() >= FEWEST {
+            self.errors_ms.clear();
+            self.errors_ms.extend(run.errors_ms());
+            let threshold_ms = self.threshold_ms(run.pieces);
+            // Beats that turn out to be beyond repair change nothing, so that the errors still hold.
+            loop {
+                let Some(i) = run.most_suspicious(&self.errors_ms, threshold_ms) else {
+                    return;
+                };
+                if run.repair(i, threshold_ms) {
+                    break;
+                }
             }
+            changes += 1;
         }
-        changes += 1;
     }
-    run.pieces
+
+    /// From where on an error is suspicious: five normal deviations, between 8 and 25 % of the
+    /// typical interval.
+    fn threshold_ms(&mut self, pieces: &[Piece]) -> f64 {
+        let mut median_of_all = |values: &mut dyn Iterator<Item = f64>| {
+            self.of_all_ms.clear();
+            self.of_all_ms.extend(values);
+            median(&mut self.of_all_ms)
+        };
+        let typical_ms = median_of_all(&mut pieces.iter().map(|piece| piece.value_ms));
+        let spread_ms = median_of_all(&mut self.errors_ms.iter().map(|error| error.abs()));
+        (5.0 * MAD_TO_DEVIATION * spread_ms)
+            .max(0.08 * typical_ms)
+            .min(0.25 * typical_ms)
+    }
 }
 
 /// A run under repair.
-struct Run {
-    pieces: Vec<Piece>,
-    /// Beats that no repair makes better: not to be tried again.
-    dead: Vec<bool>,
+struct Run<'a> {
+    pieces: &'a mut Vec<Piece>,
 }
 
 /// A repair that was tried: the pieces from `at`, `removed` of them, give way to `count` of `new_ms` each.
@@ -52,51 +73,28 @@ struct Change {
     new_ms: f64,
 }
 
-impl Run {
+impl Run<'_> {
     fn value_ms(&self, i: usize) -> f64 {
         self.pieces[i].value_ms
     }
 
     /// How far each beat is from the cubic through its four neighbours; at the ends, where there are
     /// no four, from the median of the others among the outermost five.
-    fn errors_ms(&self) -> Vec<f64> {
+    fn errors_ms(&self) -> impl Iterator<Item = f64> {
         let n = self.pieces.len();
         let v = |i: usize| self.value_ms(i);
-        let against_others = |i: usize, five: std::ops::Range<usize>| {
+        let against_others = move |i: usize, five: std::ops::Range<usize>| {
             v(i) - median_of(five.filter(|&other| other != i).map(v)).unwrap_or(v(i))
         };
-        (0..n)
-            .map(|i| {
-                if i < 2 {
-                    against_others(i, 0..FEWEST)
-                } else if i + 2 >= n {
-                    against_others(i, n - FEWEST..n)
-                } else {
-                    v(i) - (-v(i - 2) + 4.0 * v(i - 1) + 4.0 * v(i + 1) - v(i + 2)) / 6.0
-                }
-            })
-            .collect()
-    }
-
-    /// From where on an error is suspicious: five normal deviations, between 8 and 25 % of the
-    /// typical interval.
-    fn threshold_ms(&self, errors_ms: &[f64]) -> f64 {
-        let typical_ms = median(
-            &mut self
-                .pieces
-                .iter()
-                .map(|piece| piece.value_ms)
-                .collect::<Vec<_>>(),
-        );
-        let spread_ms = median(
-            &mut errors_ms
-                .iter()
-                .map(|error| error.abs())
-                .collect::<Vec<_>>(),
-        );
-        (5.0 * MAD_TO_DEVIATION * spread_ms)
-            .max(0.08 * typical_ms)
-            .min(0.25 * typical_ms)
+        (0..n).map(move |i| {
+            if i < 2 {
+                against_others(i, 0..FEWEST)
+            } else if i + 2 >= n {
+                against_others(i, n - FEWEST..n)
+            } else {
+                v(i) - (-v(i - 2) + 4.0 * v(i - 1) + 4.0 * v(i + 1) - v(i + 2)) / 6.0
+            }
+        })
     }
 
     /// The largest error first, impossible values before all others; `None` when nothing is left to
@@ -104,7 +102,7 @@ impl Run {
     fn most_suspicious(&self, errors_ms: &[f64], threshold_ms: f64) -> Option<usize> {
         let mut worst: Option<(bool, f64, usize)> = None;
         for (i, error_ms) in errors_ms.iter().enumerate() {
-            if self.dead[i] {
+            if self.pieces[i].dead {
                 continue;
             }
             let impossible = !POSSIBLE_MS.contains(&self.value_ms(i));
@@ -210,7 +208,7 @@ impl Run {
             Some((change, false)) => self.revalue(i, change.new_ms),
             None if impossible => self.revalue(i, typical_ms),
             None => {
-                self.dead[i] = true;
+                self.pieces[i].dead = true;
                 return false;
             }
         }
@@ -236,16 +234,9 @@ impl Run {
     }
 
     fn apply(&mut self, change: Change) {
-        let new = Piece {
-            duration_ms: change.new_ms,
-            value_ms: change.new_ms,
-            flagged: true,
-        };
         let span = change.at..change.at + change.removed;
-        self.pieces
-            .splice(span.clone(), std::iter::repeat_n(new, change.count));
-        self.dead
-            .splice(span, std::iter::repeat_n(false, change.count));
+        let new = std::iter::repeat_n(Piece::repaired(change.new_ms), change.count);
+        self.pieces.splice(span, new);
     }
 
     fn revalue(&mut self, i: usize, value_ms: f64) {
@@ -263,16 +254,9 @@ mod tests {
     use super::*;
 
     fn put_right_ms(received_ms: &[f64]) -> Vec<Piece> {
-        let run: Vec<Piece> = received_ms
-            .iter()
-            .map(|&ms| Piece {
-                duration_ms: ms,
-                value_ms: ms,
-                flagged: false,
-            })
-            .collect();
-        let most_changes = run.len() / 2;
-        put_right(run, most_changes)
+        let mut run = received_ms.iter().copied().map(Piece::received).collect();
+        Search::default().put_right(&mut run, received_ms.len() / 2);
+        run
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! never adds or removes any; the *value* of a beat may be guessed, its *duration* never is.
 //!
 //! The classes of artefact are those of Lipponen & Tarvainen 2019; the procedure is the product's
-//! own. How much of it is too much (status `poor`) is decided in [`super::evaluate`].
+//! own. How much of it is too much (status `poor`) is decided in [`super::Scorer`].
 
 mod count;
 mod misplaced;
@@ -42,43 +42,75 @@ struct Piece {
     duration_ms: f64,
     value_ms: f64,
     flagged: bool,
+    /// No repair makes it better: not to be tried again.
+    dead: bool,
 }
 
-/// Cleans a buffer, oldest interval first. Its values are finite and above 0.
-pub(super) fn clean(buffer: &[Interval]) -> Vec<Beat> {
-    let mut beats = Vec::with_capacity(buffer.len() + 8);
-    for run in buffer.chunk_by(|_, next| next.gap_ms <= 0.0) {
-        let mut gap_ms = run[0].gap_ms;
-        for piece in cleaned_run(run) {
-            beats.push(Beat {
-                end_ms: 0.0,
-                duration_ms: piece.duration_ms,
-                value_ms: piece.value_ms,
-                gap_ms,
-                flagged: piece.flagged,
-            });
-            gap_ms = 0.0;
+impl Piece {
+    fn received(duration_ms: f64) -> Self {
+        Piece {
+            duration_ms,
+            value_ms: duration_ms,
+            flagged: false,
+            dead: false,
         }
     }
-    let mut end_ms = 0.0;
-    for beat in beats.iter_mut().rev() {
-        beat.end_ms = end_ms;
-        end_ms -= beat.duration_ms + beat.gap_ms;
+
+    fn repaired(duration_ms: f64) -> Self {
+        Piece {
+            flagged: true,
+            ..Piece::received(duration_ms)
+        }
     }
-    beats
 }
 
-fn cleaned_run(run: &[Interval]) -> Vec<Piece> {
-    let received = run
-        .iter()
-        .map(|interval| Piece {
-            duration_ms: interval.rr_ms,
-            value_ms: interval.rr_ms,
-            flagged: false,
-        })
-        .collect();
-    // "At most half of the beats": of those that were received.
-    misplaced::put_right(count::put_right(received), run.len() / 2)
+/// Cleans one buffer after another, in lists that stay from one to the next.
+#[derive(Debug, Default)]
+pub(super) struct Cleaner {
+    beats: Vec<Beat>,
+    /// The run that is being cleaned, and the next state of it.
+    run: Vec<Piece>,
+    spare: Vec<Piece>,
+    misplaced: misplaced::Search,
+}
+
+impl Cleaner {
+    /// Cleans a buffer, oldest interval first. Its values are finite and above 0.
+    pub(super) fn clean(&mut self, buffer: &[Interval]) -> &[Beat] {
+        self.beats.clear();
+        for received in buffer.chunk_by(|_, next| next.gap_ms <= 0.0) {
+            self.clean_run(received);
+            let mut gap_ms = received[0].gap_ms;
+            for piece in &self.run {
+                self.beats.push(Beat {
+                    end_ms: 0.0,
+                    duration_ms: piece.duration_ms,
+                    value_ms: piece.value_ms,
+                    gap_ms,
+                    flagged: piece.flagged,
+                });
+                gap_ms = 0.0;
+            }
+        }
+        let mut end_ms = 0.0;
+        for beat in self.beats.iter_mut().rev() {
+            beat.end_ms = end_ms;
+            end_ms -= beat.duration_ms + beat.gap_ms;
+        }
+        &self.beats
+    }
+
+    fn clean_run(&mut self, received: &[Interval]) {
+        self.run.clear();
+        self.run.extend(
+            received
+                .iter()
+                .map(|interval| Piece::received(interval.rr_ms)),
+        );
+        count::put_right(&mut self.run, &mut self.spare);
+        // "At most half of the beats": of those that were received.
+        self.misplaced.put_right(&mut self.run, received.len() / 2);
+    }
 }
 
 /// Median; of an even number of values the mean of the middle two, of none 0. Reorders its input.
@@ -95,15 +127,23 @@ fn median(values: &mut [f64]) -> f64 {
     (lower + upper) / 2.0
 }
 
-/// Median of a handful of values, gathered without an allocation.
+/// Median of a handful of finite values. They are sorted by exchanges alone, without a branch that a
+/// processor would have to guess: this is what takes the longest in a window full of artefacts.
 fn median_of(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let mut gathered = [0.0; 2 * REACH + 1];
+    let mut sorted = [0.0; 2 * REACH + 1];
     let mut n = 0;
-    for value in values.into_iter().take(gathered.len()) {
-        gathered[n] = value;
+    for mut value in values.into_iter().take(sorted.len()) {
+        for place in &mut sorted[..n] {
+            (*place, value) = if value < *place {
+                (value, *place)
+            } else {
+                (*place, value)
+            };
+        }
+        sorted[n] = value;
         n += 1;
     }
-    (n > 0).then(|| median(&mut gathered[..n]))
+    (n > 0).then(|| (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0)
 }
 
 /// `i - REACH ..= i + REACH`, as far as there are beats.
@@ -115,6 +155,10 @@ fn neighbourhood(i: usize, len: usize) -> std::ops::Range<usize> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn clean(buffer: &[Interval]) -> Vec<Beat> {
+        Cleaner::default().clean(buffer).to_vec()
+    }
 
     fn pieces(durations_ms: &[f64]) -> Vec<Interval> {
         durations_ms
