@@ -268,7 +268,8 @@ fn lomb_scargle(points: &[Point]) -> Spectrum {
         .iter()
         .map(|point| {
             let s = point.end_ms / 1000.0 - mean_s;
-            let share = (point.end_ms - start_ms) / WINDOW_MS;
+            let share = (point.end_ms - inside[0].end_ms)
+                / (inside[inside.len() - 1].end_ms - inside[0].end_ms);
             let weight = 0.5 - 0.5 * libm::cos(TAU * share);
             (s, weight * (point.value_ms - mean_ms - slope * s))
         })

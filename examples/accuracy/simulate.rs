@@ -70,32 +70,58 @@ impl Colour {
 }
 
 impl Heart {
-    /// Any heart that a room may hold, whose rhythm is worth the given score.
-    pub fn worth(score: f64, random: &mut Random) -> Self {
+    /// The hearts on which ways to a score are compared. The three usual paces of breathing, both
+    /// colours, and any strength of rhythm from one that is lost in the noise (-12 dB) to one that
+    /// is all there is (20 dB): true scores from 10 to 99.
+    pub fn to_score(window: u64, random: &mut Random) -> Self {
+        let strength_db = random.between(-12.0, 20.0);
+        Heart::in_turn(window, strength_db, random)
+    }
+
+    /// The same with a rhythm that is a thousand times stronger than the noise.
+    pub fn pure_tone(window: u64, random: &mut Random) -> Self {
+        Heart::in_turn(window, 30.0, random)
+    }
+
+    fn in_turn(window: u64, strength_db: f64, random: &mut Random) -> Self {
+        const LINES_HZ: [f64; 3] = [0.10, 0.15, 0.20];
+        let line_hz = LINES_HZ[(window % 3) as usize];
+        let colour = if window / 3 % 2 == 0 {
+            Colour::White
+        } else {
+            Colour::Pink
+        };
+        Heart::any(colour, line_hz, strength_db, random)
+    }
+
+    /// The hearts on which cleaners are compared: any pace of breathing, a rhythm that is neither
+    /// lost nor alone.
+    pub fn to_disturb(random: &mut Random) -> Self {
         let colour = if random.chance(0.5) {
             Colour::White
         } else {
             Colour::Pink
         };
-        let line_hz = random.between(0.05, 0.25);
-        let beside = colour.share(line_hz - PEAK_REACH_HZ, line_hz + PEAK_REACH_HZ);
+        let line_hz = random.between(0.05, 0.20);
+        let strength_db = random.between(-10.0, 10.0);
+        Heart::any(colour, line_hz, strength_db, random)
+    }
+
+    /// A heart without a rhythm.
+    pub fn without_rhythm(colour: Colour, random: &mut Random) -> Self {
         Heart {
-            line_share: ((score / 100.0 - beside) / (1.0 - beside)).max(0.0),
-            ..Heart::any(colour, line_hz, random)
+            line_share: 0.0,
+            ..Heart::any(colour, 0.1, 0.0, random)
         }
     }
 
-    /// Any heart without a rhythm.
-    pub fn without_rhythm(colour: Colour, random: &mut Random) -> Self {
-        Heart::any(colour, 0.1, random)
-    }
-
-    fn any(colour: Colour, line_hz: f64, random: &mut Random) -> Self {
+    fn any(colour: Colour, line_hz: f64, strength_db: f64, random: &mut Random) -> Self {
+        let strength = libm::pow(10.0, strength_db / 10.0);
         Heart {
-            mean_ms: 60_000.0 / random.between(55.0, 85.0),
-            deviation_ms: random.between(20.0, 60.0),
+            mean_ms: 60_000.0 / random.between(60.0, 90.0),
+            deviation_ms: random.between(20.0, 50.0),
             line_hz,
-            line_share: 0.0,
+            line_share: strength / (1.0 + strength),
             colour,
         }
     }
