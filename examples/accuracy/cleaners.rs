@@ -51,24 +51,33 @@ fn timed(durations_and_values_ms: impl Iterator<Item = (f64, f64)>) -> Vec<Point
 fn median_of_five(intervals_ms: &[f64]) -> Vec<Point> {
     let around =
         |list: &[f64], i: usize| median(&list[i.saturating_sub(2)..(i + 3).min(list.len())]);
-    let mut counted = Vec::with_capacity(intervals_ms.len() + 8);
-    let mut i = 0;
-    while i < intervals_ms.len() {
-        let typical_ms = around(intervals_ms, i);
-        let ms = intervals_ms[i];
-        let pair_ms = ms + intervals_ms.get(i + 1).copied().unwrap_or(f64::INFINITY);
-        let parts = (ms / typical_ms).round();
-        if ms < 0.8 * typical_ms && (pair_ms - typical_ms).abs() <= 0.2 * typical_ms {
-            counted.push(pair_ms);
-            i += 2;
+    let mut counted: Vec<f64> = Vec::with_capacity(intervals_ms.len() + 8);
+    let mut merged_with_next = false;
+    for (i, &ms) in intervals_ms.iter().enumerate() {
+        if std::mem::take(&mut merged_with_next) {
             continue;
         }
-        if parts >= 2.0 && (ms / parts - typical_ms).abs() <= 0.2 * typical_ms {
+        let typical_ms = around(intervals_ms, i);
+        let off = |sum_ms: f64| (sum_ms - typical_ms).abs() / typical_ms;
+        let with_last = counted.last().map_or(f64::INFINITY, |last| off(last + ms));
+        let with_next = intervals_ms
+            .get(i + 1)
+            .map_or(f64::INFINITY, |next| off(ms + next));
+        let parts = (ms / typical_ms).round();
+        if off(ms) <= 0.2 {
+            counted.push(ms);
+        } else if with_last.min(with_next) <= 0.2 {
+            if with_next <= with_last {
+                counted.push(ms + intervals_ms[i + 1]);
+                merged_with_next = true;
+            } else if let Some(last) = counted.last_mut() {
+                *last += ms;
+            }
+        } else if parts >= 2.0 && off(ms / parts) <= 0.2 {
             counted.extend(std::iter::repeat_n(ms / parts, parts as usize));
         } else {
             counted.push(ms);
         }
-        i += 1;
     }
     timed((0..counted.len()).map(|i| {
         let typical_ms = around(&counted, i);
@@ -83,4 +92,62 @@ fn median(values: &[f64]) -> f64 {
     sorted.sort_unstable_by(f64::total_cmp);
     let n = sorted.len();
     (sorted[n / 2] + sorted[(n - 1) / 2]) / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values_ms(cleaner: Cleaner, received_ms: &[f64]) -> Vec<f64> {
+        let points = cleaner.cleaned(received_ms);
+        points.iter().map(|point| point.value_ms).collect()
+    }
+
+    #[test]
+    fn nothing_is_done_to_good_beats() {
+        let good_ms = [800.0, 830.0, 860.0, 840.0, 810.0, 790.0];
+        for cleaner in [Cleaner::None, Cleaner::Malik, Cleaner::MedianOfFive] {
+            assert_eq!(values_ms(cleaner, &good_ms), good_ms, "{cleaner:?}");
+        }
+    }
+
+    #[test]
+    fn malik_leaves_out_what_differs_and_keeps_the_time() {
+        let points = Cleaner::Malik.cleaned(&[800.0, 810.0, 500.0, 1100.0, 800.0]);
+        let times_ms: Vec<f64> = points.iter().map(|point| point.end_ms).collect();
+        assert_eq!(times_ms, [800.0, 1610.0, 4010.0]);
+    }
+
+    #[test]
+    fn the_median_of_five_splits_merges_and_replaces() {
+        let cases: [(&str, &[f64], &[f64]); 4] = [
+            (
+                "missed",
+                &[800.0, 800.0, 1600.0, 800.0, 800.0],
+                &[800.0, 800.0, 800.0, 800.0, 800.0, 800.0],
+            ),
+            (
+                "extra, the short piece first",
+                &[800.0, 810.0, 200.0, 600.0, 790.0, 800.0],
+                &[800.0, 810.0, 800.0, 790.0, 800.0],
+            ),
+            (
+                "extra, the short piece last",
+                &[800.0, 800.0, 660.0, 150.0, 790.0, 800.0],
+                &[800.0, 800.0, 810.0, 790.0, 800.0],
+            ),
+            (
+                "ectopic",
+                &[800.0, 800.0, 560.0, 1040.0, 800.0, 800.0],
+                &[800.0, 800.0, 800.0, 800.0, 800.0, 800.0],
+            ),
+        ];
+        for (what, received_ms, expected_ms) in cases {
+            assert_eq!(
+                values_ms(Cleaner::MedianOfFive, received_ms),
+                expected_ms,
+                "{what}"
+            );
+        }
+    }
 }

@@ -300,3 +300,77 @@ fn lomb_scargle(points: &[Point]) -> Spectrum {
         .collect();
     Spectrum::new(power, WIDTH_HZ)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A rhythm at 0.125 Hz, which is the middle of a cell on every grid here.
+    fn breathing() -> Vec<Point> {
+        (0..200)
+            .map(|i| {
+                let end_ms = 750.0 * f64::from(i);
+                Point {
+                    end_ms,
+                    value_ms: 800.0 + 50.0 * libm::sin(TAU * 0.125 * end_ms / 1000.0),
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_transform_finds_a_tone_and_keeps_the_power() {
+        let tone: Vec<f64> = (0..64)
+            .map(|j| libm::cos(TAU * 5.0 * f64::from(j) / 64.0))
+            .collect();
+        let mut cells: Vec<(f64, f64)> = tone.iter().map(|&x| (x, 0.0)).collect();
+        transform(&mut cells);
+        for (k, (re, im)) in cells.iter().enumerate() {
+            let expected = if k == 5 || k == 59 { 32.0 } else { 0.0 };
+            assert!(
+                (re - expected).abs() < 1e-9 && im.abs() < 1e-9,
+                "{k}: {re} {im}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_tone_in_the_middle_of_a_cell_scores_what_its_taper_lets_it() {
+        let hann = |between, samples, padded| Pipeline::Periodogram {
+            between,
+            taper: Taper::Hann,
+            samples,
+            padded,
+        };
+        // A Hann taper leaves 1, 1/4 and 1/4 in three cells; 0.46 of the outer two lie inside
+        // 0.015 Hz where a cell is 1/64 Hz wide, none where it is 1/32 Hz, and 0.96 of the middle one.
+        for (pipeline, expected) in [
+            (hann(Between::Cubic, 256, 256), 100.0 * 1.23 / 1.5),
+            (Pipeline::Welch, 100.0 * 0.96 / 1.5),
+        ] {
+            let score = pipeline.score(&breathing());
+            assert!((score - expected).abs() < 1.0, "{pipeline:?}: {score}");
+        }
+        for (pipeline, expected) in [
+            (hann(Between::Linear, 256, 1024), 89.0),
+            (hann(Between::Cubic, 256, 1024), 89.0),
+            (hann(Between::Cubic, 512, 2048), 99.8),
+            (Pipeline::LombScargle, 89.0),
+        ] {
+            let score = pipeline.score(&breathing());
+            assert!((score - expected).abs() < 1.0, "{pipeline:?}: {score}");
+        }
+    }
+
+    #[test]
+    fn without_beats_or_power_there_is_no_score() {
+        let pipeline = Pipeline::Periodogram {
+            between: Between::Cubic,
+            taper: Taper::HalfSine,
+            samples: 256,
+            padded: 1024,
+        };
+        assert_eq!(pipeline.score(&[]), 0.0);
+        assert_eq!(pipeline.score(&breathing()[..1]), 0.0);
+    }
+}

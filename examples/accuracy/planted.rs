@@ -111,3 +111,66 @@ pub fn without_gap(intervals_ms: &[f64]) -> Vec<Interval> {
         .map(|&rr_ms| Interval { rr_ms, gap_ms: 0.0 })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whole ticks, so that sums are exact.
+    const STEADY_MS: [f64; 100] = [812.5; 100];
+
+    #[test]
+    fn mistakes_conserve_time_and_leave_the_newest_beat_where_it_is() {
+        let kinds = [
+            Kind::Only(Artefact::Missed),
+            Kind::Only(Artefact::Extra),
+            Kind::Only(Artefact::Ectopic),
+            Kind::Only(Artefact::Shifted),
+            Kind::Mixed,
+        ];
+        for kind in kinds {
+            for window in 0..50 {
+                let mut random = Random::of(1, 1, window);
+                let planted_ms = with_artefacts(&STEADY_MS, kind, 0.2, &mut random);
+                let sum_ms: f64 = planted_ms.iter().sum();
+                assert_eq!(sum_ms, 81_250.0, "{kind:?}");
+                assert!(planted_ms.iter().all(|&ms| ms > 0.0), "{kind:?}");
+                assert_ne!(planted_ms, STEADY_MS, "{kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_kind_does_what_its_name_says() {
+        let planted_ms = |artefact, probability| {
+            let mut random = Random::of(1, 2, 3);
+            with_artefacts(
+                &[800.0, 800.0, 800.0],
+                Kind::Only(artefact),
+                probability,
+                &mut random,
+            )
+        };
+        assert_eq!(planted_ms(Artefact::Missed, 0.0), [800.0, 800.0, 800.0]);
+        assert_eq!(planted_ms(Artefact::Missed, 1.0), [2400.0]);
+        assert_eq!(planted_ms(Artefact::Extra, 1.0).len(), 5);
+        let ectopic_ms = planted_ms(Artefact::Ectopic, 1.0);
+        assert_eq!(ectopic_ms.len(), 3);
+        assert!(
+            ectopic_ms[0] <= 641.0 && ectopic_ms[2] > 800.0,
+            "{ectopic_ms:?}"
+        );
+        let shifted_ms = planted_ms(Artefact::Shifted, 1.0);
+        assert_eq!(shifted_ms.len(), 3);
+        let by_ms = (shifted_ms[0] - 800.0).abs();
+        assert!((49.0..121.0).contains(&by_ms), "{shifted_ms:?}");
+    }
+
+    #[test]
+    fn a_gap_takes_the_beats_that_end_in_it_and_keeps_their_time() {
+        let planted = with_gap(&[800.0; 10], 1700.0, 2000.0);
+        // The hole lies from 4300 to 6000 ms: the beats at 4800 and 5600 ms are lost.
+        let gaps_ms: Vec<f64> = planted.iter().map(|interval| interval.gap_ms).collect();
+        assert_eq!(gaps_ms, [0.0, 0.0, 0.0, 0.0, 0.0, 1600.0, 0.0, 0.0]);
+    }
+}

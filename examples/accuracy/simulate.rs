@@ -71,10 +71,10 @@ impl Colour {
 
 impl Heart {
     /// The hearts on which ways to a score are compared. The three usual paces of breathing, both
-    /// colours, and any strength of rhythm from one that is lost in the noise (-12 dB) to one that
-    /// is all there is (20 dB): true scores from 10 to 99.
+    /// colours, and any strength of rhythm from one that is lost in the noise (-11 dB) to one that
+    /// is nearly all there is (18 dB): true scores from 11 to 99.
     pub fn to_score(window: u64, random: &mut Random) -> Self {
-        let strength_db = random.between(-12.0, 20.0);
+        let strength_db = random.between(-11.0, 18.0);
         Heart::in_turn(window, strength_db, random)
     }
 
@@ -118,8 +118,8 @@ impl Heart {
     fn any(colour: Colour, line_hz: f64, strength_db: f64, random: &mut Random) -> Self {
         let strength = libm::pow(10.0, strength_db / 10.0);
         Heart {
-            mean_ms: 60_000.0 / random.between(60.0, 90.0),
-            deviation_ms: random.between(20.0, 50.0),
+            mean_ms: 60_000.0 / random.between(55.0, 85.0),
+            deviation_ms: random.between(20.0, 60.0),
             line_hz,
             line_share: strength / (1.0 + strength),
             colour,
@@ -276,5 +276,68 @@ impl Pacemaker {
         a * v * v * (1.0 + 2.0 * u)
             + b * u * u * (1.0 + 2.0 * v)
             + u * v * (slope_a * v - slope_b * u)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heart(colour: Colour, line_share: f64) -> Heart {
+        Heart {
+            mean_ms: 800.0,
+            deviation_ms: 40.0,
+            line_hz: 0.1,
+            line_share,
+            colour,
+        }
+    }
+
+    #[test]
+    fn the_true_score_is_the_share_of_the_rhythm_and_of_the_noise_beside_it() {
+        let beside = 100.0 * 0.03 / 0.39;
+        let white = |line_share| heart(Colour::White, line_share).true_score();
+        assert!((white(0.0) - beside).abs() < 1e-9);
+        assert!((white(0.5) - (50.0 + beside / 2.0)).abs() < 1e-9);
+        assert!((white(1.0) - 100.0).abs() < 1e-9);
+        let beside = 100.0 * libm::log(0.115 / 0.085) / libm::log(40.0);
+        let pink = heart(Colour::Pink, 0.0).true_score();
+        assert!((pink - beside).abs() < 1e-9, "{pink}");
+    }
+
+    #[test]
+    fn a_rhythm_without_noise_comes_back_with_its_frequency_and_size() {
+        let intervals_ms = heart(Colour::White, 1.0).intervals_ms(400.0, &mut Random::of(1, 2, 3));
+        let n = intervals_ms.len() as f64;
+        let mean_ms = intervals_ms.iter().sum::<f64>() / n;
+        assert!((mean_ms - 800.0).abs() < 4.0, "{mean_ms}");
+        let (mut at_ms, mut along, mut across) = (0.0, 0.0, 0.0);
+        for interval_ms in &intervals_ms {
+            // An interval tells of the rate at its middle.
+            let angle = TAU * 0.1 * (at_ms + interval_ms / 2.0) / 1000.0;
+            along += (interval_ms - mean_ms) * libm::cos(angle);
+            across += (interval_ms - mean_ms) * libm::sin(angle);
+            at_ms += interval_ms;
+        }
+        // Four times the power of a sine is the square of its height, twice.
+        let deviation_ms = (2.0 * (along * along + across * across)).sqrt() / n;
+        assert!((deviation_ms - 40.0).abs() < 2.0, "{deviation_ms}");
+    }
+
+    #[test]
+    fn noise_has_the_planted_deviation_and_every_beat_lies_on_a_tick() {
+        let mut squares = 0.0;
+        let mut count = 0.0;
+        for window in 0..8 {
+            let heart = heart(Colour::Pink, 0.0);
+            for interval_ms in heart.intervals_ms(400.0, &mut Random::of(1, 1, window)) {
+                assert_eq!(on_tick_ms(interval_ms), interval_ms);
+                squares += (interval_ms - 800.0) * (interval_ms - 800.0);
+                count += 1.0;
+            }
+        }
+        // The mean over one beat softens the fastest changes a little.
+        let deviation_ms = f64::sqrt(squares / count);
+        assert!((34.0..43.0).contains(&deviation_ms), "{deviation_ms}");
     }
 }
