@@ -22,7 +22,7 @@ pub enum Artefact {
     Shifted,
 }
 
-/// One kind alone, or all of them mixed as a moving strap brings them.
+/// One kind alone, or all of them mixed in equal parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Only(Artefact),

@@ -46,7 +46,7 @@ pub const PIPELINES: [(&str, Pipeline); 6] = [
     ),
     ("Lomb-Scargle, Hann", Pipeline::LombScargle),
     (
-        "128 s, cubic, Hann, padded to 2048",
+        "128 s, cubic, Hann, 2048",
         Pipeline::Periodogram {
             between: Between::Cubic,
             taper: Taper::Hann,
@@ -109,6 +109,11 @@ impl Errors {
 
     pub fn all(&self) -> &[f64] {
         &self.0
+    }
+
+    /// These windows and others.
+    pub fn and(&self, others: &Errors) -> Errors {
+        Errors([&self.0[..], &others.0].concat())
     }
 
     /// The mean.

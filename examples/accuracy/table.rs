@@ -38,10 +38,12 @@ impl Study {
     fn write_no_rhythm(&self, out: &mut Formatter<'_>) -> fmt::Result {
         writeln!(out, "\nScores where there is no rhythm at all")?;
         head(out, ["mean", "above 40, %"])?;
-        for (name, scores) in ["white noise", "1/f noise"]
-            .into_iter()
-            .zip(&self.no_rhythm)
-        {
+        let [white, pink] = &self.no_rhythm;
+        for (name, scores) in [
+            ("white noise", white),
+            ("1/f noise", pink),
+            ("both together", &white.and(pink)),
+        ] {
             let above_pct = scores.share_pct(|score| score > 40.0);
             line(out, name, [Some(scores.bias()), Some(above_pct)])?;
         }
