@@ -218,7 +218,7 @@ impl Study {
         let mut scorers = VERSIONS.map(Scorer::new);
         for window in 0..windows {
             study.score(window, &mut scorers);
-            study.do_without_rhythm(window, &mut scorers);
+            study.score_without_rhythm(window, &mut scorers);
             study.disturb(window, &mut scorers);
             step(window + 1);
         }
@@ -236,14 +236,13 @@ impl Study {
                 })
                 .collect()
         };
-        let common =
-            |names: &[&str]| -> Vec<String> { names.iter().map(|name| name.to_string()).collect() };
         Study {
             windows,
             seed,
             truths: Vec::new(),
-            scores: common(&PIPELINES.map(|(name, _)| name))
-                .into_iter()
+            scores: PIPELINES
+                .iter()
+                .map(|(name, _)| name.to_string())
                 .chain(names.clone())
                 .map(|name| ScoreRow {
                     name,
@@ -252,8 +251,9 @@ impl Study {
                 })
                 .collect(),
             no_rhythm: [Errors::default(), Errors::default()],
-            cleaners: common(&CLEANERS.map(|(name, _)| name))
-                .into_iter()
+            cleaners: CLEANERS
+                .iter()
+                .map(|(name, _)| name.to_string())
                 .chain(names.clone())
                 .map(|name| CleanerRow {
                     name,
@@ -300,7 +300,7 @@ impl Study {
         }
     }
 
-    fn do_without_rhythm(&mut self, window: u64, scorers: &mut [Scorer; VERSIONS.len()]) {
+    fn score_without_rhythm(&mut self, window: u64, scorers: &mut [Scorer; VERSIONS.len()]) {
         let mut random = self.random(Stream::NoRhythm, window);
         let current = &mut scorers[VERSIONS.len() - 1];
         for (colour, scores) in [Colour::White, Colour::Pink]
