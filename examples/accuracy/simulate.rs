@@ -89,7 +89,7 @@ impl Heart {
     fn in_turn(window: u64, strength_db: f64, random: &mut Random) -> Self {
         const LINES_HZ: [f64; 3] = [0.10, 0.15, 0.20];
         let line_hz = LINES_HZ[(window % 3) as usize];
-        let colour = if window / 3 % 2 == 0 {
+        let colour = if (window / 3).is_multiple_of(2) {
             Colour::White
         } else {
             Colour::Pink
