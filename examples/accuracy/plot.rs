@@ -71,7 +71,7 @@ fn panel(out: &mut String, (left, top): (f64, f64), row: &ScoreRow, truths: &[f6
         let inside = error.clamp(ERRORS.0, ERRORS.1);
         top + height * (ERRORS.1 - inside) / (ERRORS.1 - ERRORS.0)
     };
-    let (bias, rmse) = (row.errors.bias().value, row.errors.rmse().value);
+    let (bias, rmse) = (row.errors.mean().value, row.errors.rmse().value);
     *out += &format!(
         "<g>\n<text x=\"{left}\" y=\"{:.0}\" font-size=\"15\" font-weight=\"600\" fill=\"{colour}\">{}</text>\n\
          <text x=\"{left}\" y=\"{:.0}\">bias {}, RMSE {rmse:.1}</text>\n\

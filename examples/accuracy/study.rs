@@ -116,8 +116,8 @@ impl Errors {
         Errors([&self.0[..], &others.0].concat())
     }
 
-    /// The mean.
-    pub fn bias(&self) -> Figure {
+    /// The mean; of errors that is the bias.
+    pub fn mean(&self) -> Figure {
         mean_of(&self.0)
     }
 
@@ -168,6 +168,15 @@ pub struct ScoreRow {
     pub tone: Errors,
 }
 
+/// What a version says where there is no rhythm at all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NoRhythmRow {
+    pub name: String,
+    /// Scores of white noise and of 1/f noise.
+    pub white: Errors,
+    pub pink: Errors,
+}
+
 /// One cleaner against the same windows undisturbed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CleanerRow {
@@ -191,8 +200,7 @@ pub struct Study {
     pub seed: u64,
     pub truths: Vec<f64>,
     pub scores: Vec<ScoreRow>,
-    /// Scores of the current version without any rhythm: white noise, then 1/f.
-    pub no_rhythm: [Errors; 2],
+    pub no_rhythm: Vec<NoRhythmRow>,
     pub cleaners: Vec<CleanerRow>,
     pub shown: Vec<ShownRow>,
     /// The spline over all holes, refused or not.
@@ -250,7 +258,14 @@ impl Study {
                     tone: Errors::default(),
                 })
                 .collect(),
-            no_rhythm: [Errors::default(), Errors::default()],
+            no_rhythm: names
+                .iter()
+                .map(|name| NoRhythmRow {
+                    name: name.clone(),
+                    white: Errors::default(),
+                    pink: Errors::default(),
+                })
+                .collect(),
             cleaners: CLEANERS
                 .iter()
                 .map(|(name, _)| name.to_string())
@@ -300,16 +315,18 @@ impl Study {
         }
     }
 
-    fn score_without_rhythm(&mut self, window: u64, scorers: &mut [Scorer; VERSIONS.len()]) {
+    fn score_without_rhythm(&mut self, window: u64, scorers: &mut [Scorer]) {
         let mut random = self.random(Stream::NoRhythm, window);
-        let current = &mut scorers[VERSIONS.len() - 1];
-        for (colour, scores) in [Colour::White, Colour::Pink]
-            .into_iter()
-            .zip(&mut self.no_rhythm)
-        {
+        for colour in [Colour::White, Colour::Pink] {
             let heart = Heart::without_rhythm(colour, &mut random);
             let intervals = without_gap(&heart.intervals_ms(SHORT_S, &mut random));
-            scores.push(unrejected(current, &intervals));
+            for (row, scorer) in self.no_rhythm.iter_mut().zip(scorers.iter_mut()) {
+                let scores = match colour {
+                    Colour::White => &mut row.white,
+                    Colour::Pink => &mut row.pink,
+                };
+                scores.push(unrejected(scorer, &intervals));
+            }
         }
     }
 
@@ -385,7 +402,7 @@ mod tests {
         for error in [-3.0, 1.0, 1.0, 5.0] {
             errors.push(error);
         }
-        let (bias, rmse) = (errors.bias(), errors.rmse());
+        let (bias, rmse) = (errors.mean(), errors.rmse());
         assert_eq!(bias.value, 1.0);
         assert_eq!(bias.standard_error, (32.0_f64 / 3.0 / 4.0).sqrt());
         assert_eq!(rmse.value, 3.0);

@@ -29,23 +29,31 @@ impl Study {
         writeln!(out, "\nScore against truth (64 s unless stated)")?;
         head(out, ["bias", "RMSE", "bias on a tone"])?;
         for row in &self.scores {
-            let figures = [row.errors.bias(), row.errors.rmse(), row.tone.bias()];
+            let figures = [row.errors.mean(), row.errors.rmse(), row.tone.mean()];
             line(out, &row.name, figures.map(Some))?;
         }
         Ok(())
     }
 
     fn write_no_rhythm(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "\nScores where there is no rhythm at all")?;
-        head(out, ["mean", "above 40, %"])?;
-        let [white, pink] = &self.no_rhythm;
-        for (name, scores) in [
-            ("white noise", white),
-            ("1/f noise", pink),
-            ("both together", &white.and(pink)),
-        ] {
-            let above_pct = scores.share_pct(|score| score > 40.0);
-            line(out, name, [Some(scores.bias()), Some(above_pct)])?;
+        writeln!(
+            out,
+            "\nScores where there is no rhythm at all: mean, and share above 40 in %"
+        )?;
+        head(
+            out,
+            ["white noise", "above 40", "1/f noise", "above 40", "both"],
+        )?;
+        for row in &self.no_rhythm {
+            let above = |scores: &Errors| scores.share_pct(|score| score > 40.0);
+            let figures = [
+                row.white.mean(),
+                above(&row.white),
+                row.pink.mean(),
+                above(&row.pink),
+                row.white.and(&row.pink).mean(),
+            ];
+            line(out, &row.name, figures.map(Some))?;
         }
         Ok(())
     }
