@@ -42,6 +42,17 @@ impl Scorer {
     /// sought in 0.04 to 0.26 Hz, 0.030 Hz wide, 64 s), with the taper and the interpolation that
     /// measured best.
     pub fn evaluate(&mut self, intervals: &[Interval]) -> Evaluation {
+        self.judged(intervals, FAIR_UP_TO_PCT)
+    }
+
+    /// The same, but however many beats had to be repaired, there is a score (and the status is fair
+    /// instead of poor). For studies of accuracy, which must not choose their windows; no room and
+    /// no recording is scored like this.
+    pub fn evaluate_unrejected(&mut self, intervals: &[Interval]) -> Evaluation {
+        self.judged(intervals, 100.0)
+    }
+
+    fn judged(&mut self, intervals: &[Interval], fair_up_to_pct: f64) -> Evaluation {
         tachogram::fill(&mut self.buffer, intervals);
         let beats = self.cleaner.clean(&self.buffer);
 
@@ -72,7 +83,7 @@ impl Scorer {
             hrv: Some(Hrv::of_beats(in_window(beats))),
             ..Evaluation::without_score(Status::Poor, beats)
         };
-        if artefact_pct > FAIR_UP_TO_PCT {
+        if artefact_pct > fair_up_to_pct {
             return unscored;
         }
         let samples_ms = resample::detrended(self.spline.sampled(beats, -resample::SPAN_MS));
