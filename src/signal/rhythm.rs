@@ -23,7 +23,7 @@ const FADED: f64 = 0.125;
 const BESIDE: std::ops::RangeInclusive<usize> = 4..=24;
 
 /// What is slower than this can't be told from a trend, in turns per window.
-const SLOWEST_TURNS: f64 = 0.55;
+const SLOWEST_TURNS: f64 = 0.5;
 
 /// The strongest rhythm of one window.
 #[derive(Clone, Copy, Debug, PartialEq)]
