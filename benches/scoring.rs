@@ -11,14 +11,14 @@ mod windows;
 
 use std::hint::black_box;
 
-use coherence_hub::signal::Scorer;
+use coherence_hub::signal::{Scorer, Version};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 /// One person's full chain: buffer, cleaner, spline, spectrum, score, heart-rate variability.
 fn one_person(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("one_person");
     for (case, windows) in windows::cases() {
-        let mut scorer = Scorer::new();
+        let mut scorer = Scorer::new(Version::CURRENT);
         let mut next = windows.iter().cycle();
         group.bench_function(case, |bencher| {
             bencher.iter(|| {

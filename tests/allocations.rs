@@ -69,12 +69,14 @@ fn a_score_asks_for_no_memory_once_its_scorer_has_met_the_longest_window() {
         );
     }
 
-    let mut scorer = Scorer::new(Version::One);
-    assert!(requests(&mut scorer, &windows) > 0, "the counter counts");
-    assert_eq!(
-        requests(&mut scorer, &windows),
-        0,
-        "{} windows",
-        windows.len()
-    );
+    for version in [Version::One, Version::Two] {
+        let mut scorer = Scorer::new(version);
+        assert!(requests(&mut scorer, &windows) > 0, "the counter counts");
+        assert_eq!(
+            requests(&mut scorer, &windows),
+            0,
+            "{version:?}, {} windows",
+            windows.len()
+        );
+    }
 }

@@ -25,7 +25,7 @@ fn every_series_scores_as_defined() {
 
 #[test]
 fn a_tachogram_fed_beat_by_beat_agrees_with_the_whole_history_to_the_bit() {
-    let mut scorer = Scorer::new(Version::One);
+    let mut scorers = [Version::One, Version::Two].map(Scorer::new);
     for series in all_series() {
         let mut tachogram = Tachogram::new();
         for (n, interval) in series.intervals.iter().enumerate() {
@@ -36,12 +36,14 @@ fn a_tachogram_fed_beat_by_beat_agrees_with_the_whole_history_to_the_bit() {
                 series.name
             );
             if n % 11 == 0 {
-                let (trimmed, whole) = (
-                    scorer.evaluate(tachogram.intervals()),
-                    scorer.evaluate(&series.intervals[..=n]),
-                );
-                // Every figure is finite, so that equal means the same bits (or a zero's sign).
-                assert_eq!(trimmed, whole, "{} after {n} beats", series.name);
+                for scorer in &mut scorers {
+                    let (trimmed, whole) = (
+                        scorer.evaluate(tachogram.intervals()),
+                        scorer.evaluate(&series.intervals[..=n]),
+                    );
+                    // Every figure is finite, so that equal means the same bits (or a zero's sign).
+                    assert_eq!(trimmed, whole, "{} after {n} beats", series.name);
+                }
             }
         }
     }

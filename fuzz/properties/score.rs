@@ -1,7 +1,9 @@
 //! R-R intervals of any bits whatever, and the score that is made of them.
 
 use coherence_hub::signal::tachogram::MAX_INTERVALS;
-use coherence_hub::signal::{Evaluation, Interval, Level, Scorer, Status, Tachogram, WINDOW_MS};
+use coherence_hub::signal::{
+    Evaluation, Interval, Level, Scorer, Status, Tachogram, Version, WINDOW_MS,
+};
 
 /// Intervals that one input may stand for.
 const MOST: usize = 1_000_000;
@@ -11,20 +13,26 @@ const STEP_BY_STEP: usize = 1_000;
 
 pub fn holds(data: &[u8]) {
     let intervals = intervals(data);
-    let evaluation = Scorer::new().evaluate(&intervals);
+    for version in [Version::One, Version::Two] {
+        holds_by(version, &intervals);
+    }
+}
+
+fn holds_by(version: Version, intervals: &[Interval]) {
+    let evaluation = Scorer::new(version).evaluate(intervals);
     sound(&evaluation);
     assert!(u64::from(evaluation.beats) <= intervals.len() as u64 * MOST_PARTS);
     assert!(u64::from(evaluation.beats) <= MAX_INTERVALS as u64 * MOST_PARTS);
 
     // What was scored before leaves no trace.
-    let mut used = Scorer::new();
+    let mut used = Scorer::new(version);
     sound(&used.evaluate(&intervals[..intervals.len() / 2]));
-    assert_eq!(used.evaluate(&intervals), evaluation);
+    assert_eq!(used.evaluate(intervals), evaluation);
 
     // The room's copy holds no more than a bounded number, and says the same.
     let mut tachogram = Tachogram::new();
     if intervals.len() <= STEP_BY_STEP {
-        for interval in &intervals {
+        for interval in intervals {
             tachogram.push(*interval);
             assert!(tachogram.intervals().len() <= MAX_INTERVALS);
         }
@@ -83,6 +91,8 @@ fn sound(evaluation: &Evaluation) {
     let Evaluation {
         status,
         score,
+        standard_error,
+        early,
         level,
         peak_hz,
         artefact_pct,
@@ -95,8 +105,16 @@ fn sound(evaluation: &Evaluation) {
     assert_eq!(score.is_some(), scored || status == Status::Flat);
     assert_eq!(peak_hz.is_some(), scored);
     assert_eq!(level, score.map(Level::of));
+    assert!(early.is_none() || status == Status::Warmup);
+    for points in standard_error
+        .into_iter()
+        .chain(early.map(|early| early.standard_error))
+    {
+        assert!(points > 0.0 && points <= 50.0, "{evaluation:?}");
+    }
     assert_eq!(artefact_pct.is_none(), status == Status::Warmup);
-    for per_cent in [score, artefact_pct].into_iter().flatten() {
+    let early_score = early.map(|early| early.score);
+    for per_cent in [score, early_score, artefact_pct].into_iter().flatten() {
         assert!((0.0..=100.0).contains(&per_cent), "{evaluation:?}");
     }
     assert!(

@@ -3,22 +3,28 @@
 //! PURE. No time, no input or output, no memory of what was scored before; bad data is a value
 //! (a [`Status`]), never an error. The same intervals give the same bits on every machine: all
 //! arithmetic is plain IEEE `f64` (the Fourier transform `f32`) without functions that a platform
-//! is free to round its own way.
+//! is free to round its own way; sine and cosine are those of `libm`.
 //!
 //! The rooms, in the order in which an interval walks through them:
 //!
 //! - [`tachogram`]: which intervals count: the newest 80 s of beat time since the last long gap;
 //! - `clean`: missed, extra and misplaced beats put right, each repair flagged;
 //! - `resample`: 64 s of the cleaned series read at 4 Hz, without its trend;
-//! - `spectrum`: the power spectrum, its peak, the score;
+//! - `likely`: before that, holes filled with the beats that were most likely lost in them (version 2);
+//! - `spectrum`: the power spectrum, its peak, the score of version 1;
+//! - `rhythm`: the score of version 2 and its standard error;
 //! - `hrv`: the usual figures of heart-rate variability;
-//! - `steps`: how these follow each other, and when there is no score.
+//! - `reader`: how these follow each other, by which version, and how sure the score is;
+//! - `steps`: from intervals to an evaluation, and when there is no score.
 //!
 //! Here stand the words in which the result is told.
 
 mod clean;
 mod hrv;
+mod likely;
+mod reader;
 mod resample;
+mod rhythm;
 mod spectrum;
 mod steps;
 pub mod tachogram;
@@ -33,7 +39,9 @@ pub use tachogram::Tachogram;
 pub enum Version {
     /// Part 1 of the product's signal document, to the bit.
     One,
-    /// What was measurably better than that.
+    /// What was measurably better than that:
+    ///
+    #[doc = include_str!("version_two.md")]
     Two,
 }
 
@@ -136,9 +144,16 @@ pub struct Evaluation {
     /// 0 to 100: the share, in per cent, that the strongest rhythm (with 0.015 Hz on either side)
     /// has in the power up to 0.4 Hz. Present when good or fair; 0 when flat.
     pub score: Option<f64>,
+    /// Standard error of the score, in points: what 64 s can't tell, what repaired beats and holes add.
+    /// The truth lies within 1.645 of it in 9 windows of 10. It is about this window: of a rhythm that
+    /// comes and goes from minute to minute the next scores tell. Present when good or fair, from
+    /// version 2 on.
+    pub standard_error: Option<f64>,
+    /// During warmup, from about 32 s of beats on; from version 2 on.
+    pub early: Option<Early>,
     /// Present whenever `score` is.
     pub level: Option<Level>,
-    /// Frequency of the strongest rhythm between 0.04 and 0.26 Hz, a multiple of 1/256 Hz.
+    /// Frequency of the strongest rhythm between 0.04 and 0.26 Hz; by version 1 a multiple of 1/256 Hz.
     /// Present when good or fair.
     pub peak_hz: Option<f64>,
     /// Repaired beats of all beats in the window, in per cent. Absent during warmup.
@@ -152,6 +167,16 @@ pub struct Evaluation {
     pub warmup_left_ms: f64,
     /// Absent during warmup.
     pub hrv: Option<Hrv>,
+}
+
+/// A first score of less than a window. It tells a person that something is on its way; it is told
+/// with its error and counts in no group.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Early {
+    /// 0 to 100.
+    pub score: f64,
+    /// In points.
+    pub standard_error: f64,
 }
 
 #[cfg(test)]

@@ -1,32 +1,53 @@
-//! The power spectrum of a window, its peak and the score.
+//! The power spectrum of a window and what is read from its cells; the score of version 1.
 //!
-//! Here belong the taper, the Fourier transform and what is read from its cells. Cell `k` stands for
-//! `k`/256 Hz and covers 1/512 Hz on either side; where a band ends inside a cell, the cell counts by
-//! the share of it that lies in the band.
+//! Here belong the Fourier transform, the peak and the bands. Cell `k` stands for `k`/256 Hz and covers
+//! 1/512 Hz on either side; where a band ends inside a cell, the cell counts by the share of it that
+//! lies in the band.
 
-use super::resample::{SAMPLES, STEP_MS, Samples};
+use super::resample::{SAMPLES, STEP_MS};
 
 /// A window whose detrended samples deviate less than this is flat, in ms: under the resolution of
 /// the straps there is no rhythm.
 pub(super) const FLAT_BELOW_MS: f64 = 1.0;
 
 /// Length of the transform; the window is continued with zeros for a finer grid of frequencies.
-const PADDED: usize = 1024;
+pub(super) const PADDED: usize = 1024;
 
 /// Where the peak is sought: 0.04 to 0.26 Hz.
 const PEAK_CELLS: std::ops::RangeInclusive<usize> = 11..=66;
 
 /// Cells that are read: up to 0.4 Hz.
-const CELLS: usize = 103;
+pub(super) const CELLS: usize = 103;
 
-/// Frequency of a cell, in Hz.
-pub(super) fn hz(cell: usize) -> f64 {
-    cell as f64 / (PADDED as f64 * STEP_MS / 1000.0)
+/// One figure for each cell.
+pub(super) type Cells = [f64; CELLS];
+
+/// Frequency of a cell, or of a place between two, in Hz.
+pub(super) fn hz(cell: f64) -> f64 {
+    cell / (PADDED as f64 * STEP_MS / 1000.0)
+}
+
+/// Share of a cell that lies in 0 to 0.4 Hz.
+pub(super) fn share_of_total(cell: usize) -> f64 {
+    match cell {
+        0 => 0.5,
+        102 => 0.9,
+        _ => 1.0,
+    }
+}
+
+/// Share of a cell that lies within 0.015 Hz of the peak, so many cells away.
+pub(super) fn share_of_peak(away: usize) -> f64 {
+    match away {
+        0..=3 => 1.0,
+        4 => 0.34,
+        _ => 0.0,
+    }
 }
 
 /// Powers of the cells up to 0.4 Hz.
 pub(super) struct Spectrum {
-    power: [f64; CELLS],
+    power: Cells,
 }
 
 /// Power in the bands of the Task Force (1996), in ms².
@@ -41,11 +62,11 @@ pub(super) struct Powers {
 }
 
 impl Spectrum {
-    /// Of detrended samples, tapered by half a sine.
-    pub(super) fn of(samples_ms: &Samples) -> Self {
+    /// Of a window that is detrended and tapered.
+    pub(super) fn of(tapered: impl Iterator<Item = f64>) -> Self {
         let mut buffer = [0.0_f32; PADDED];
-        for (cell, (sample, weight)) in buffer.iter_mut().zip(samples_ms.iter().zip(&HALF_SINE)) {
-            *cell = (sample * weight) as f32;
+        for (cell, value) in buffer.iter_mut().zip(tapered) {
+            *cell = value as f32;
         }
         let transformed = microfft::real::rfft_1024(&mut buffer);
         let mut power = [0.0; CELLS];
@@ -55,6 +76,22 @@ impl Spectrum {
         // The transform keeps the Nyquist term in the imaginary part of cell 0.
         power[0] = f64::from(transformed[0].re) * f64::from(transformed[0].re);
         Spectrum { power }
+    }
+
+    /// Of detrended samples, tapered by half a sine, as version 1 has it.
+    pub(super) fn of_half_sine(samples_ms: &[f64]) -> Self {
+        Spectrum::of(samples_ms.iter().zip(&HALF_SINE).map(|(x, w)| x * w))
+    }
+
+    /// The same with another scale for each cell.
+    pub(super) fn divided_by(&self, scale: &Cells) -> Self {
+        Spectrum {
+            power: std::array::from_fn(|k| self.power[k] / scale[k]),
+        }
+    }
+
+    pub(super) fn cells(&self) -> &Cells {
+        &self.power
     }
 
     /// The cell of the strongest rhythm; of equals the lowest.
@@ -68,36 +105,56 @@ impl Spectrum {
         })
     }
 
-    /// The share of the peak with 0.015 Hz on either side in everything up to 0.4 Hz, 0 to 100.
+    /// Where between its neighbours the peak lies, by the parabola through the three; in cells.
+    pub(super) fn refined(&self, peak: usize) -> f64 {
+        let (left, here, right) = (self.power[peak - 1], self.power[peak], self.power[peak + 1]);
+        let bend = left - 2.0 * here + right;
+        let aside = if bend < 0.0 {
+            (0.5 * (left - right) / bend).clamp(-0.5, 0.5)
+        } else {
+            0.0
+        };
+        peak as f64 + aside
+    }
+
+    /// The share of the peak with 0.015 Hz on either side in everything up to 0.4 Hz, 0 to 100: the
+    /// score of version 1.
     pub(super) fn score(&self, peak: usize) -> f64 {
-        let around =
-            self.sum(peak - 3..=peak + 3) + 0.34 * (self.power[peak - 4] + self.power[peak + 4]);
         let total = self.total();
         if total > 0.0 {
-            (100.0 * around / total).clamp(0.0, 100.0)
+            (100.0 * self.around(peak) / total).clamp(0.0, 100.0)
         } else {
             0.0
         }
     }
 
-    pub(super) fn powers_ms2(&self) -> Powers {
-        // Parseval: the window's 256 samples, squared.
-        let scale = (SAMPLES * SAMPLES) as f64;
-        Powers {
-            lf_ms2: (0.26 * self.power[10] + self.sum(11..=37) + 0.9 * self.power[38]) / scale,
-            hf_ms2: (0.1 * self.power[38] + self.sum(39..=101) + 0.9 * self.power[102]) / scale,
-            total_ms2: self.total() / scale,
-        }
+    /// Power within 0.015 Hz of the peak.
+    pub(super) fn around(&self, peak: usize) -> f64 {
+        self.sum(peak - 3..=peak + 3) + 0.34 * (self.power[peak - 4] + self.power[peak + 4])
     }
 
-    fn total(&self) -> f64 {
+    /// Power up to 0.4 Hz.
+    pub(super) fn total(&self) -> f64 {
         0.5 * self.power[0] + self.sum(1..=101) + 0.9 * self.power[102]
+    }
+
+    /// `cell_ms2`: what one unit of a cell stands for.
+    pub(super) fn powers_ms2(&self, cell_ms2: f64) -> Powers {
+        Powers {
+            lf_ms2: (0.26 * self.power[10] + self.sum(11..=37) + 0.9 * self.power[38]) * cell_ms2,
+            hf_ms2: (0.1 * self.power[38] + self.sum(39..=101) + 0.9 * self.power[102]) * cell_ms2,
+            total_ms2: self.total() * cell_ms2,
+        }
     }
 
     fn sum(&self, cells: std::ops::RangeInclusive<usize>) -> f64 {
         self.power[cells].iter().sum()
     }
 }
+
+/// What one unit of a cell stands for under half a sine, in ms²: Parseval, the window's 256 samples
+/// squared. A power of two, so that multiplying is dividing.
+pub(super) const HALF_SINE_CELL_MS2: f64 = 1.0 / (SAMPLES * SAMPLES) as f64;
 
 /// sin(π (j + ½) / 256): worked out by the compiler, so that no platform's own `sin` has a say.
 static HALF_SINE: [f64; SAMPLES] = half_sine();
@@ -128,7 +185,7 @@ mod tests {
     use super::*;
     use std::f64::consts::{PI, TAU};
 
-    fn tone(tone_hz: f64, amplitude_ms: f64) -> Samples {
+    fn tone(tone_hz: f64, amplitude_ms: f64) -> [f64; SAMPLES] {
         std::array::from_fn(|j| amplitude_ms * (TAU * tone_hz * j as f64 * STEP_MS / 1000.0).sin())
     }
 
@@ -145,7 +202,7 @@ mod tests {
     #[test]
     fn a_tone_peaks_in_its_cell_and_nearly_fills_the_total() {
         for k in [11, 20, 38, 66] {
-            let spectrum = Spectrum::of(&tone(hz(k), 50.0));
+            let spectrum = Spectrum::of_half_sine(&tone(hz(k as f64), 50.0));
             assert_eq!(spectrum.peak(), k);
             let score = spectrum.score(k);
             assert!((92.0..97.0).contains(&score), "{k}: {score}");
@@ -154,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_power_of_a_tone_is_half_its_squared_amplitude() {
-        let powers = Spectrum::of(&tone(hz(26), 40.0)).powers_ms2();
+        let powers = Spectrum::of_half_sine(&tone(hz(26.0), 40.0)).powers_ms2(HALF_SINE_CELL_MS2);
         assert!((powers.total_ms2 - 800.0).abs() < 8.0, "{powers:?}");
         assert!(powers.lf_ms2 > 0.98 * powers.total_ms2 && powers.hf_ms2 < 0.01 * powers.total_ms2);
     }
@@ -165,19 +222,19 @@ mod tests {
         let spectrum = Spectrum {
             power: std::array::from_fn(|k| if k >= 11 { 1.0 } else { 0.0 }),
         };
-        let powers = spectrum.powers_ms2();
+        let powers = spectrum.powers_ms2(HALF_SINE_CELL_MS2);
         assert!((powers.lf_ms2 + powers.hf_ms2 - powers.total_ms2).abs() < 1e-12);
     }
 
     #[test]
     fn a_rhythm_outside_the_searched_band_is_no_peak() {
-        let spectrum = Spectrum::of(&tone(0.33, 50.0));
+        let spectrum = Spectrum::of_half_sine(&tone(0.33, 50.0));
         assert!(spectrum.score(spectrum.peak()) < 5.0);
     }
 
     #[test]
     fn silence_scores_nothing() {
-        let spectrum = Spectrum::of(&[0.0; SAMPLES]);
+        let spectrum = Spectrum::of_half_sine(&[0.0; SAMPLES]);
         assert_eq!((spectrum.peak(), spectrum.score(11)), (11, 0.0));
     }
 }

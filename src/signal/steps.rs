@@ -1,12 +1,13 @@
-//! How the steps follow each other, and when there is no score.
+//! From intervals to an evaluation, and when there is no score.
 //!
-//! Here belong the decisions between the steps; what a step does stands in its own file.
+//! Here belong the decisions about a window; how one is read stands in `reader`.
 
 use super::clean::{Beat, Cleaner};
-use super::resample::{self, Spline};
+use super::reader::{Reader, artefact_pct, coverage, in_last};
+use super::resample::{self, SAMPLES};
 use super::{
     Evaluation, FAIR_UP_TO_PCT, GOOD_UP_TO_PCT, Hrv, Interval, Level, Status, Version, WINDOW_MS,
-    spectrum, tachogram,
+    tachogram,
 };
 
 /// Scores hearts, one window after another.
@@ -16,19 +17,17 @@ use super::{
 /// answers depends on the intervals alone, so one scorer serves a whole room.
 #[derive(Debug)]
 pub struct Scorer {
-    version: Version,
     buffer: Vec<Interval>,
     cleaner: Cleaner,
-    spline: Spline,
+    reader: Reader,
 }
 
 impl Scorer {
     pub fn new(version: Version) -> Self {
         Scorer {
-            version,
             buffer: Vec::new(),
             cleaner: Cleaner::default(),
-            spline: Spline::default(),
+            reader: Reader::new(version),
         }
     }
 
@@ -38,9 +37,8 @@ impl Scorer {
     /// that was fed the same intervals give the same bits. Never panics and does a bounded amount
     /// of work, whatever the values; what is done with impossible ones stands in [`tachogram`].
     ///
-    /// Definition: `Part 1` of the product's signal document; after McCraty's coherence ratio (peak
-    /// sought in 0.04 to 0.26 Hz, 0.030 Hz wide, 64 s), with the taper and the interpolation that
-    /// measured best.
+    /// Definition: after McCraty's coherence ratio (peak sought in 0.04 to 0.26 Hz, 0.030 Hz wide,
+    /// 64 s), with the taper and the interpolation that measured best; see [`Version`].
     pub fn evaluate(&mut self, intervals: &[Interval]) -> Evaluation {
         self.judged(intervals, FAIR_UP_TO_PCT)
     }
@@ -53,7 +51,7 @@ impl Scorer {
     }
 
     fn judged(&mut self, intervals: &[Interval], fair_up_to_pct: f64) -> Evaluation {
-        tachogram::fill(&mut self.buffer, intervals);
+        tachogram::fill(&mut self.buffer, intervals, self.reader.version());
         let beats = self.cleaner.clean(&self.buffer);
 
         let Some(first) = beats.first() else {
@@ -73,11 +71,12 @@ impl Scorer {
             }
             return Evaluation {
                 warmup_left_ms,
+                early: self.reader.early(beats, -first.end_ms),
                 ..Evaluation::without_score(Status::Warmup, beats)
             };
         }
 
-        let artefact_pct = artefact_pct(beats);
+        let artefact_pct = artefact_pct(in_window(beats));
         let unscored = Evaluation {
             artefact_pct: Some(artefact_pct),
             hrv: Some(Hrv::of_beats(in_window(beats))),
@@ -86,30 +85,25 @@ impl Scorer {
         if artefact_pct > fair_up_to_pct {
             return unscored;
         }
-        let samples_ms = resample::detrended(self.spline.sampled(beats, -resample::SPAN_MS));
-        if resample::deviation_ms(&samples_ms) < spectrum::FLAT_BELOW_MS {
+        let Some(read) = self.reader.read(beats, SAMPLES) else {
             return Evaluation {
                 status: Status::Flat,
                 score: Some(0.0),
                 level: Some(Level::of(0.0)),
                 ..unscored
             };
-        }
-        let spectrum = spectrum::Spectrum::of(&samples_ms);
-        let peak = spectrum.peak();
-        let score = spectrum.score(peak);
+        };
         Evaluation {
             status: if artefact_pct <= GOOD_UP_TO_PCT {
                 Status::Good
             } else {
                 Status::Fair
             },
-            score: Some(score),
-            level: Some(Level::of(score)),
-            peak_hz: Some(spectrum::hz(peak)),
-            hrv: unscored
-                .hrv
-                .map(|hrv| hrv.with_powers(spectrum.powers_ms2())),
+            score: Some(read.score),
+            standard_error: read.standard_error,
+            level: Some(Level::of(read.score)),
+            peak_hz: Some(read.peak_hz),
+            hrv: unscored.hrv.map(|hrv| hrv.with_powers(read.powers)),
             ..unscored
         }
     }
@@ -117,25 +111,7 @@ impl Scorer {
 
 /// The beats that end in the last 64 s; times count back from the newest beat.
 fn in_window(beats: &[Beat]) -> &[Beat] {
-    &beats[beats.partition_point(|beat| beat.end_ms <= -WINDOW_MS)..]
-}
-
-fn artefact_pct(beats: &[Beat]) -> f64 {
-    let all = in_window(beats).len();
-    let flagged = in_window(beats).iter().filter(|beat| beat.flagged).count();
-    if all == 0 {
-        0.0
-    } else {
-        100.0 * flagged as f64 / all as f64
-    }
-}
-
-fn coverage(beats: &[Beat]) -> f64 {
-    let covered_ms: f64 = in_window(beats)
-        .iter()
-        .map(|beat| beat.end_ms - (beat.end_ms - beat.duration_ms).max(-WINDOW_MS))
-        .sum();
-    (covered_ms / WINDOW_MS).min(1.0)
+    in_last(beats, WINDOW_MS)
 }
 
 impl Evaluation {
@@ -143,11 +119,13 @@ impl Evaluation {
         Evaluation {
             status,
             score: None,
+            standard_error: None,
+            early: None,
             level: None,
             peak_hz: None,
             artefact_pct: None,
             beats: in_window(beats).len() as u32,
-            coverage: coverage(beats),
+            coverage: coverage(beats, WINDOW_MS),
             warmup_left_ms: 0.0,
             hrv: None,
         }
@@ -158,10 +136,17 @@ impl Evaluation {
 mod tests {
     use super::*;
     use crate::signal::Tachogram;
+    use crate::signal::reader::{EARLY_SAMPLES, LEAST_POINTS, MOST_POINTS};
     use proptest::prelude::*;
+
+    const VERSIONS: [Version; 2] = [Version::One, Version::Two];
 
     fn evaluate(intervals: &[Interval]) -> Evaluation {
         Scorer::new(Version::One).evaluate(intervals)
+    }
+
+    fn evaluate_by_two(intervals: &[Interval]) -> Evaluation {
+        Scorer::new(Version::Two).evaluate(intervals)
     }
 
     fn steady(count: usize, rr_ms: f64) -> Vec<Interval> {
@@ -245,6 +230,89 @@ mod tests {
     }
 
     #[test]
+    fn version_two_gives_even_breathing_nearly_everything_and_hardly_any_error() {
+        let good = evaluate_by_two(&breathing(120));
+        assert_eq!((good.status, good.level), (Status::Good, Some(Level::High)));
+        let score = good.score.expect("a good signal is scored");
+        assert!(score > 99.0, "{score}");
+        let standard_error = good.standard_error.expect("every score has an error");
+        assert!(standard_error < 1.0, "{standard_error}");
+        let peak_hz = good.peak_hz.expect("a good signal has a peak");
+        assert!((peak_hz - 0.1).abs() < 0.001, "{peak_hz}");
+    }
+
+    #[test]
+    fn version_two_tells_an_early_score_from_half_a_window_on_and_then_the_whole() {
+        let mut told = 0;
+        for n in 1..100 {
+            let evaluation = evaluate_by_two(&breathing(n));
+            let known_ms = resample::SPAN_MS - evaluation.warmup_left_ms;
+            let half = known_ms >= resample::STEP_MS * (EARLY_SAMPLES - 1) as f64;
+            assert_eq!(
+                evaluation.early.is_some(),
+                half && evaluation.status == Status::Warmup,
+                "{n}"
+            );
+            if let Some(early) = evaluation.early {
+                assert_eq!((evaluation.score, evaluation.level), (None, None));
+                assert!(
+                    early.score > 97.0 && early.standard_error < 2.0,
+                    "{early:?}"
+                );
+                told += 1;
+            }
+        }
+        assert!(told > 30, "{told}");
+        assert!((1..100).all(|n| evaluate(&breathing(n)).early.is_none()));
+    }
+
+    #[test]
+    fn an_early_score_wants_a_rhythm_and_clean_beats() {
+        assert_eq!(evaluate_by_two(&steady(50, 900.0)).early, None);
+        let mut torn = breathing(50);
+        for interval in torn.iter_mut().step_by(4) {
+            interval.rr_ms *= 2.0;
+        }
+        assert_eq!(evaluate_by_two(&torn).early, None);
+    }
+
+    #[test]
+    fn version_two_hardly_notices_a_hole_and_says_so_in_its_error() {
+        let mut noisy = breathing(200);
+        for (i, interval) in noisy.iter_mut().enumerate() {
+            interval.rr_ms += 15.0 * (i as f64 * 2.399).sin();
+        }
+        let whole = evaluate_by_two(&noisy);
+        // The beats 150 to 158 were not heard.
+        let mut torn = noisy.clone();
+        torn[159].gap_ms = noisy[150..159].iter().map(|interval| interval.rr_ms).sum();
+        torn.drain(150..159);
+        assert!(torn[150].gap_ms < 8_300.0 && torn[150].gap_ms > 7_700.0);
+        torn[150].gap_ms = 8_000.0;
+        let bridged = evaluate_by_two(&torn);
+        let scores = [whole, bridged].map(|e| e.score.expect("scored"));
+        assert!((scores[0] - scores[1]).abs() < 5.0, "{scores:?}");
+        let errors = [whole, bridged].map(|e| e.standard_error.expect("scored"));
+        assert!(errors[1] > 1.05 * errors[0], "{errors:?}");
+        torn[150].gap_ms = 8_000.1;
+        assert_eq!(evaluate_by_two(&torn).status, Status::Warmup);
+    }
+
+    #[test]
+    fn repaired_beats_widen_the_error() {
+        let whole = evaluate_by_two(&breathing(120));
+        let mut missed = breathing(120);
+        for at in [60, 75, 90] {
+            missed[at].rr_ms += missed.remove(at + 1).rr_ms;
+        }
+        let repaired = evaluate_by_two(&missed);
+        let errors = [whole, repaired].map(|e| e.standard_error.expect("scored"));
+        let pct = repaired.artefact_pct.expect("scored");
+        assert!(pct > 5.0 && errors[1] > errors[0] + 0.1 * pct, "{errors:?}");
+        assert!(repaired.score > Some(97.0), "{repaired:?}");
+    }
+
+    #[test]
     fn a_heart_full_of_artefacts_is_poor_but_its_figures_are_there() {
         let mut torn = breathing(120);
         for interval in torn.iter_mut().step_by(5) {
@@ -303,6 +371,9 @@ mod tests {
         });
         [
             evaluation.score,
+            evaluation.standard_error,
+            evaluation.early.map(|early| early.score),
+            evaluation.early.map(|early| early.standard_error),
             evaluation.peak_hz,
             evaluation.artefact_pct,
             Some(evaluation.coverage),
@@ -315,14 +386,32 @@ mod tests {
         .collect()
     }
 
-    fn assert_sound(e: &Evaluation) {
+    fn assert_sound(version: Version, e: &Evaluation) {
         assert_eq!(
             e.score.is_some(),
             matches!(e.status, Status::Good | Status::Fair | Status::Flat)
         );
+        let scored = matches!(e.status, Status::Good | Status::Fair);
+        assert_eq!(e.peak_hz.is_some(), scored);
         assert_eq!(
-            e.peak_hz.is_some(),
-            matches!(e.status, Status::Good | Status::Fair)
+            e.standard_error.is_some(),
+            scored && version == Version::Two
+        );
+        assert!(
+            e.early.is_none() || (e.status == Status::Warmup && version == Version::Two),
+            "{e:?}"
+        );
+        assert!(
+            e.early
+                .is_none_or(|early| (0.0..=100.0).contains(&early.score)),
+            "{e:?}"
+        );
+        assert!(
+            e.standard_error
+                .into_iter()
+                .chain(e.early.map(|early| early.standard_error))
+                .all(|points| (LEAST_POINTS..=MOST_POINTS).contains(&points)),
+            "{e:?}"
         );
         assert_eq!(e.level, e.score.map(Level::of));
         assert_eq!(e.artefact_pct.is_none(), e.status == Status::Warmup);
@@ -352,7 +441,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_input_whatever_gives_a_sound_evaluation(intervals in prop::collection::vec(any_interval(), 0..400)) {
-            assert_sound(&evaluate(&intervals));
+            for version in VERSIONS {
+                assert_sound(version, &Scorer::new(version).evaluate(&intervals));
+            }
         }
 
         #[test]
@@ -363,7 +454,9 @@ mod tests {
                 .into_iter()
                 .map(|(rr, gap)| Interval { rr_ms: f64::from_bits(rr), gap_ms: f64::from_bits(gap) })
                 .collect();
-            assert_sound(&evaluate(&intervals));
+            for version in VERSIONS {
+                assert_sound(version, &Scorer::new(version).evaluate(&intervals));
+            }
         }
 
         #[test]
@@ -371,11 +464,13 @@ mod tests {
             before in prop::collection::vec(any_interval(), 0..600),
             intervals in prop::collection::vec(any_interval(), 0..400)
         ) {
-            let mut used = Scorer::new(Version::One);
-            used.evaluate(&before);
-            let (anew, again) = (evaluate(&intervals), used.evaluate(&intervals));
-            prop_assert_eq!(anew.status, again.status);
-            prop_assert_eq!(bits(&anew), bits(&again));
+            for version in VERSIONS {
+                let mut used = Scorer::new(version);
+                used.evaluate(&before);
+                let (anew, again) = (Scorer::new(version).evaluate(&intervals), used.evaluate(&intervals));
+                prop_assert_eq!(anew.status, again.status);
+                prop_assert_eq!(bits(&anew), bits(&again));
+            }
         }
 
         #[test]
@@ -383,13 +478,16 @@ mod tests {
             intervals in prop::collection::vec(any_interval(), 0..600)
         ) {
             let mut tachogram = Tachogram::new();
+            let mut scorers = VERSIONS.map(Scorer::new);
             for (n, interval) in intervals.iter().enumerate() {
                 tachogram.push(*interval);
                 if n % 37 == 0 || n + 1 == intervals.len() {
-                    let whole = evaluate(&intervals[..=n]);
-                    let trimmed = evaluate(tachogram.intervals());
-                    prop_assert_eq!(whole.status, trimmed.status);
-                    prop_assert_eq!(bits(&whole), bits(&trimmed));
+                    for scorer in &mut scorers {
+                        let whole = scorer.evaluate(&intervals[..=n]);
+                        let trimmed = scorer.evaluate(tachogram.intervals());
+                        prop_assert_eq!(whole.status, trimmed.status);
+                        prop_assert_eq!(bits(&whole), bits(&trimmed));
+                    }
                 }
             }
         }

@@ -4,14 +4,20 @@
 #[path = "../../../support/series.rs"]
 mod series;
 
-use coherence_hub::signal::{Interval, Scorer};
+use coherence_hub::signal::{Interval, Scorer, Version};
 use series::all_series;
 
 /// Windows of noise.
 const NOISE: u64 = 5_000;
 
 fn main() {
-    let mut scorer = Scorer::new();
+    for version in [Version::One, Version::Two] {
+        println!("version {}", version.number());
+        write_down(&mut Scorer::new(version));
+    }
+}
+
+fn write_down(scorer: &mut Scorer) {
     for series in all_series() {
         for row in &series.expected {
             let known: usize = row.text("n_beats").parse().expect("a count of beats");

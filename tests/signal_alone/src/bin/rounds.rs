@@ -9,7 +9,7 @@ mod windows;
 use std::hint::black_box;
 use std::time::Instant;
 
-use coherence_hub::signal::Scorer;
+use coherence_hub::signal::{Scorer, Version};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -23,7 +23,7 @@ fn main() {
         .expect("the name of a case");
     let rounds: u32 = rounds.parse().expect("a number of rounds");
 
-    let mut scorer = Scorer::new();
+    let mut scorer = Scorer::new(Version::CURRENT);
     let mut fastest_ns = u128::MAX;
     for _ in 0..rounds {
         let begin = Instant::now();
