@@ -77,10 +77,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_settings_of_each_version_have_the_hash_that_stands_in_every_database() {
-        for (version, hash) in [(Version::One, "cc1f3089418c99f0")] {
-            assert_eq!(SettingsHash::of(version).to_string(), hash);
-        }
+    fn the_settings_of_version_one_have_the_hash_that_stands_in_every_database() {
+        let hash = SettingsHash::of(Version::One).to_string();
+        assert_eq!(hash, "cc1f3089418c99f0");
     }
 
     #[test]
