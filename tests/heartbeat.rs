@@ -5,7 +5,6 @@ mod support;
 
 use std::path::Path;
 
-use coherence_hub::signal::{Interval, Scorer, Version};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use support::hub::Hub;
@@ -69,63 +68,23 @@ async fn the_demo_shows_scores_from_the_first_update_on_and_every_five_seconds()
     assert_eq!(straps["sources"][0]["name"], "virtual");
 }
 
-/// Every stored score of a hub, computed again from the stored R-R: number of scores, and of those
-/// that had one.
-fn recompute(database: &Path) -> (usize, usize) {
-    let db = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .expect("the hub's database");
-    let mut windows = db
+/// Every session of a hub, computed again by the program: number of evaluations that are equal, and of
+/// those that have a score.
+fn recompute(data_dir: &Path) -> (usize, usize) {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let db = Connection::open_with_flags(data_dir.join("hub.db"), flags).expect("the database");
+    let sessions: Vec<String> = db
         .prepare(
-            "SELECT rr_ms, gap_ms FROM rr
-             WHERE strap_no = ?1 AND rr_id <= ?2 AND mark IN ('accepted', 'implausible')
-             AND rr_id >= (SELECT coalesce(max(rr_id), 0) FROM rr WHERE strap_no = ?1 AND rr_id <= ?2 AND begins)
-             ORDER BY rr_id",
+            "SELECT DISTINCT session_id FROM session JOIN score USING (session_no) WHERE status IS NOT NULL",
         )
-        .expect("the schema");
-    let mut scores = db
-        .prepare("SELECT strap_no, last_rr_id, status, score, artefact_pct, coverage, rmssd_ms, lf_ms2 FROM score WHERE status IS NOT NULL")
-        .expect("the schema");
-    let mut rows = scores.query([]).expect("scores");
-    let mut scorer = Scorer::new(Version::CURRENT);
+        .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
+        .expect("the sessions");
     let (mut all, mut scored) = (0, 0);
-    while let Some(row) = rows.next().expect("scores") {
-        let strap: i64 = row.get("strap_no").expect("a strap");
-        let last: i64 = row.get("last_rr_id").expect("the proof");
-        let window: Vec<Interval> = windows
-            .query_map([strap, last], |row| {
-                Ok(Interval {
-                    rr_ms: row.get(0)?,
-                    gap_ms: row.get(1)?,
-                })
-            })
-            .and_then(Iterator::collect)
-            .expect("the R-R rows");
-        let again = scorer.evaluate(&window);
-        let status: String = row.get("status").expect("a status");
-        assert_eq!(
-            status,
-            again.status.word(),
-            "strap {strap} up to R-R {last}"
-        );
-        let bits = |value: Option<f64>| value.map(f64::to_bits);
-        let kept = |column: &str| -> Option<f64> { row.get(column).expect("a column") };
-        if matches!(status.as_str(), "good" | "fair") {
-            assert_eq!(
-                bits(kept("score")),
-                bits(again.score),
-                "score of strap {strap} up to R-R {last}"
-            );
-            scored += 1;
-        }
-        assert_eq!(bits(kept("artefact_pct")), bits(again.artefact_pct));
-        assert_eq!(bits(kept("coverage")), bits(Some(again.coverage)));
-        let hrv = again.hrv.as_ref();
-        assert_eq!(
-            bits(kept("rmssd_ms")),
-            bits(hrv.and_then(|hrv| hrv.rmssd_ms))
-        );
-        assert_eq!(bits(kept("lf_ms2")), bits(hrv.and_then(|hrv| hrv.lf_ms2)));
-        all += 1;
+    for session in sessions {
+        let again = support::recompute::score_session(data_dir, &session);
+        let (equal, scores) = again.all_equal();
+        all += equal;
+        scored += scores;
     }
     (all, scored)
 }
@@ -166,7 +125,7 @@ async fn live_scores_equal_a_recomputation_from_the_stored_rr_bit_for_bit() {
     let (status, log) = hub.stop().await;
     assert!(status.success(), "{log}");
 
-    let (all, scored) = recompute(&dir.path().join("hub.db"));
+    let (all, scored) = recompute(dir.path());
     println!(
         "{} of {}: {scored} scores and {all} evaluations equal, bit for bit",
         files.len(),

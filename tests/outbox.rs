@@ -11,7 +11,7 @@ use coherence_hub::record::{
     Ack, FacilityKey, Message, Pseudonymiser, Record, SeqRange, Stream, Study,
 };
 use coherence_hub::room::rows::*;
-use coherence_hub::room::{HeartKey, ParticipantId, StrapNo, Suppression};
+use coherence_hub::room::{HeartKey, ParticipantId, SettingsHash, StrapNo, Suppression};
 use coherence_hub::store::{self, Boot, Store, Upstream};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -120,10 +120,12 @@ fn score(n: u8, mono_ms: i64, salt: f64) -> Row {
         heart: HeartKey::Strap(StrapNo(n.into())),
         participant: Some(person(n)),
         score: figure(90.0),
+        standard_error: Some(7.5),
         level: Some("high"),
         reason: None,
         status: Some("good"),
         last_rr: None,
+        window: None,
         beats: 72,
         coverage: 0.98,
         artefact_pct: Some(0.0),
@@ -138,6 +140,7 @@ fn score(n: u8, mono_ms: i64, salt: f64) -> Row {
         lf_hf: figure(5.0),
         total_ms2: figure(2_900.0),
         algorithm: Some(1),
+        settings: SettingsHash::read("0011223344556677"),
     })
 }
 

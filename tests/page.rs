@@ -46,6 +46,15 @@ async fn the_page_shows_the_room_live_on_a_phone_and_on_the_wall() {
             "{name}: {shown} hearts are shown, {near} are scored"
         );
 
+        // A figure stands inside its error bar, or says why it has none.
+        let honest = page
+            .ask(
+                "document.querySelector('#scale .span') ? /\\d/.test(document.getElementById('give').textContent)
+                 : !document.getElementById('bar-why').hidden",
+            )
+            .await;
+        assert_eq!(honest, true, "{name}");
+
         // It is live: the clock runs, and the next grid point reaches the page.
         let left = page
             .ask("document.getElementById('left').textContent")

@@ -57,7 +57,7 @@ fn the_program_writes_the_expected_rows_as_csv() {
         let header: Vec<&str> = lines.next().unwrap().split(',').collect();
         assert_eq!(
             header.join(","),
-            "tick_s,n_beats,status,score,phase,peak_hz,artefact_pct,mean_hr,sdnn,rmssd,pnn50,lf,hf,lf_hf,total"
+            "tick_s,n_beats,status,score,phase,peak_hz,artefact_pct,mean_hr,sdnn,rmssd,pnn50,lf,hf,lf_hf,total,standard_error,early_score,early_standard_error,breaths_per_min"
         );
         let rows: Vec<Expected> = lines
             .map(|line| Expected {
@@ -120,6 +120,8 @@ fn json_tells_every_tick_of_every_file() {
     assert_eq!(files.as_array().unwrap().len(), 2);
     assert_eq!(files[0]["file"], tone);
     assert_eq!(files[0]["algorithm"], 1);
+    assert_eq!(files[0]["settings"].as_str().unwrap().len(), 16);
+    assert_eq!(files[0]["ticks"][48]["breaths_per_min"], 6.09375);
     assert_eq!(files[0]["ticks"].as_array().unwrap().len(), 49);
     assert_eq!(files[0]["ticks"][0]["status"], "warmup");
     assert_eq!(files[0]["ticks"][0]["score"], serde_json::Value::Null);

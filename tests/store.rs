@@ -8,7 +8,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use coherence_hub::room::rows::*;
-use coherence_hub::room::{HeartKey, ParticipantId, StrapNo};
+use coherence_hub::room::{HeartKey, ParticipantId, SettingsHash, StrapNo, Window};
+use coherence_hub::signal::course::Point;
 use coherence_hub::store::{self, Boot, Memory, Store, StoreError};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -111,10 +112,12 @@ fn score_row(n: u8, strap: u32, mono_ms: i64) -> ScoreRow {
         heart: HeartKey::Strap(StrapNo(strap)),
         participant: Some(person(n)),
         score: Some(100.0 / 3.0),
+        standard_error: Some(7.5),
         level: Some("low"),
         reason: None,
         status: Some("fair"),
         last_rr: Some(4),
+        window: Some(Window::ending_at(mono_ms as f64 - 811.96875)),
         beats: 71,
         coverage: 0.93,
         artefact_pct: Some(0.1 + 0.2),
@@ -129,6 +132,7 @@ fn score_row(n: u8, strap: u32, mono_ms: i64) -> ScoreRow {
         lf_hf: Some(4.0),
         total_ms2: Some(1_300.0),
         algorithm: Some(1),
+        settings: SettingsHash::read("0011223344556677"),
     }
 }
 
@@ -137,6 +141,7 @@ fn group_row(mono_ms: i64, average: Option<f64>) -> GroupRow {
         session_id: SESSION.to_owned(),
         at: at(mono_ms),
         average,
+        standard_error: None,
         low: 1,
         medium: 0,
         high: 2,
@@ -144,6 +149,8 @@ fn group_row(mono_ms: i64, average: Option<f64>) -> GroupRow {
         scored: 3,
         hearts: 3,
         suppressed: false,
+        algorithm: Some(1),
+        settings: SettingsHash::read("0011223344556677"),
     }
 }
 
@@ -228,9 +235,25 @@ async fn after_a_restart_in_the_same_boot_everything_comes_back() {
     store.commit(as_rows(&beats()));
     let group = [group_row(305_000, Some(41.5)), group_row(310_000, None)];
     store.commit(group.iter().cloned().map(Row::Group).collect());
+    let phones_own = ScoreRow {
+        algorithm: None,
+        status: None,
+        ..score_row(2, 2, 310_000)
+    };
+    let none = ScoreRow {
+        score: None,
+        ..score_row(1, 1, 310_000)
+    };
+    let scores = [score_row(1, 1, 305_000), phones_own, none];
+    store.commit(scores.map(Row::Score).into());
     store.close().await.unwrap();
 
     let (_store, memory) = open(&path, boot("boot a", 311_000));
+    let point = Point {
+        at_ms: at(305_000).wall_ms,
+        score: 100.0 / 3.0,
+    };
+    assert_eq!(memory.past.own_scores, [(person(1), point)]);
     assert!(!memory.first_start);
     assert_eq!(memory.hub_id, first.hub_id);
     assert_eq!((memory.hub_key, memory.pin), (first.hub_key, first.pin));

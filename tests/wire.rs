@@ -1,10 +1,11 @@
 //! The wire, frozen: each frame as it is written and read, byte for byte. Clients out there were
 //! built on these; a change here is a change of the protocol.
 
-use coherence_hub::room::ParticipantId;
 use coherence_hub::room::view::{
-    Distribution, FeedbackView, GroupView, Phase, Quality, SessionView, Synchrony, frame,
+    Distribution, EarlyView, FeedbackView, GroupView, HrvView, Phase, ProofView, Quality,
+    SessionView, Synchrony, TrendView, frame,
 };
+use coherence_hub::room::{ParticipantId, SettingsHash};
 use coherence_hub::web::wire::{self, ClientFrame, Role, ServerFrame};
 use serde_json::{Value, json};
 
@@ -25,6 +26,7 @@ fn group() -> GroupView {
         session_id: "20261120T0945Z".into(),
         at: 1_795_168_305_000,
         average: Some(52),
+        standard_error: Some(2),
         peak: Some(61),
         distribution: Some(Distribution {
             low: 4,
@@ -45,7 +47,14 @@ fn feedback() -> FeedbackView {
     FeedbackView {
         at: 1_795_168_305_000,
         score: Some(57.25),
+        standard_error: Some(7.5),
         level: Some("medium"),
+        early: None,
+        trend: Some(TrendView {
+            per_min: 1.5,
+            standard_error: 0.75,
+        }),
+        baseline: Some(48.5),
         contribution: Some(0.3),
         quality: Quality {
             coverage: 0.98,
@@ -55,6 +64,24 @@ fn feedback() -> FeedbackView {
         reason: None,
         left_ms: None,
         heart_rate: Some(64.0),
+        breaths_per_min: Some(6.09375),
+        hrv: Some(HrvView {
+            sdnn_ms: Some(70.5),
+            rmssd_ms: Some(45.25),
+            pnn50_pct: Some(20.0),
+            lf_ms2: Some(2000.5),
+            hf_ms2: Some(300.25),
+            lf_hf: Some(6.5),
+            total_ms2: Some(2500.0),
+        }),
+        proof: Some(ProofView {
+            last_rr_at: 1_795_168_304_360,
+            window_start_at: 1_795_168_240_360,
+            window_end_at: 1_795_168_304_360,
+            beats: 68,
+            algorithm: 1,
+            settings: SettingsHash::read("0123456789abcdef").expect("sixteen digits"),
+        }),
         strap: Some("strap 7".into()),
     }
 }
@@ -64,7 +91,7 @@ fn written(frame: &ServerFrame<'_>, re: Option<Value>) -> String {
 }
 
 const SESSION: &str = r#"{"id":"20261120T0945Z","startsAt":1795167900000,"endsAt":1795168800000,"phase":"active","phaseEndsAt":1795168680000,"participants":18,"scored":16}"#;
-const GROUP: &str = r#""sessionId":"20261120T0945Z","at":1795168305000,"average":52,"peak":61,"distribution":{"low":4,"medium":7,"high":5},"participants":18,"scored":16,"synchrony":{"index":34.5,"chanceHigh":17.0}"#;
+const GROUP: &str = r#""sessionId":"20261120T0945Z","at":1795168305000,"average":52,"standardError":2,"peak":61,"distribution":{"low":4,"medium":7,"high":5},"participants":18,"scored":16,"synchrony":{"index":34.5,"chanceHigh":17.0}"#;
 
 #[test]
 fn frames_for_everybody_are_written_so() {
@@ -76,6 +103,7 @@ fn frames_for_everybody_are_written_so() {
     );
     let few = GroupView {
         average: None,
+        standard_error: None,
         peak: None,
         distribution: None,
         scored: 2,
@@ -85,7 +113,7 @@ fn frames_for_everybody_are_written_so() {
     };
     assert_eq!(
         text(frame("group_metrics_update", &few)),
-        r#"{"type":"group_metrics_update","sessionId":"20261120T0945Z","at":1795168305000,"average":null,"peak":null,"distribution":null,"participants":18,"scored":2,"synchrony":null,"suppressed":"too_few"}"#
+        r#"{"type":"group_metrics_update","sessionId":"20261120T0945Z","at":1795168305000,"average":null,"standardError":null,"peak":null,"distribution":null,"participants":18,"scored":2,"synchrony":null,"suppressed":"too_few"}"#
     );
     #[derive(serde::Serialize)]
     struct Body {
@@ -119,7 +147,7 @@ fn frames_for_one_phone_are_written_so() {
         (
             ServerFrame::PersonalFeedback(&feedback),
             Some(json!(7)),
-            r#"{"type":"personal_feedback","at":1795168305000,"score":57.25,"level":"medium","contribution":0.3,"quality":{"coverage":0.98,"artefactPct":1.5,"ageMs":640},"reason":null,"heartRate":64.0,"strap":"strap 7","re":7}"#.into(),
+            r#"{"type":"personal_feedback","at":1795168305000,"score":57.25,"standardError":7.5,"level":"medium","trend":{"perMin":1.5,"standardError":0.75},"baseline":48.5,"contribution":0.3,"quality":{"coverage":0.98,"artefactPct":1.5,"ageMs":640},"reason":null,"heartRate":64.0,"breathsPerMin":6.09375,"hrv":{"sdnnMs":70.5,"rmssdMs":45.25,"pnn50Pct":20.0,"lfMs2":2000.5,"hfMs2":300.25,"lfHf":6.5,"totalMs2":2500.0},"proof":{"lastRrAt":1795168304360,"windowStartAt":1795168240360,"windowEndAt":1795168304360,"beats":68,"algorithm":1,"settings":"0123456789abcdef"},"strap":"strap 7","re":7}"#.into(),
         ),
         (
             ServerFrame::AuthOk { role: Role::Facilitator, token: Some("f1.00".into()), expires_at: Some(1) },
@@ -182,7 +210,14 @@ fn frames_for_one_phone_are_written_so() {
 fn a_score_that_is_not_there_yet_is_written_with_its_reason() {
     let warming = FeedbackView {
         score: None,
+        standard_error: None,
         level: None,
+        early: Some(EarlyView {
+            score: 41.5,
+            standard_error: 16.25,
+        }),
+        trend: None,
+        baseline: None,
         contribution: None,
         quality: Quality {
             coverage: 0.3,
@@ -192,10 +227,13 @@ fn a_score_that_is_not_there_yet_is_written_with_its_reason() {
         reason: Some("warming_up"),
         left_ms: Some(42_000),
         heart_rate: None,
+        breaths_per_min: None,
+        hrv: None,
+        proof: None,
         strap: None,
         ..feedback()
     };
-    let expected = r#"{"type":"personal_feedback","at":1795168305000,"score":null,"level":null,"contribution":null,"quality":{"coverage":0.3,"artefactPct":null,"ageMs":null},"reason":"warming_up","leftMs":42000,"heartRate":null,"strap":null}"#;
+    let expected = r#"{"type":"personal_feedback","at":1795168305000,"score":null,"standardError":null,"level":null,"early":{"score":41.5,"standardError":16.25},"trend":null,"baseline":null,"contribution":null,"quality":{"coverage":0.3,"artefactPct":null,"ageMs":null},"reason":"warming_up","leftMs":42000,"heartRate":null,"breathsPerMin":null,"hrv":null,"proof":null,"strap":null}"#;
     assert_eq!(
         written(&ServerFrame::PersonalFeedback(&warming), None),
         expected

@@ -1,7 +1,7 @@
-//! `coherence-hub score`: scores recordings, without a hub.
+//! `coherence-hub score`: scores recordings without a hub, or a stored session again.
 //!
-//! Here belongs what turns files into ticks; each way to write them down has its own file. Reading
-//! a recording is `coherence_hal::replay`'s, scoring it is `signal`'s.
+//! Here belongs what turns files into ticks; each way to write them down has its own file, and so has
+//! the session. Reading a recording is `coherence_hal::replay`'s, scoring it is `signal`'s.
 //!
 //! A recording is scored as the hub would have scored it live: at 30 and 60 s and then every 5 s
 //! of the beat clock (the sum of intervals and gaps), each time from the intervals that were known
@@ -9,6 +9,7 @@
 
 mod csv;
 mod json;
+mod session;
 mod table;
 
 use std::fs;
@@ -20,15 +21,28 @@ use coherence_hal::replay::Recording;
 
 use crate::signal::{Evaluation, Hrv, Interval, Scorer, Version};
 
-/// Score recordings of R-R intervals (CSV, `rr_ms[,gap_ms]`), as the hub would have live.
+/// Score recordings of R-R intervals (CSV, `rr_ms[,gap_ms]`), as the hub would have live; or compute a
+/// stored session again and compare
 #[derive(clap::Args, Debug)]
 pub struct ScoreArgs {
     /// How to write the scores down.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
     /// Recordings; `-` is the standard input.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "session", value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// Compute this session again from the R-R that the hub keeps, and compare every figure with what it
+    /// stored, to the last bit. Reads only, also beside a running hub
+    #[arg(long, value_name = "ID", conflicts_with_all = ["files", "format"])]
+    pub session: Option<String>,
+    /// Where the database of that session lives [default: store.data_dir of the configuration]
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "session",
+        conflicts_with = "files"
+    )]
+    pub data_dir: Option<PathBuf>,
 }
 
 /// How scores are written down.
@@ -46,6 +60,9 @@ pub enum Format {
 /// Scores the files on the standard output and complains on the standard error. The exit code is 1
 /// when a file could not be read; a reader that went away ends it quietly.
 pub fn run(args: ScoreArgs) -> ExitCode {
+    if let Some(session_id) = args.session {
+        return session::run(&session_id, args.data_dir);
+    }
     let mut out = BufWriter::new(io::stdout().lock());
     match score(&args.files, args.format, &mut out, &mut io::stderr()) {
         Ok(true) => ExitCode::SUCCESS,

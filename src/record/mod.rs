@@ -34,7 +34,7 @@ pub use self::series::{
     CoherenceRecord, CoherenceSeries, GroupRecord, GroupSeries, Minute, RrRecord, RrSeries,
 };
 pub use self::words::{
-    Mark, Num, Origin, Reason, Release, ResearchScope, SessionName, SignalStatus, Study,
+    Mark, Num, Origin, Reason, Release, ResearchScope, SessionName, Settings, SignalStatus, Study,
     TextVersion, TimeKnown, known_word,
 };
 

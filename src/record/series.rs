@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::pseudonym::Pseudonym;
-use super::words::{Mark, Num, Origin, Reason, SessionName, SignalStatus, TimeKnown};
+use super::words::{Mark, Num, Origin, Reason, SessionName, Settings, SignalStatus, TimeKnown};
 
 /// The minute of which a record tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,10 +121,17 @@ pub struct CoherenceSeries {
     /// Version of the score's definition. Left out: the phone computed the score by its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<u32>,
+    /// Names the constants of that version: the first 16 hexadecimal digits of the SHA-256 of their text.
+    /// Left out: the phone computed the score, or the hub did before it kept them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
     /// Grid points, Unix milliseconds.
     pub at: Vec<i64>,
     /// Coherence, 0 to 100, two decimals; null where there is a reason.
     pub score: Vec<Option<Num>>,
+    /// Standard error of the score, points, two decimals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub standard_error: Vec<Option<Num>>,
     /// Why there is no score. Left out: there always is one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reason: Vec<Option<Reason>>,
@@ -132,7 +139,7 @@ pub struct CoherenceSeries {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<Option<SignalStatus>>,
     /// End of the last R-R interval that went into it, Unix milliseconds; it is found by it, to the
-    /// millisecond, in the stream `rr`. The window lies before it.
+    /// millisecond, in the stream `rr`. The window ends there and begins 64 s before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_rr_at: Vec<Option<i64>>,
     /// Number of beats in the window.

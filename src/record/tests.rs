@@ -157,7 +157,9 @@ fn example(stream: Stream) -> Record {
             series: vec![
                 CoherenceSeries {
                     at: vec![1_795_254_305_000, 1_795_254_310_000],
+                    settings: Settings::of("0123456789abcdef"),
                     score: vec![None, Some(num(61.25))],
+                    standard_error: vec![None, Some(num(7.52))],
                     reason: vec![Some(Reason::WarmingUp), None],
                     status: vec![Some(SignalStatus::Warmup), Some(SignalStatus::Good)],
                     last_rr_at: vec![Some(1_795_254_304_312), Some(1_795_254_309_401)],
@@ -267,8 +269,10 @@ fn series(pseudonym: Pseudonym, origin: Origin, algorithm: Option<u32>) -> Coher
         source: u32::from(origin == Origin::Strap),
         session: slot(),
         algorithm,
+        settings: None,
         at: Vec::new(),
         score: Vec::new(),
+        standard_error: Vec::new(),
         reason: Vec::new(),
         status: Vec::new(),
         last_rr_at: Vec::new(),

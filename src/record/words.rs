@@ -241,3 +241,10 @@ shaped!(
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".+-".contains(&b))
     }
 );
+
+shaped!(
+    /// Names the constants of a version of the score's definition.
+    Settings,
+    r"^[0-9a-f]{16}$",
+    |text| text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+);

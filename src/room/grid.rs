@@ -2,11 +2,14 @@
 //! Between the two the room may have changed, so the job carries what it was asked with.
 
 use super::group::Group;
-use super::heart::{HeartJob, Reason, Scored};
+use super::heart::{Ask, HeartJob, LastRr, Reason, Scored};
+use super::people::Person;
+use super::proof::SettingsHash;
 use super::rows::{Row, ScoreRow, Stamp};
-use super::view::{FeedbackView, Quality};
+use super::view::{FeedbackView, ProofView, Quality};
 use super::{HeartKey, ParticipantId, Room};
-use crate::signal::{Scorer, Version};
+use crate::signal::course::{self, Point};
+use crate::signal::{Interval, Scorer, Version, breaths_per_min};
 
 /// An unclaimed heart that was silent for longer is not there.
 const ROW_MS: i64 = 120_000;
@@ -105,6 +108,10 @@ impl Room {
         }
         self.beats.push(Row::Group(row.clone()));
         for (scored, wearer) in scores.into_iter().zip(wearers) {
+            if let (Some(id), Ok(score), Some(_)) = (wearer, scored.verdict, &scored.evaluation) {
+                let at_ms = at.wall_ms;
+                self.people.note_score(id, Point { at_ms, score });
+            }
             // A heart that is simply not there needs no row every five seconds; that a person's own
             // was silent is worth one.
             let beat_lately = scored.age_ms.is_some_and(|age_ms| age_ms <= ROW_MS);
@@ -131,7 +138,11 @@ impl Room {
 
     /// One person's latest evaluation.
     pub fn feedback(&self, id: ParticipantId, now_ms: i64) -> FeedbackView {
-        let key = self.people.get(id).map(|person| person.heart());
+        let person = self.people.get(id);
+        let key = person.map(Person::heart);
+        let course = person.map_or(&[][..], |person| &person.course);
+        let trend = course::trend(course).map(Into::into);
+        let baseline = course::baseline(course);
         let strap = key.and_then(|key| match key {
             HeartKey::Strap(no) => self.straps.get(no).map(|strap| strap.row.label.clone()),
             HeartKey::Phone(_) => None,
@@ -148,7 +159,11 @@ impl Room {
             return FeedbackView {
                 at,
                 score: None,
+                standard_error: None,
                 level: None,
+                early: None,
+                trend,
+                baseline,
                 contribution: None,
                 quality: Quality {
                     coverage: 0.0,
@@ -158,6 +173,9 @@ impl Room {
                 reason: Some(reason.word()),
                 left_ms: None,
                 heart_rate: None,
+                breaths_per_min: None,
+                hrv: None,
+                proof: None,
                 strap,
             };
         };
@@ -168,10 +186,15 @@ impl Room {
                 .compute(&mut Scorer::new(Version::CURRENT))
         });
         let counted = heart.latest.is_some();
+        let evaluation = scored.evaluation.as_ref();
         FeedbackView {
             at,
             score: scored.verdict.ok(),
+            standard_error: evaluation.and_then(|e| e.standard_error),
             level: scored.level().map(|level| level.word()),
+            early: evaluation.and_then(|e| e.early).map(Into::into),
+            trend,
+            baseline,
             contribution: scored
                 .verdict
                 .ok()
@@ -181,13 +204,28 @@ impl Room {
             quality: scored.quality(),
             reason: scored.verdict.err().map(Reason::word),
             left_ms: scored.verdict.err().and_then(Reason::left_ms),
-            heart_rate: scored
-                .evaluation
-                .as_ref()
+            heart_rate: evaluation
                 .and_then(|e| e.hrv.as_ref())
                 .and_then(|hrv| hrv.mean_hr_bpm),
+            breaths_per_min: evaluation.and_then(|e| breaths_per_min(e.peak_hz, e.score)),
+            hrv: evaluation.and_then(|e| e.hrv).map(Into::into),
+            proof: self.proof(&scored),
             strap,
         }
+    }
+
+    fn proof(&self, scored: &Scored) -> Option<ProofView> {
+        let evaluation = scored.evaluation.as_ref()?;
+        let (window, version) = scored.window().zip(scored.version)?;
+        let wall_ms = |mono_ms: f64| self.clock.hub_time_ms(mono_ms.round() as i64);
+        Some(ProofView {
+            last_rr_at: wall_ms(window.end_mono_ms),
+            window_start_at: wall_ms(window.start_mono_ms),
+            window_end_at: wall_ms(window.end_mono_ms),
+            beats: evaluation.beats,
+            algorithm: version.number(),
+            settings: SettingsHash::of(version),
+        })
     }
 
     /// The present group figures before suppression.
@@ -195,6 +233,28 @@ impl Room {
     pub(super) fn exact_group(&self) -> Option<&Group> {
         self.group.as_ref().map(|(group, _)| group)
     }
+}
+
+/// What the room would have kept at that grid point of the heart of `kept`, had it seen this window: the
+/// intervals on its tachogram, oldest first, the last of which ends at `end_mono_ms`.
+pub fn remade(
+    kept: &ScoreRow,
+    intervals: Vec<Interval>,
+    end_mono_ms: f64,
+    scorer: &mut Scorer,
+) -> ScoreRow {
+    let job = HeartJob {
+        key: kept.heart,
+        last_rr: kept.last_rr.map(|id| LastRr { id, end_mono_ms }),
+        age_ms: kept.age_ms,
+        ask: Ask::Window(intervals),
+    };
+    score_row(
+        &kept.session_id,
+        kept.at,
+        &job.compute(scorer),
+        kept.participant,
+    )
 }
 
 fn score_row(
@@ -211,10 +271,12 @@ fn score_row(
         heart: scored.key,
         participant,
         score: scored.verdict.ok(),
+        standard_error: evaluation.and_then(|evaluation| evaluation.standard_error),
         level: scored.level().map(|level| level.word()),
         reason: scored.verdict.err().map(Reason::word),
         status: evaluation.map(|evaluation| evaluation.status.word()),
-        last_rr: scored.last_rr,
+        last_rr: scored.last_rr.map(|last| last.id),
+        window: scored.window(),
         beats: evaluation.map_or(0, |evaluation| evaluation.beats),
         coverage: evaluation.map_or(0.0, |evaluation| evaluation.coverage),
         artefact_pct: evaluation.and_then(|evaluation| evaluation.artefact_pct),
@@ -228,6 +290,7 @@ fn score_row(
         hf_ms2: hrv.and_then(|hrv| hrv.hf_ms2),
         lf_hf: hrv.and_then(|hrv| hrv.lf_hf),
         total_ms2: hrv.and_then(|hrv| hrv.total_ms2),
-        algorithm: evaluation.map(|_| Version::CURRENT.number()),
+        algorithm: scored.version.map(Version::number),
+        settings: scored.version.map(SettingsHash::of),
     }
 }

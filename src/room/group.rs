@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use super::heart::Scored;
 use super::rows::{GroupRow, Stamp};
 use super::view::{Distribution, GroupView};
-use super::{HeartKey, ParticipantId};
-use crate::signal::Level;
+use super::{HeartKey, ParticipantId, SettingsHash};
+use crate::signal::{Level, Version};
 
 /// Thresholds below which figures would show a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Group {
     /// Sum of the present scores.
     pub sum: f64,
     pub scored: u32,
+    /// Sum of the squared standard errors of the present scores, and how many have one.
+    pub squared_errors: (f64, u32),
     pub low: u32,
     pub medium: u32,
     pub high: u32,
@@ -31,6 +33,8 @@ pub struct Group {
     /// IPv6, whichever are more; all those whose address is not known count as one, and as none beside others.
     pub hearts: u32,
     pub suppressed: bool,
+    /// By what the hub made scores; none where it made none.
+    pub version: Option<Version>,
 }
 
 impl Group {
@@ -44,9 +48,15 @@ impl Group {
         let mut group = Group::default();
         let mut phones = BTreeSet::new();
         for scored in scores {
+            let evaluation = scored.evaluation.as_ref();
+            group.version = group.version.or(scored.version);
             let Ok(score) = scored.verdict else { continue };
             group.sum += score;
             group.scored += 1;
+            if let Some(error) = evaluation.and_then(|evaluation| evaluation.standard_error) {
+                group.squared_errors.0 += error * error;
+                group.squared_errors.1 += 1;
+            }
             match Level::of(score) {
                 Level::Low => group.low += 1,
                 Level::Medium => group.medium += 1,
@@ -78,12 +88,21 @@ impl Group {
             high: row.high,
             hearts: row.hearts,
             suppressed: row.suppressed,
+            ..Group::default()
         }
     }
 
     /// Mean of the present scores.
     pub fn average(&self) -> Option<f64> {
         (self.scored > 0).then(|| self.sum / f64::from(self.scored))
+    }
+
+    /// How far the average may be from the mean of what these hearts truly do: their scores err by
+    /// themselves, each heart for its own. It says nothing of how the hearts differ. None where one of the
+    /// scores has no standard error, as those that phones compute: the bar would be too short.
+    pub fn standard_error(&self) -> Option<f64> {
+        let (sum, errors) = self.squared_errors;
+        (self.scored > 0 && errors == self.scored).then(|| sum.sqrt() / f64::from(self.scored))
     }
 
     /// Group average minus the group average without this score.
@@ -98,6 +117,7 @@ impl Group {
             session_id: session_id.to_owned(),
             at,
             average: self.average(),
+            standard_error: self.standard_error(),
             low: self.low,
             medium: self.medium,
             high: self.high,
@@ -105,6 +125,8 @@ impl Group {
             scored: self.scored,
             hearts: self.hearts,
             suppressed: self.suppressed,
+            algorithm: self.version.map(Version::number),
+            settings: self.version.map(SettingsHash::of),
         }
     }
 }
@@ -119,6 +141,11 @@ pub fn view(row: &GroupRow, peak: Option<f64>, rule: Suppression) -> GroupView {
             .average
             .filter(|_| shown)
             .map(|average| average.round() as i64),
+        // Upwards: a bar may be too long, never too short.
+        standard_error: row
+            .standard_error
+            .filter(|_| shown)
+            .map(|error| error.ceil() as i64),
         peak: peak.filter(|_| shown).map(|peak| peak.round() as i64),
         distribution: (shown && row.hearts >= rule.min_distribution).then_some(Distribution {
             low: row.low,
@@ -137,6 +164,7 @@ mod tests {
     use super::*;
     use crate::room::StrapNo;
     use crate::room::heart::Reason;
+    use crate::signal::{Evaluation, Status};
     use uuid::Uuid;
 
     const RULE: Suppression = Suppression {
@@ -151,6 +179,7 @@ mod tests {
             age_ms: None,
             verdict,
             evaluation: None,
+            version: None,
         }
     }
 
@@ -162,6 +191,7 @@ mod tests {
             age_ms: None,
             verdict: Ok(score),
             evaluation: None,
+            version: None,
         }
     }
 
@@ -218,6 +248,45 @@ mod tests {
                 .average,
             Some(40.0)
         );
+    }
+
+    #[test]
+    fn the_average_errs_less_than_each_score_and_tells_no_error_where_one_is_not_known() {
+        let errors = |errors: &[Option<f64>]| {
+            let heart = |(no, error): (u32, &Option<f64>)| Scored {
+                evaluation: Some(Evaluation {
+                    status: Status::Good,
+                    score: Some(50.0),
+                    level: Some(Level::Medium),
+                    standard_error: *error,
+                    early: None,
+                    peak_hz: None,
+                    artefact_pct: None,
+                    beats: 70,
+                    coverage: 1.0,
+                    warmup_left_ms: 0.0,
+                    hrv: None,
+                }),
+                ..strap(no, Ok(50.0))
+            };
+            let scores: Vec<_> = (1..).zip(errors).map(heart).collect();
+            Group::of(&scores, |_| None, RULE)
+        };
+        let group = errors(&[Some(8.0), Some(8.0), Some(8.0), Some(8.0)]);
+        assert_eq!(group.standard_error(), Some(4.0));
+        assert_eq!(shown(&group).standard_error, Some(4));
+        let group = errors(&[Some(6.0), Some(7.0), Some(8.0)]);
+        assert_eq!(
+            shown(&group).standard_error,
+            Some(5),
+            "149 / 9 is 4.07 squared"
+        );
+        let group = errors(&[Some(8.0), None, Some(8.0), Some(8.0)]);
+        assert_eq!(
+            (group.standard_error(), shown(&group).standard_error),
+            (None, None)
+        );
+        assert_eq!(shown(&errors(&[Some(8.0), Some(8.0)])).standard_error, None);
     }
 
     #[test]

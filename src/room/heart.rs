@@ -5,9 +5,10 @@ use coherence_hal::decode::ble::Measurement;
 
 use super::HeartKey;
 use super::arrival::{Arrivals, Placed};
+use super::proof::Window;
 use super::rows::{RrRow, Stamp};
 use super::view::Quality;
-use crate::signal::{Evaluation, Interval, Level, Scorer, Status, Tachogram};
+use crate::signal::{Evaluation, Interval, Level, Scorer, Status, Tachogram, Version};
 
 /// Newest R-R older than this at a grid point: the heart is silent.
 pub const SILENT_MS: i64 = 6_000;
@@ -48,12 +49,20 @@ impl Reason {
     }
 }
 
+/// The newest interval on a tachogram.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LastRr {
+    /// Of its row.
+    pub id: i64,
+    /// Its end, by the chain of intervals.
+    pub end_mono_ms: f64,
+}
+
 /// What the compute thread is asked about one heart.
 #[derive(Clone, Debug)]
 pub struct HeartJob {
     pub key: HeartKey,
-    /// The newest interval of the window.
-    pub last_rr: Option<i64>,
+    pub last_rr: Option<LastRr>,
     pub age_ms: Option<i64>,
     pub ask: Ask,
 }
@@ -72,12 +81,14 @@ pub enum Ask {
 #[derive(Clone, Debug)]
 pub struct Scored {
     pub key: HeartKey,
-    pub last_rr: Option<i64>,
+    pub last_rr: Option<LastRr>,
     pub age_ms: Option<i64>,
     /// Score 0 to 100, or why there is none.
     pub verdict: Result<f64, Reason>,
     /// None for a score that a phone computed and where nothing was computed.
     pub evaluation: Option<Evaluation>,
+    /// By what the evaluation was made.
+    pub version: Option<Version>,
 }
 
 impl HeartJob {
@@ -104,6 +115,7 @@ impl HeartJob {
             last_rr: self.last_rr,
             age_ms: self.age_ms,
             verdict,
+            version: evaluation.map(|_| scorer.version()),
             evaluation,
         }
     }
@@ -112,6 +124,14 @@ impl HeartJob {
 impl Scored {
     pub fn level(&self) -> Option<Level> {
         self.verdict.ok().map(Level::of)
+    }
+
+    /// What was looked at; none where nothing was computed.
+    pub fn window(&self) -> Option<Window> {
+        self.evaluation
+            .as_ref()
+            .and(self.last_rr)
+            .map(|last| Window::ending_at(last.end_mono_ms))
     }
 
     pub fn quality(&self) -> Quality {
@@ -124,7 +144,7 @@ impl Scored {
 }
 
 /// What is known of one heart.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Heart {
     arrivals: Arrivals,
     tachogram: Tachogram,
@@ -134,14 +154,34 @@ pub struct Heart {
     heard_ms: Option<i64>,
     /// When the newest interval on the tachogram arrived.
     pub last_beat_ms: Option<i64>,
-    last_rr: Option<i64>,
+    last_rr: Option<LastRr>,
     posted: Option<(f64, i64)>,
-    /// The next interval is the first of another person.
+    /// The next interval is the first of which anything is known: of a new heart, of another person.
     begins: bool,
     pub beats_accepted: u64,
     pub beats_rejected: u64,
     /// The outcome at the last grid point.
     pub latest: Option<Scored>,
+}
+
+impl Default for Heart {
+    fn default() -> Self {
+        Heart {
+            arrivals: Arrivals::default(),
+            tachogram: Tachogram::new(),
+            contact: None,
+            heard_ms: None,
+            last_beat_ms: None,
+            last_rr: None,
+            posted: None,
+            // Where something is stored of it that was not handed over (the hub was off for long, the
+            // phone was away), no window may be made of both.
+            begins: true,
+            beats_accepted: 0,
+            beats_rejected: 0,
+            latest: None,
+        }
+    }
 }
 
 impl Heart {
@@ -181,7 +221,10 @@ impl Heart {
                 gap_ms: placed.gap_ms,
             });
             self.last_beat_ms = Some(placed.arrived_mono_ms);
-            self.last_rr = Some(id);
+            self.last_rr = Some(LastRr {
+                id,
+                end_mono_ms: placed.beat_mono_ms,
+            });
             self.beats_accepted += 1;
         } else {
             self.beats_rejected += 1;
@@ -218,8 +261,12 @@ impl Heart {
                 rr_ms: row.rr_ms,
                 gap_ms: row.gap_ms,
             });
+            self.begins = false;
             self.last_beat_ms = Some(row.arrived.mono_ms);
-            self.last_rr = Some(row.id);
+            self.last_rr = Some(LastRr {
+                id: row.id,
+                end_mono_ms: row.beat_mono_ms,
+            });
         }
         self.arrivals.resume(placed.iter());
     }

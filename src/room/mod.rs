@@ -17,6 +17,7 @@ mod grid;
 mod group;
 mod heart;
 mod people;
+mod proof;
 mod remembered;
 pub mod rows;
 mod session;
@@ -30,8 +31,9 @@ use coherence_hal::{Link, SourceEvent, SourceState, StrapEvent, StrapNews};
 use uuid::Uuid;
 
 pub use commands::Outcome;
-pub use grid::{GridJob, GridResult};
+pub use grid::{GridJob, GridResult, remade};
 pub use group::{Suppression, view as shown_group};
+pub use proof::{SettingsHash, Window};
 pub use remembered::Remembered;
 pub use session::{ClockReading, GRID_MS, SessionPlan};
 
@@ -195,6 +197,7 @@ impl Room {
             .group
             .last()
             .filter(|row| row.session_id == *session_id);
+        let scored_in = newest.is_some();
         let group = newest
             .filter(|row| (0..=GRID_MS).contains(&(clock.hub_time_ms(grid_ms) - row.at.wall_ms)))
             .map(|row| (Group::remembered(row), row.clone()));
@@ -219,6 +222,11 @@ impl Room {
             past.next_claim_no,
             now,
         );
+        if scored_in {
+            for (id, point) in past.own_scores {
+                people.note_score(id, point);
+            }
+        }
         if everybody_went {
             people.all_gone(now, &mut facts);
         }
@@ -389,6 +397,7 @@ impl Room {
             });
             self.group = None;
             self.peak = None;
+            self.people.begin_course();
             self.people.forget_straps_of_the_absent();
             self.people.forget_old(self.settings.keep_ms, now_ms);
             self.session_begins(now_ms);

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use super::rows::{ClaimRow, ParticipantRow, ParticipationRow, Row, Stamp};
 use super::{HeartKey, ParticipantId, StrapNo};
+use crate::signal::course::Point;
 
 /// Absent after this long without an open socket or a request.
 pub const ABSENT_MS: i64 = 120_000;
@@ -42,6 +43,8 @@ pub struct Person {
     rr_allowed: (f64, i64),
     /// Has worn a strap or handed in beats.
     had_heart: bool,
+    /// Own scores in this session, as the hub made them, in order of time (hub time).
+    pub course: Vec<Point>,
 }
 
 impl Person {
@@ -56,6 +59,7 @@ impl Person {
             last_strap: None,
             rr_allowed: (RR_AT_ONCE, now.mono_ms),
             had_heart: false,
+            course: Vec::new(),
         }
     }
 
@@ -365,6 +369,20 @@ impl People {
                     ..row
                 }));
             }
+        }
+    }
+
+    /// Another score of this session.
+    pub fn note_score(&mut self, id: ParticipantId, point: Point) {
+        if let Some(person) = self.known.get_mut(&id) {
+            person.course.push(point);
+        }
+    }
+
+    /// A new session began: nobody has a score in it.
+    pub fn begin_course(&mut self) {
+        for person in self.known.values_mut() {
+            person.course = Vec::new();
         }
     }
 

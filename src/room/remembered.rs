@@ -7,6 +7,7 @@ use super::rows::{
     ClaimRow, GroupRow, ParticipantRow, ParticipationRow, RrRow, SessionRow, Stamp, StrapRow,
 };
 use super::{ParticipantId, StrapNo};
+use crate::signal::course::Point;
 
 /// What a restarted hub remembers, as the store found it.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +34,8 @@ pub struct Remembered {
     pub next_claim_no: i64,
     /// The group's figures of the newest session, in order of time.
     pub group: Vec<GroupRow>,
+    /// The scores that the hub made of each person's heart in the newest session, in order of time.
+    pub own_scores: Vec<(ParticipantId, Point)>,
 }
 
 impl Remembered {

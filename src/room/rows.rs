@@ -3,7 +3,7 @@
 //! Rows are values, not tables: here belongs what a fact *is*, with its units. How it is laid out
 //! on disk is the store's business.
 
-use super::{HeartKey, ParticipantId, StrapNo};
+use super::{HeartKey, ParticipantId, SettingsHash, StrapNo, Window};
 
 /// A moment on both clocks. The boot to which `mono_ms` belongs is the store's to add: a process
 /// lives in one boot.
@@ -157,7 +157,8 @@ pub struct RrRow {
     pub rr_ms: f64,
     /// Time lost before this interval, in ms; 0 almost always.
     pub gap_ms: f64,
-    /// Another person's heart begins here: no window reaches back beyond this interval.
+    /// A heart begins anew here (another person's, or the first that the hub knows of it): no window
+    /// reaches back beyond this interval.
     pub begins: bool,
     pub mark: RrMark,
     /// End of the interval on the monotonic clock, by the chain of intervals, ms.
@@ -176,6 +177,8 @@ pub struct ScoreRow {
     pub participant: Option<ParticipantId>,
     /// Score 0 to 100; none when there is a reason.
     pub score: Option<f64>,
+    /// Standard error of the score, points; none where the definition in force tells none.
+    pub standard_error: Option<f64>,
     /// `low`, `medium`, `high`.
     pub level: Option<&'static str>,
     /// Why there is no score: `warming_up`, `poor_signal`, `flat`, `silent`, `off_body`.
@@ -184,6 +187,8 @@ pub struct ScoreRow {
     pub status: Option<&'static str>,
     /// The last R-R row that went into it; the window is what `signal` takes before it.
     pub last_rr: Option<i64>,
+    /// None where nothing was computed, and in rows from before it was kept.
+    pub window: Option<Window>,
     pub beats: u32,
     /// Share of the window covered by intervals, 0 to 1.
     pub coverage: f64,
@@ -201,6 +206,8 @@ pub struct ScoreRow {
     pub total_ms2: Option<f64>,
     /// Version of the score's definition; none when a phone computed it.
     pub algorithm: Option<u32>,
+    /// The constants of that version; none in rows from before they were kept.
+    pub settings: Option<SettingsHash>,
 }
 
 /// The group at one grid point, exact and before suppression.
@@ -209,6 +216,8 @@ pub struct GroupRow {
     pub session_id: String,
     pub at: Stamp,
     pub average: Option<f64>,
+    /// Of the average; none where one of the scores has none.
+    pub standard_error: Option<f64>,
     pub low: u32,
     pub medium: u32,
     pub high: u32,
@@ -218,4 +227,8 @@ pub struct GroupRow {
     pub hearts: u32,
     /// Whether the public saw no figures.
     pub suppressed: bool,
+    /// Version of the definition by which the hub made the scores; none where it made none.
+    pub algorithm: Option<u32>,
+    /// The constants of that version.
+    pub settings: Option<SettingsHash>,
 }

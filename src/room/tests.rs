@@ -76,6 +76,73 @@ fn a_person_with_a_strap_gets_score_level_and_contribution() {
 }
 
 #[test]
+fn a_score_carries_its_proof_to_the_person_and_to_the_disk() {
+    let mut rig = Rig::new(4);
+    rig.until(90_000);
+    rig.join(1, Some("2")).expect("joins");
+    rig.until(100_000);
+    let feedback = rig.feedback(1);
+    let proof = feedback.proof.expect("a score has one");
+    assert_eq!(proof.last_rr_at, proof.window_end_at);
+    assert_eq!(proof.window_end_at - proof.window_start_at, 64_000);
+    let age_ms = feedback.at - proof.window_end_at;
+    assert!((0..2_000).contains(&age_ms), "{age_ms}");
+    assert!((60..80).contains(&proof.beats));
+    assert_eq!(proof.algorithm, Version::CURRENT.number());
+    assert_eq!(proof.settings, SettingsHash::of(Version::CURRENT));
+    // The swing of the rig's hearts is 0.1 Hz.
+    let breaths = feedback.breaths_per_min.expect("one rhythm leads");
+    assert!((breaths - 6.0).abs() < 0.3, "{breaths}");
+    assert!(feedback.hrv.and_then(|hrv| hrv.rmssd_ms).is_some());
+
+    let kept = rig.rows.iter().rev().find_map(|row| match row {
+        Row::Score(row) if row.participant == Some(person(1)) => Some(row.clone()),
+        _ => None,
+    });
+    let kept = kept.expect("it is kept");
+    let last = rig.rows.iter().find_map(|row| match row {
+        Row::Rr(row) if Some(row.id) == kept.last_rr => Some(row.clone()),
+        _ => None,
+    });
+    let last = last.expect("its last interval is kept");
+    let window = kept.window.expect("it looked at a window");
+    assert_eq!(window.end_mono_ms, last.beat_mono_ms);
+    assert_eq!(
+        BEGIN + window.end_mono_ms.round() as i64,
+        proof.window_end_at
+    );
+    assert_eq!(kept.settings, Some(proof.settings));
+    let group = rig.rows.iter().rev().find_map(|row| match row {
+        Row::Group(row) => Some(row.clone()),
+        _ => None,
+    });
+    assert_eq!(group.expect("a group").settings, Some(proof.settings));
+}
+
+#[test]
+fn what_the_hub_heard_of_before_a_long_night_is_in_no_window_of_today() {
+    let mut before = Rig::new(1);
+    before.until(30_000);
+    let first = |rig: &Rig| {
+        rig.rows.iter().find_map(|row| match row {
+            Row::Rr(row) => Some(row.clone()),
+            _ => None,
+        })
+    };
+    assert!(first(&before).expect("it beat").begins);
+    // The hub is started again after minutes: the store hands over no beats of before.
+    let mut past = before.remembered();
+    past.recent_rr.clear();
+    let mut after = Rig::at(1, 230_000, past);
+    after.until(240_000);
+    assert!(first(&after).expect("it beats").begins);
+    // After seconds it goes on.
+    let mut after = Rig::at(1, 32_000, before.remembered());
+    after.until(40_000);
+    assert!(!first(&after).expect("it beats").begins);
+}
+
+#[test]
 fn every_absent_score_has_its_reason() {
     let mut rig = Rig::new(4);
     rig.until(20_000);

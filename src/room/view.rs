@@ -4,6 +4,10 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::SettingsHash;
+use crate::signal::course::Trend;
+use crate::signal::{Early, Hrv};
+
 /// A flat JSON object with `type`, as every frame on the wire is.
 #[derive(Serialize)]
 struct Frame<'a, T> {
@@ -57,6 +61,9 @@ pub struct GroupView {
     pub at: i64,
     /// Mean of the present scores, 0 to 100, a whole number; null with too few people.
     pub average: Option<i64>,
+    /// Standard error of the average, points, rounded up: sqrt(sum of squared standard errors) over the
+    /// number of scores. Null where one of the scores has none, as those that phones compute.
+    pub standard_error: Option<i64>,
     /// Highest average so far in this session, a whole number.
     pub peak: Option<i64>,
     /// Null below the threshold of its own (five hearts by default).
@@ -100,8 +107,18 @@ pub struct FeedbackView {
     pub at: i64,
     /// 0 to 100; null when there is a reason.
     pub score: Option<f64>,
+    /// How far the score may be from the truth: its standard error, points; the truth is within 1.645 of
+    /// it nine times in ten. Null for a score that the phone computed itself.
+    pub standard_error: Option<f64>,
     /// `low`, `medium`, `high`.
     pub level: Option<&'static str>,
+    /// With `warming_up`: what can be said before there is a whole window. It counts nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early: Option<EarlyView>,
+    /// Where the scores went in this session so far; null while they are too few (3 minutes of them).
+    pub trend: Option<TrendView>,
+    /// Median of the own scores in the first 2 minutes with scores of this session; null until then.
+    pub baseline: Option<f64>,
     /// Group average minus the group average without this heart; null while the group is suppressed.
     pub contribution: Option<f64>,
     pub quality: Quality,
@@ -112,8 +129,106 @@ pub struct FeedbackView {
     pub left_ms: Option<i64>,
     /// Mean heart rate over the window, beats per minute.
     pub heart_rate: Option<f64>,
+    /// Breaths per minute, read from the strongest rhythm. It holds where somebody breathes
+    /// slowly and evenly (4 to 15.5 per minute); null where no rhythm in that band leads (score below 40).
+    pub breaths_per_min: Option<f64>,
+    /// Heart-rate variability over the window; null where there is none.
+    pub hrv: Option<HrvView>,
+    /// By what and from what the score was made; null where nothing was computed.
+    pub proof: Option<ProofView>,
     /// The label of the strap, or null when the phone itself is the source.
     pub strap: Option<String>,
+}
+
+/// A score before there is a whole window.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EarlyView {
+    /// 0 to 100.
+    pub score: f64,
+    /// Its standard error, points.
+    pub standard_error: f64,
+}
+
+/// The straight line through the own scores of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrendView {
+    /// Its slope, points per minute.
+    pub per_min: f64,
+    /// Standard error of the slope, points per minute; that neighbouring scores share their beats is in it.
+    pub standard_error: f64,
+}
+
+impl From<Early> for EarlyView {
+    fn from(early: Early) -> Self {
+        EarlyView {
+            score: early.score,
+            standard_error: early.standard_error,
+        }
+    }
+}
+
+impl From<Trend> for TrendView {
+    fn from(trend: Trend) -> Self {
+        TrendView {
+            per_min: trend.per_min,
+            standard_error: trend.standard_error,
+        }
+    }
+}
+
+/// Heart-rate variability over the window, of beats that were not repaired (Task Force 1996). A figure is
+/// null where there are too few of them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HrvView {
+    /// Standard deviation of the intervals, ms.
+    pub sdnn_ms: Option<f64>,
+    /// Root mean square of the differences between neighbouring intervals, ms.
+    pub rmssd_ms: Option<f64>,
+    /// Neighbouring intervals that differ by more than 50 ms, per cent.
+    pub pnn50_pct: Option<f64>,
+    /// Power from 0.04 to 0.15 Hz, ms squared.
+    pub lf_ms2: Option<f64>,
+    /// Power from 0.15 to 0.40 Hz, ms squared.
+    pub hf_ms2: Option<f64>,
+    /// Ratio of the two.
+    pub lf_hf: Option<f64>,
+    /// Power up to 0.40 Hz, ms squared.
+    pub total_ms2: Option<f64>,
+}
+
+impl From<Hrv> for HrvView {
+    fn from(hrv: Hrv) -> Self {
+        HrvView {
+            sdnn_ms: hrv.sdnn_ms,
+            rmssd_ms: hrv.rmssd_ms,
+            pnn50_pct: hrv.pnn50_pct,
+            lf_ms2: hrv.lf_ms2,
+            hf_ms2: hrv.hf_ms2,
+            lf_hf: hrv.lf_hf,
+            total_ms2: hrv.total_ms2,
+        }
+    }
+}
+
+/// By what and from what a score was made; with `quality` it is the score's proof.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProofView {
+    /// End of the last R-R interval that went into it, Unix ms of the hub's clock; found by it in "my data".
+    pub last_rr_at: i64,
+    /// The 64 s that were looked at, Unix ms of the hub's clock.
+    pub window_start_at: i64,
+    pub window_end_at: i64,
+    /// Beats in the window.
+    pub beats: u32,
+    /// Version of the score's definition.
+    pub algorithm: u32,
+    /// Names the constants of that version: 16 hexadecimal digits of the SHA-256 of their text.
+    #[schema(value_type = String)]
+    pub settings: SettingsHash,
 }
 
 /// How good the window was.

@@ -5,7 +5,13 @@
 //! received as they are count; the spectral figures come from the spectrum of the score.
 
 use super::clean::Beat;
+use super::settings::Setting;
 use super::spectrum::Powers;
+
+/// Neighbouring intervals that differ by more than this count for pNN50, ms.
+const PNN_OVER_MS: f64 = 50.0;
+
+pub(super) const SETTINGS: &[Setting] = &[("PNN_OVER_MS", &[PNN_OVER_MS])];
 
 /// Heart-rate variability of one 64 s window. A figure is absent where there is nothing to make it
 /// from: too few untouched beats, or no spectrum (status poor or flat).
@@ -58,9 +64,13 @@ impl Hrv {
                     .map(|difference| difference * difference),
             )
             .map(f64::sqrt),
-            pnn50_pct: mean(
-                differences_ms.map(|difference| if difference.abs() > 50.0 { 100.0 } else { 0.0 }),
-            ),
+            pnn50_pct: mean(differences_ms.map(|difference| {
+                if difference.abs() > PNN_OVER_MS {
+                    100.0
+                } else {
+                    0.0
+                }
+            })),
             lf_ms2: None,
             hf_ms2: None,
             lf_hf: None,

@@ -10,6 +10,7 @@
 use super::clean::Beat;
 use super::resample::STEP_MS;
 use super::rhythm::Taper;
+use super::settings::Setting;
 use super::spectrum::{PADDED, Spectrum};
 
 /// Beats on either side that foretell a hole.
@@ -24,6 +25,13 @@ const CLOCK_NOISE_MS2: f64 = 1e6 / (1024.0 * 1024.0) / 6.0;
 
 /// Lags of the autocovariance, [`STEP_MS`] apart. From the window's length on it is 0.
 const LAGS: usize = 260;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    ("SIDE", &[SIDE as f64]),
+    ("NOISE_SHARE", &[NOISE_SHARE]),
+    ("CLOCK_NOISE_MS2", &[CLOCK_NOISE_MS2]),
+    ("LAGS", &[LAGS as f64]),
+];
 
 /// Completes one series after another, in lists that stay.
 #[derive(Debug)]

@@ -15,16 +15,20 @@
 //! - `rhythm`: the score of version 2 and its standard error;
 //! - `hrv`: the usual figures of heart-rate variability;
 //! - `reader`: how these follow each other, by which version, and how sure the score is;
-//! - `steps`: from intervals to an evaluation, and when there is no score.
+//! - `steps`: from intervals to an evaluation, and when there is no score;
+//! - `settings`: the constants of it all as one text, from which a hash is made;
+//! - [`course`]: what the scores of a session say together: baseline and trend.
 //!
 //! Here stand the words in which the result is told.
 
 mod clean;
+pub mod course;
 mod hrv;
 mod likely;
 mod reader;
 mod resample;
 mod rhythm;
+mod settings;
 mod spectrum;
 mod steps;
 pub mod tachogram;
@@ -49,12 +53,20 @@ impl Version {
     /// By which hearts are scored now.
     pub const CURRENT: Version = Version::One;
 
+    pub const ALL: [Version; 2] = [Version::One, Version::Two];
+
     /// The number in files, messages and the database.
     pub fn number(self) -> u32 {
         match self {
             Version::One => 1,
             Version::Two => 2,
         }
+    }
+
+    pub fn of_number(number: u32) -> Option<Version> {
+        Version::ALL
+            .into_iter()
+            .find(|version| version.number() == number)
     }
 }
 
@@ -67,6 +79,20 @@ pub const GOOD_UP_TO_PCT: f64 = 5.0;
 
 /// Above this share of repaired beats, in per cent, there is no score.
 pub const FAIR_UP_TO_PCT: f64 = 15.0;
+
+/// From here on the level of a score is medium, …
+pub const MEDIUM_FROM: f64 = 40.0;
+
+/// … and from here on high.
+pub const HIGH_FROM: f64 = 60.0;
+
+const SETTINGS: &[settings::Setting] = &[
+    ("WINDOW_MS", &[WINDOW_MS]),
+    ("GOOD_UP_TO_PCT", &[GOOD_UP_TO_PCT]),
+    ("FAIR_UP_TO_PCT", &[FAIR_UP_TO_PCT]),
+    ("MEDIUM_FROM", &[MEDIUM_FROM]),
+    ("HIGH_FROM", &[HIGH_FROM]),
+];
 
 /// One R-R interval, as placed on the tachogram.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -118,9 +144,9 @@ pub enum Level {
 impl Level {
     /// The level of a score, which is to be passed unrounded.
     pub fn of(score: f64) -> Level {
-        if score >= 60.0 {
+        if score >= HIGH_FROM {
             Level::High
-        } else if score >= 40.0 {
+        } else if score >= MEDIUM_FROM {
             Level::Medium
         } else {
             Level::Low
@@ -179,9 +205,44 @@ pub struct Early {
     pub standard_error: f64,
 }
 
+/// Slower rhythms are no breath, Hz: a breath of more than 15 s.
+const BREATH_FROM_HZ: f64 = 1.0 / 15.0;
+
+/// Breaths per minute, read from the strongest rhythm; none where that is not likely to be the breath.
+///
+/// It holds where somebody breathes slowly and evenly, at 4 to 15.5 breaths per minute, so that the
+/// heart follows the breath: then the peak of the spectrum is the breath. So it is given where one
+/// rhythm leads (from [`Level::Medium`] on) in that band. What it can't tell: faster breathing lies
+/// outside of the band in which the peak is sought, and a heart whose breath is not paced may have its
+/// peak near 6 per minute from the regulation of blood pressure. By version 1 it has steps of 0.23. On simulated
+/// hearts that followed a breath at 4 to 15.5 per minute, over 99 % of what is given here lay within 0.5
+/// of it (0.1 root mean square).
+pub fn breaths_per_min(peak_hz: Option<f64>, score: Option<f64>) -> Option<f64> {
+    peak_hz
+        .filter(|peak_hz| *peak_hz >= BREATH_FROM_HZ)
+        .filter(|_| score.is_some_and(|score| Level::of(score) >= Level::Medium))
+        .map(|peak_hz| 60.0 * peak_hz)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_breath_is_read_from_a_rhythm_that_leads_and_from_no_other() {
+        for (score, peak_hz, breaths) in [
+            (70.0, Some(26.0 / 256.0), Some(6.09375)),
+            (40.0, Some(64.0 / 256.0), Some(15.0)),
+            (39.0, Some(26.0 / 256.0), None),
+            (70.0, Some(17.0 / 256.0), None),
+            (70.0, Some(18.0 / 256.0), Some(4.21875)),
+            (0.0, None, None),
+        ] {
+            let found = breaths_per_min(peak_hz, Some(score));
+            assert_eq!(found, breaths, "{score} {peak_hz:?}");
+        }
+        assert_eq!(breaths_per_min(Some(0.1), None), None);
+    }
 
     #[test]
     fn levels_begin_at_their_lower_bound() {

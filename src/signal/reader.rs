@@ -7,6 +7,7 @@ use super::clean::Beat;
 use super::likely::Likely;
 use super::resample::{self, SAMPLES, Spline};
 use super::rhythm::Rhythm;
+use super::settings::Setting;
 use super::spectrum::{self, Powers, Spectrum};
 use super::{Early, FAIR_UP_TO_PCT, Version};
 
@@ -21,6 +22,13 @@ pub(super) const LEAST_POINTS: f64 = 0.3;
 
 /// The largest standard error that is told, in points: with half of the scale nothing is said.
 pub(super) const MOST_POINTS: f64 = 50.0;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    ("EARLY_SAMPLES", &[EARLY_SAMPLES as f64]),
+    ("POINTS_PER_ARTEFACT_PCT", &[POINTS_PER_ARTEFACT_PCT]),
+    ("LEAST_POINTS", &[LEAST_POINTS]),
+    ("MOST_POINTS", &[MOST_POINTS]),
+];
 
 /// Reads windows of cleaned beats.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! a Fourier transform wants even ones; what is read is the interval in ms, not the heart rate.
 
 use super::clean::Beat;
+use super::settings::Setting;
 
 /// Samples in a window.
 pub(super) const SAMPLES: usize = 256;
@@ -13,6 +14,12 @@ pub(super) const STEP_MS: f64 = 250.0;
 
 /// From the first sample to the last, in ms.
 pub(super) const SPAN_MS: f64 = STEP_MS * (SAMPLES - 1) as f64;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    ("SAMPLES", &[SAMPLES as f64]),
+    ("STEP_MS", &[STEP_MS]),
+    ("SPAN_MS", &[SPAN_MS]),
+];
 
 /// One window of the series, in ms.
 pub(super) type Samples = [f64; SAMPLES];

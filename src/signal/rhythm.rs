@@ -14,6 +14,7 @@
 use std::f64::consts::PI;
 
 use super::resample::SAMPLES;
+use super::settings::Setting;
 use super::spectrum::{self, Cells, PADDED, Powers, Spectrum};
 
 /// Share of the window that is faded in, and again faded out.
@@ -24,6 +25,12 @@ const BESIDE: std::ops::RangeInclusive<usize> = 4..=24;
 
 /// What is slower than this can't be told from a trend, in turns per window.
 const SLOWEST_TURNS: f64 = 0.5;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    ("FADED", &[FADED]),
+    ("BESIDE", &[*BESIDE.start() as f64, *BESIDE.end() as f64]),
+    ("SLOWEST_TURNS", &[SLOWEST_TURNS]),
+];
 
 /// The strongest rhythm of one window.
 #[derive(Clone, Copy, Debug, PartialEq)]

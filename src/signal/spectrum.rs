@@ -5,6 +5,7 @@
 //! lies in the band.
 
 use super::resample::{SAMPLES, STEP_MS};
+use super::settings::Setting;
 
 /// A window whose detrended samples deviate less than this is flat, in ms: under the resolution of
 /// the straps there is no rhythm.
@@ -19,6 +20,45 @@ const PEAK_CELLS: std::ops::RangeInclusive<usize> = 11..=66;
 /// Cells that are read: up to 0.4 Hz.
 pub(super) const CELLS: usize = 103;
 
+/// Cells on either side that belong to the peak whole, …
+const PEAK_SIDE: usize = 3;
+
+/// … and the share of the next one that does: 0.015 Hz in all.
+const PEAK_EDGE: f64 = 0.34;
+
+/// Of the lowest cell half lies above 0 Hz.
+const DC_SHARE: f64 = 0.5;
+
+/// Cell 10 reaches so far above 0.04 Hz, …
+const LF_EDGE: f64 = 0.26;
+
+/// … cell 38 so far below 0.15 Hz, …
+const LF_HF_EDGE: f64 = 0.9;
+
+/// … so far above it, …
+const HF_EDGE: f64 = 0.1;
+
+/// … and cell 102 so far below 0.4 Hz.
+const TOP_EDGE: f64 = 0.9;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    ("FLAT_BELOW_MS", &[FLAT_BELOW_MS]),
+    ("PADDED", &[PADDED as f64]),
+    (
+        "PEAK_CELLS",
+        &[*PEAK_CELLS.start() as f64, *PEAK_CELLS.end() as f64],
+    ),
+    ("CELLS", &[CELLS as f64]),
+    ("PEAK_SIDE", &[PEAK_SIDE as f64]),
+    ("PEAK_EDGE", &[PEAK_EDGE]),
+    ("DC_SHARE", &[DC_SHARE]),
+    ("LF_EDGE", &[LF_EDGE]),
+    ("LF_HF_EDGE", &[LF_HF_EDGE]),
+    ("HF_EDGE", &[HF_EDGE]),
+    ("TOP_EDGE", &[TOP_EDGE]),
+    ("HALF_SINE_CELL_MS2", &[HALF_SINE_CELL_MS2]),
+];
+
 /// One figure for each cell.
 pub(super) type Cells = [f64; CELLS];
 
@@ -30,8 +70,8 @@ pub(super) fn hz(cell: f64) -> f64 {
 /// Share of a cell that lies in 0 to 0.4 Hz.
 pub(super) fn share_of_total(cell: usize) -> f64 {
     match cell {
-        0 => 0.5,
-        102 => 0.9,
+        0 => DC_SHARE,
+        102 => TOP_EDGE,
         _ => 1.0,
     }
 }
@@ -39,8 +79,8 @@ pub(super) fn share_of_total(cell: usize) -> f64 {
 /// Share of a cell that lies within 0.015 Hz of the peak, so many cells away.
 pub(super) fn share_of_peak(away: usize) -> f64 {
     match away {
-        0..=3 => 1.0,
-        4 => 0.34,
+        0..=PEAK_SIDE => 1.0,
+        away if away == PEAK_SIDE + 1 => PEAK_EDGE,
         _ => 0.0,
     }
 }
@@ -130,19 +170,22 @@ impl Spectrum {
 
     /// Power within 0.015 Hz of the peak.
     pub(super) fn around(&self, peak: usize) -> f64 {
-        self.sum(peak - 3..=peak + 3) + 0.34 * (self.power[peak - 4] + self.power[peak + 4])
+        let (below, above) = (peak - PEAK_SIDE - 1, peak + PEAK_SIDE + 1);
+        self.sum(below + 1..=above - 1) + PEAK_EDGE * (self.power[below] + self.power[above])
     }
 
     /// Power up to 0.4 Hz.
     pub(super) fn total(&self) -> f64 {
-        0.5 * self.power[0] + self.sum(1..=101) + 0.9 * self.power[102]
+        DC_SHARE * self.power[0] + self.sum(1..=101) + TOP_EDGE * self.power[102]
     }
 
     /// `cell_ms2`: what one unit of a cell stands for.
     pub(super) fn powers_ms2(&self, cell_ms2: f64) -> Powers {
         Powers {
-            lf_ms2: (0.26 * self.power[10] + self.sum(11..=37) + 0.9 * self.power[38]) * cell_ms2,
-            hf_ms2: (0.1 * self.power[38] + self.sum(39..=101) + 0.9 * self.power[102]) * cell_ms2,
+            lf_ms2: (LF_EDGE * self.power[10] + self.sum(11..=37) + LF_HF_EDGE * self.power[38])
+                * cell_ms2,
+            hf_ms2: (HF_EDGE * self.power[38] + self.sum(39..=101) + TOP_EDGE * self.power[102])
+                * cell_ms2,
             total_ms2: self.total() * cell_ms2,
         }
     }

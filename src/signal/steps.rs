@@ -31,6 +31,11 @@ impl Scorer {
         }
     }
 
+    /// By which definition it scores.
+    pub fn version(&self) -> Version {
+        self.reader.version()
+    }
+
     /// Scores a heart from its intervals known so far, oldest first.
     ///
     /// Takes the suffix it needs by itself: a whole history and a [`Tachogram`](super::Tachogram)

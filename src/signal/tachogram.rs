@@ -10,6 +10,7 @@
 //! - an interval longer than the whole buffer counts as 80 s;
 //! - a gap that is negative or not a number is none; an infinite one is a long one.
 
+use super::settings::Setting;
 use super::{Interval, Version};
 
 /// Beat time a score may look back on, in ms: the 64 s window and what the cleaner and the spline
@@ -20,10 +21,13 @@ pub const BUFFER_MS: f64 = 80_000.0;
 /// points (RMSE): by version 1 5.5 for 3 s and 13 for 5 s, by version 2 1.7, 3.1, and 4.6 for 8 s.
 pub fn restart_gap_ms(version: Version) -> f64 {
     match version {
-        Version::One => 5_000.0,
+        Version::One => RESTART_GAP_MS,
         Version::Two => LONGEST_BRIDGED_GAP_MS,
     }
 }
+
+/// The longest that version 1 bridges, in ms.
+const RESTART_GAP_MS: f64 = 5_000.0;
 
 /// No version bridges a longer gap, in ms.
 const LONGEST_BRIDGED_GAP_MS: f64 = 8_000.0;
@@ -34,6 +38,17 @@ pub const MAX_INTERVALS: usize = 512;
 
 /// Anything shorter is no interval at all, in ms.
 const MIN_RR_MS: f64 = 0.5;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    ("BUFFER_MS", &[BUFFER_MS]),
+    ("MAX_INTERVALS", &[MAX_INTERVALS as f64]),
+    ("MIN_RR_MS", &[MIN_RR_MS]),
+];
+
+pub(super) const SETTINGS_OF_ONE: &[Setting] = &[("RESTART_GAP_MS", &[RESTART_GAP_MS])];
+
+pub(super) const SETTINGS_OF_TWO: &[Setting] =
+    &[("LONGEST_BRIDGED_GAP_MS", &[LONGEST_BRIDGED_GAP_MS])];
 
 /// The intervals of one heart, no more of them than a score needs.
 #[derive(Clone, Debug, Default)]

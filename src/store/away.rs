@@ -133,7 +133,7 @@ fn nothing_known(path: &Path, boot: &Boot) -> Result<(Opened, Memory), StoreErro
 }
 
 /// The database, read and never written, in the present schema; none where there is nothing in it.
-fn look_in(path: &Path) -> Result<Option<Connection>, StoreError> {
+pub(super) fn look_in(path: &Path) -> Result<Option<Connection>, StoreError> {
     // Where the log's index can't be opened, the file alone is read, as it was at its last checkpoint.
     let conn = read_only(path, "mode=ro")
         .or_else(|_| read_only(path, "immutable=1"))

@@ -11,6 +11,7 @@ use super::read;
 use crate::access::{Door, Scoped, Tries};
 use crate::room::rows::{RrRow, SessionRow};
 use crate::room::{ParticipantId, Remembered, StrapNo};
+use crate::signal::course::Point;
 
 /// How far back R-R is handed over, ms: the window of a score, what lies before it that the cleaner
 /// looks at, and room to spare.
@@ -115,6 +116,10 @@ pub(super) fn read(opened: &Opened, boot: &Boot) -> rusqlite::Result<Memory> {
                 conn,
                 "SELECT max(high_claim_no, (SELECT coalesce(max(claim_no), 0) FROM claim)) FROM meta",
             )?,
+            own_scores: match &newest_session_id {
+                Some(id) => own_scores(conn, id)?,
+                None => Vec::new(),
+            },
             group,
         },
     })
@@ -139,6 +144,33 @@ fn last_claims(conn: &Connection) -> rusqlite::Result<Vec<(ParticipantId, StrapN
          ORDER BY c.claim_no",
         &[],
         |row| Ok((read::participant_id(row, 0)?, StrapNo(row.get(1)?))),
+    )
+}
+
+/// The scores that the hub itself made of people's hearts in a session, in order of time.
+fn own_scores(
+    conn: &Connection,
+    session_id: &str,
+) -> rusqlite::Result<Vec<(ParticipantId, Point)>> {
+    let Some((begin, _)) = read::session_span(conn, session_id)? else {
+        return Ok(Vec::new());
+    };
+    let first = first_at_or_after(conn, Appended::Score, begin.earlier(DISORDER_MS))?;
+    read::collect(
+        conn,
+        "SELECT p.participant_id, c.wall_ms, c.score FROM score c
+             JOIN session s USING (session_no)
+             JOIN participant p ON p.participant_no = coalesce(c.participant_no, c.phone_no)
+         WHERE c.score_no >= ?1 AND s.session_id = ?2 AND c.score IS NOT NULL AND c.algorithm IS NOT NULL
+         ORDER BY c.score_no",
+        params![first, session_id],
+        |row| {
+            let point = Point {
+                at_ms: row.get(1)?,
+                score: row.get(2)?,
+            };
+            Ok((read::participant_id(row, 0)?, point))
+        },
     )
 }
 

@@ -11,6 +11,7 @@
 //! - `aside`: files that are damaged; `away`: a file that can't be opened; `snapshot`: before an upgrade
 //! - `keeper`: the thread; `backlog`: rows that wait; `batch`: one transaction
 //! - `write`, `read`, `erase`, `forget`, `doors`, `history`: the statements; `moment`: a stretch of time in them
+//! - `evidence`: a session's scores and their R-R, read to be checked
 //! - `outbox`: what waits to go upstream; `facility_key`: the secret behind the pseudonyms
 
 mod aside;
@@ -20,6 +21,7 @@ mod batch;
 mod doors;
 mod erase;
 mod error;
+mod evidence;
 mod facility_key;
 mod forget;
 mod health;
@@ -49,6 +51,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use self::away::Away;
 use self::backlog::Backlog;
 pub use self::error::StoreError;
+pub use self::evidence::{BootEvidence, Evidence, evidence};
 pub use self::facility_key::facility_key;
 use self::health::Gauges;
 pub use self::health::StoreHealth;

@@ -12,7 +12,7 @@ use crate::room::rows::{
     ClaimRow, ConsentRow, GroupRow, ParticipantRow, ParticipationRow, RrMark, RrRow, ScoreRow,
     SessionRow, Stamp, StrapRow,
 };
-use crate::room::{HeartKey, ParticipantId, StrapNo};
+use crate::room::{HeartKey, ParticipantId, SettingsHash, StrapNo, Window};
 
 /// A session of the past or the present, with its counts.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,7 +103,7 @@ pub(super) fn group_of(conn: &Connection, session_id: &str) -> rusqlite::Result<
     collect(
         conn,
         "SELECT s.session_id, g.mono_ms, g.wall_ms, g.wall_synced, average, low, medium, high,
-             participants, scored, hearts, suppressed
+             participants, scored, hearts, suppressed, standard_error, algorithm, settings
          FROM session s JOIN group_score g USING (session_no)
          WHERE s.session_id = ?1 ORDER BY g.boot_no, g.mono_ms",
         params![session_id],
@@ -119,6 +119,9 @@ pub(super) fn group_of(conn: &Connection, session_id: &str) -> rusqlite::Result<
                 scored: row.get(9)?,
                 hearts: row.get(10)?,
                 suppressed: row.get(11)?,
+                standard_error: row.get(12)?,
+                algorithm: row.get(13)?,
+                settings: settings(row, 14)?,
             })
         },
     )
@@ -324,45 +327,96 @@ fn intervals(
 }
 
 fn scores(conn: &Connection, first: i64, participant_no: i64) -> rusqlite::Result<Vec<ScoreRow>> {
-    collect(
+    let sql = score_sql("c.score_no >= ?1 AND (c.participant_no = ?2 OR c.phone_no = ?2)");
+    collect(conn, &sql, params![first, participant_no], score_row)
+}
+
+/// When the first and the last of a session's grid points were scored. Scores lie by time, not by session.
+pub(super) fn session_span(
+    conn: &Connection,
+    session_id: &str,
+) -> rusqlite::Result<Option<(Moment, Moment)>> {
+    let points: Vec<Moment> = collect(
         conn,
+        "SELECT g.boot_no, g.mono_ms FROM group_score g JOIN session USING (session_no)
+         WHERE session_id = ?1 ORDER BY g.boot_no, g.mono_ms",
+        params![session_id],
+        |row| {
+            Ok(Moment {
+                boot_no: row.get(0)?,
+                mono_ms: row.get(1)?,
+            })
+        },
+    )?;
+    Ok(points.first().copied().zip(points.last().copied()))
+}
+
+/// The column of the boot's number in what [`score_sql`] asks for.
+pub(super) const SCORE_BOOT_NO: usize = 30;
+
+/// Scores as [`score_row`] reads them, in order of time; `which`: the condition, on the score `c` and the
+/// session `s`.
+pub(super) fn score_sql(which: &str) -> String {
+    format!(
         "SELECT s.session_id, c.mono_ms, c.wall_ms, c.wall_synced, c.strap_no, phone.participant_id, wearer.participant_id,
              score, level, reason, status, last_rr_id, beats, coverage, artefact_pct, age_ms, peak_hz, mean_hr_bpm,
-             sdnn_ms, rmssd_ms, pnn50_pct, lf_ms2, hf_ms2, lf_hf, total_ms2, algorithm
+             sdnn_ms, rmssd_ms, pnn50_pct, lf_ms2, hf_ms2, lf_hf, total_ms2, algorithm,
+             standard_error, window_start_mono_ms, window_end_mono_ms, settings, c.boot_no
          FROM score c JOIN session s USING (session_no)
              LEFT JOIN participant phone ON phone.participant_no = c.phone_no
              LEFT JOIN participant wearer ON wearer.participant_no = c.participant_no
-         WHERE c.score_no >= ?1 AND (c.participant_no = ?2 OR c.phone_no = ?2) ORDER BY c.score_no",
-        params![first, participant_no],
-        |row| {
-            let participant: Option<String> = row.get(6)?;
-            Ok(ScoreRow {
-                session_id: row.get(0)?,
-                at: stamp(row, 1)?,
-                heart: heart(row, 4, 5)?,
-                participant: participant.is_some().then(|| participant_id(row, 6)).transpose()?,
-                score: row.get(7)?,
-                level: word(row, 8)?,
-                reason: word(row, 9)?,
-                status: word(row, 10)?,
-                last_rr: row.get(11)?,
-                beats: row.get(12)?,
-                coverage: row.get(13)?,
-                artefact_pct: row.get(14)?,
-                age_ms: row.get(15)?,
-                peak_hz: row.get(16)?,
-                mean_hr_bpm: row.get(17)?,
-                sdnn_ms: row.get(18)?,
-                rmssd_ms: row.get(19)?,
-                pnn50_pct: row.get(20)?,
-                lf_ms2: row.get(21)?,
-                hf_ms2: row.get(22)?,
-                lf_hf: row.get(23)?,
-                total_ms2: row.get(24)?,
-                algorithm: row.get(25)?,
-            })
-        },
+         WHERE {which} ORDER BY c.score_no"
     )
+}
+
+pub(super) fn score_row(row: &SqlRow<'_>) -> rusqlite::Result<ScoreRow> {
+    let participant: Option<String> = row.get(6)?;
+    let window: (Option<f64>, Option<f64>) = (row.get(27)?, row.get(28)?);
+    Ok(ScoreRow {
+        session_id: row.get(0)?,
+        at: stamp(row, 1)?,
+        heart: heart(row, 4, 5)?,
+        participant: participant
+            .is_some()
+            .then(|| participant_id(row, 6))
+            .transpose()?,
+        score: row.get(7)?,
+        standard_error: row.get(26)?,
+        level: word(row, 8)?,
+        reason: word(row, 9)?,
+        status: word(row, 10)?,
+        last_rr: row.get(11)?,
+        window: window
+            .0
+            .zip(window.1)
+            .map(|(start_mono_ms, end_mono_ms)| Window {
+                start_mono_ms,
+                end_mono_ms,
+            }),
+        beats: row.get(12)?,
+        coverage: row.get(13)?,
+        artefact_pct: row.get(14)?,
+        age_ms: row.get(15)?,
+        peak_hz: row.get(16)?,
+        mean_hr_bpm: row.get(17)?,
+        sdnn_ms: row.get(18)?,
+        rmssd_ms: row.get(19)?,
+        pnn50_pct: row.get(20)?,
+        lf_ms2: row.get(21)?,
+        hf_ms2: row.get(22)?,
+        lf_hf: row.get(23)?,
+        total_ms2: row.get(24)?,
+        algorithm: row.get(25)?,
+        settings: settings(row, 29)?,
+    })
+}
+
+fn settings(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Option<SettingsHash>> {
+    let Some(text) = row.get::<_, Option<String>>(column)? else {
+        return Ok(None);
+    };
+    let read = SettingsHash::read(&text);
+    read.map(Some).ok_or_else(|| no_such_word(column))
 }
 
 /// The words that a score row may hold; `ScoreRow` has them without an allocation.

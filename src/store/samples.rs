@@ -3,7 +3,8 @@
 use uuid::Uuid;
 
 use crate::room::rows::*;
-use crate::room::{HeartKey, ParticipantId, StrapNo};
+use crate::room::{HeartKey, ParticipantId, SettingsHash, StrapNo, Window};
+use crate::signal::Version;
 
 /// Wall minus monotonic time in the samples.
 pub const OFFSET_MS: i64 = 1_795_000_000_000;
@@ -116,10 +117,12 @@ pub fn score(
         heart: HeartKey::Strap(StrapNo(strap)),
         participant,
         score: Some(61.25),
+        standard_error: Some(7.5),
         level: Some("high"),
         reason: None,
         status: Some("good"),
         last_rr: Some(1),
+        window: Some(Window::ending_at(mono_ms as f64 - 700.5)),
         beats: 70,
         coverage: 0.97,
         artefact_pct: Some(1.5),
@@ -134,6 +137,7 @@ pub fn score(
         lf_hf: Some(6.7),
         total_ms2: Some(2_500.0),
         algorithm: Some(1),
+        settings: Some(SettingsHash::of(Version::One)),
     })
 }
 
@@ -142,6 +146,7 @@ pub fn group(session_id: &str, mono_ms: i64, average: Option<f64>) -> Row {
         session_id: session_id.to_owned(),
         at: at(mono_ms),
         average,
+        standard_error: average.map(|_| 3.25),
         low: 1,
         medium: 2,
         high: 3,
@@ -149,5 +154,7 @@ pub fn group(session_id: &str, mono_ms: i64, average: Option<f64>) -> Row {
         scored: 6,
         hearts: 6,
         suppressed: false,
+        algorithm: Some(1),
+        settings: Some(SettingsHash::of(Version::One)),
     })
 }

@@ -280,9 +280,10 @@ impl<'a> Pen<'a> {
         self.execute(
             "INSERT INTO score (session_no, strap_no, phone_no, participant_no, score, level, reason, status,
                  last_rr_id, beats, coverage, artefact_pct, age_ms, peak_hz, mean_hr_bpm, sdnn_ms, rmssd_ms,
-                 pnn50_pct, lf_ms2, hf_ms2, lf_hf, total_ms2, algorithm, boot_no, mono_ms, wall_ms, wall_synced)
+                 pnn50_pct, lf_ms2, hf_ms2, lf_hf, total_ms2, algorithm, boot_no, mono_ms, wall_ms, wall_synced,
+                 standard_error, window_start_mono_ms, window_end_mono_ms, settings)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                 ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)",
+                 ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)",
             params![
                 session_no(self.conn, &row.session_id)?,
                 strap_no,
@@ -310,7 +311,11 @@ impl<'a> Pen<'a> {
                 self.boot_no,
                 row.at.mono_ms,
                 row.at.wall_ms,
-                row.at.synced
+                row.at.synced,
+                row.standard_error,
+                row.window.map(|window| window.start_mono_ms),
+                row.window.map(|window| window.end_mono_ms),
+                row.settings.map(|settings| settings.to_string())
             ],
         )
     }
@@ -318,8 +323,8 @@ impl<'a> Pen<'a> {
     fn group(&self, row: &GroupRow) -> rusqlite::Result<()> {
         self.execute(
             "INSERT OR REPLACE INTO group_score (session_no, boot_no, mono_ms, wall_ms, wall_synced,
-                 average, low, medium, high, participants, scored, hearts, suppressed)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                 average, low, medium, high, participants, scored, hearts, suppressed, standard_error, algorithm, settings)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             params![
                 session_no(self.conn, &row.session_id)?,
                 self.boot_no,
@@ -333,7 +338,10 @@ impl<'a> Pen<'a> {
                 row.participants,
                 row.scored,
                 row.hearts,
-                row.suppressed
+                row.suppressed,
+                row.standard_error,
+                row.algorithm,
+                row.settings.map(|settings| settings.to_string())
             ],
         )
     }

@@ -6,8 +6,11 @@ use std::collections::HashMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::room::rows::{RrRow, ScoreRow, Stamp};
-use crate::room::{HeartKey, StrapNo};
+use crate::room::rows::{ParticipationRow, RrRow, ScoreRow, Stamp};
+use crate::room::view::TrendView;
+use crate::room::{HeartKey, SettingsHash, StrapNo};
+use crate::signal::breaths_per_min;
+use crate::signal::course::{self, Point};
 use crate::store::ParticipantData;
 
 /// Times are Unix ms of the hub's clock.
@@ -42,6 +45,12 @@ pub struct MyParticipation {
     pub joined_at: i64,
     /// Null while present.
     pub left_at: Option<i64>,
+    /// Grid points at which the hub made a score of the own heart.
+    pub scored: u32,
+    /// Median of the scores of the first 2 minutes with scores; null where there were too few.
+    pub baseline: Option<f64>,
+    /// Where the scores went over the session; null where there were less than 3 minutes of them.
+    pub trend: Option<TrendView>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -73,11 +82,17 @@ pub struct MyScore {
     pub strap: Option<String>,
     /// 0 to 100; null when there is a reason.
     pub score: Option<f64>,
+    /// Standard error of the score, points; null for a score that a phone computed.
+    pub standard_error: Option<f64>,
     pub level: Option<&'static str>,
     /// Why there is no score.
     pub reason: Option<&'static str>,
     /// Status of the signal; null for a score that a phone computed.
     pub status: Option<&'static str>,
+    /// The 64 s that were looked at; null where nothing was computed. Their end is the end of the last
+    /// interval that went into the score: the one of `rr` that has the same `at`.
+    pub window_start_at: Option<i64>,
+    pub window_end_at: Option<i64>,
     pub beats: u32,
     /// Share of the window covered by intervals, 0 to 1.
     pub coverage: f64,
@@ -85,6 +100,8 @@ pub struct MyScore {
     /// Age of the newest beat at the grid point.
     pub age_ms: Option<i64>,
     pub peak_hz: Option<f64>,
+    /// Breaths per minute, read from the peak where one rhythm leads that can be the breath.
+    pub breaths_per_min: Option<f64>,
     pub mean_hr_bpm: Option<f64>,
     pub sdnn_ms: Option<f64>,
     pub rmssd_ms: Option<f64>,
@@ -95,6 +112,9 @@ pub struct MyScore {
     pub total_ms2: Option<f64>,
     /// Version of the score's definition.
     pub algorithm: Option<u32>,
+    /// Names the constants of that version: 16 hexadecimal digits of the SHA-256 of their text.
+    #[schema(value_type = Option<String>)]
+    pub settings: Option<SettingsHash>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -126,20 +146,31 @@ impl MyData {
             HeartKey::Phone(_) => None,
         };
         let wall = |stamp: Stamp| stamp.wall_ms;
+        let mut courses: HashMap<String, Vec<Point>> = HashMap::new();
+        // As the room made trend and baseline: of scores that the hub computed.
+        for row in kept.scores.iter().filter(|row| row.algorithm.is_some()) {
+            let at_ms = row.at.wall_ms;
+            let point = row.score.map(|score| Point { at_ms, score });
+            let course = courses.entry(row.session_id.clone()).or_default();
+            course.extend(point);
+        }
+        let participation = |row: ParticipationRow| {
+            let course = courses.get(&row.session_id).map_or(&[][..], Vec::as_slice);
+            MyParticipation {
+                joined_at: row.joined.wall_ms,
+                left_at: row.left.map(wall),
+                scored: u32::try_from(course.len()).unwrap_or(u32::MAX),
+                baseline: course::baseline(course),
+                trend: course::trend(course).map(Into::into),
+                session_id: row.session_id,
+            }
+        };
         MyData {
             participant_id: kept.participant.id.to_string(),
             name: kept.participant.name,
             intention: kept.participant.intention,
             since_at: kept.participant.since.wall_ms,
-            participations: kept
-                .participations
-                .into_iter()
-                .map(|row| MyParticipation {
-                    session_id: row.session_id,
-                    joined_at: row.joined.wall_ms,
-                    left_at: row.left.map(wall),
-                })
-                .collect(),
+            participations: kept.participations.into_iter().map(participation).collect(),
             claims: kept
                 .claims
                 .into_iter()
@@ -174,11 +205,17 @@ impl MyData {
 }
 
 fn score(strap: Option<String>, row: ScoreRow) -> MyScore {
+    let offset_ms = row.at.wall_ms - row.at.mono_ms;
+    let wall_ms = |mono_ms: f64| mono_ms.round() as i64 + offset_ms;
     MyScore {
+        window_start_at: row.window.map(|window| wall_ms(window.start_mono_ms)),
+        window_end_at: row.window.map(|window| wall_ms(window.end_mono_ms)),
+        breaths_per_min: breaths_per_min(row.peak_hz, row.score),
         session_id: row.session_id,
         at: row.at.wall_ms,
         strap,
         score: row.score,
+        standard_error: row.standard_error,
         level: row.level,
         reason: row.reason,
         status: row.status,
@@ -196,6 +233,7 @@ fn score(strap: Option<String>, row: ScoreRow) -> MyScore {
         lf_hf: row.lf_hf,
         total_ms2: row.total_ms2,
         algorithm: row.algorithm,
+        settings: row.settings,
     }
 }
 
@@ -216,8 +254,8 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
-    use crate::room::ParticipantId;
     use crate::room::rows::{ClaimRow, ParticipantRow, RrMark};
+    use crate::room::{ParticipantId, Window};
     use crate::web::guard::Peer;
     use serde_json::Value;
     use uuid::Uuid;
@@ -242,6 +280,68 @@ mod tests {
         ]);
         assert_eq!(json["rr"], expected);
         assert!(json.get("rrWithheld").is_none());
+    }
+
+    #[test]
+    fn my_scores_carry_their_proof_and_a_session_its_baseline_and_trend() {
+        let mut kept = kept();
+        let id = kept.participant.id;
+        kept.participations = vec![ParticipationRow {
+            session_id: "20261120T0945Z".into(),
+            participant: id,
+            joined: at(0),
+            left: None,
+        }];
+        let score = |k: i64| ScoreRow {
+            session_id: "20261120T0945Z".into(),
+            at: at(5_000 * k),
+            heart: HeartKey::Strap(StrapNo(7)),
+            participant: Some(id),
+            score: Some(50.0 + k as f64 / 6.0),
+            standard_error: Some(7.5),
+            level: Some("medium"),
+            reason: None,
+            status: Some("good"),
+            last_rr: Some(1),
+            window: Some(Window::ending_at((5_000 * k) as f64 - 249.6)),
+            beats: 70,
+            coverage: 1.0,
+            artefact_pct: Some(0.0),
+            age_ms: Some(100),
+            peak_hz: Some(26.0 / 256.0),
+            mean_hr_bpm: None,
+            sdnn_ms: None,
+            rmssd_ms: None,
+            pnn50_pct: None,
+            lf_ms2: None,
+            hf_ms2: None,
+            lf_hf: None,
+            total_ms2: None,
+            algorithm: Some(1),
+            settings: SettingsHash::read("00000000000000aa"),
+        };
+        kept.scores = (0..60).map(score).collect();
+        // What a phone computed is in neither.
+        kept.scores.push(ScoreRow {
+            algorithm: None,
+            score: Some(0.0),
+            ..score(60)
+        });
+        let json = serde_json::to_value(MyData::new(kept, false)).unwrap();
+        let mine = &json["participations"][0];
+        assert_eq!(mine["scored"], 60);
+        let baseline = mine["baseline"].as_f64().unwrap();
+        assert!((baseline - 50.0 - 11.5 / 6.0).abs() < 1e-9, "{baseline}");
+        let slope = mine["trend"]["perMin"].as_f64().unwrap();
+        assert!((slope - 2.0).abs() < 1e-9, "{slope}");
+        let first = &json["scores"][0];
+        assert_eq!(first["windowEndAt"], 1_000_000 - 250);
+        assert_eq!(first["windowStartAt"], 1_000_000 - 250 - 64_000);
+        assert_eq!(
+            (&first["standardError"], &first["settings"]),
+            (&7.5.into(), &"00000000000000aa".into())
+        );
+        assert_eq!(first["breathsPerMin"], 6.09375);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::rest_participants::bearer;
 use crate::access::{Scope, Who};
 use crate::room::rows::GroupRow;
 use crate::room::view::{GroupView, Phase, SessionView, SourceView, StrapView};
-use crate::room::{Suppression, shown_group};
+use crate::room::{SettingsHash, Suppression, shown_group};
 use crate::room_task::Published;
 use crate::store::{SessionKept, StoreError};
 
@@ -45,8 +45,23 @@ pub struct Sessions {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SessionWithGroup {
     pub session: SessionView,
+    /// By what the scores behind these figures were made, in order of time.
+    pub definitions: Vec<Definition>,
     /// The group's figures at each grid point (every 5 s), in order of time.
     pub group: Vec<GroupView>,
+}
+
+/// A definition of the score, and since when it was in force.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Definition {
+    /// The first grid point, Unix ms of the hub's clock.
+    pub from_at: i64,
+    /// Its version.
+    pub algorithm: u32,
+    /// Names the constants of that version: 16 hexadecimal digits of the SHA-256 of their text.
+    #[schema(value_type = String)]
+    pub settings: SettingsHash,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -194,6 +209,7 @@ pub async fn session(
         None if id == live.session.id => Ok(fresh(running(&live, &[], web.suppression()))),
         Some((kept, rows)) => Ok(fresh(SessionWithGroup {
             session: past_session(kept),
+            definitions: definitions(&rows),
             group: series(&rows, web.suppression()),
         })),
         None => {
@@ -253,6 +269,7 @@ pub fn not_read(error: StoreError) -> Problem {
 fn running(live: &Published, rows: &[GroupRow], rule: Suppression) -> SessionWithGroup {
     SessionWithGroup {
         session: live.session.clone(),
+        definitions: definitions(rows),
         group: series(rows, rule),
     }
 }
@@ -281,10 +298,26 @@ fn series(rows: &[GroupRow], rule: Suppression) -> Vec<GroupView> {
     rows.iter().map(&mut show).collect()
 }
 
+fn definitions(rows: &[GroupRow]) -> Vec<Definition> {
+    let of_row = |row: &GroupRow| {
+        let (algorithm, settings) = row.algorithm.zip(row.settings)?;
+        let from_at = row.at.wall_ms;
+        Some(Definition {
+            from_at,
+            algorithm,
+            settings,
+        })
+    };
+    let mut found: Vec<Definition> = rows.iter().filter_map(of_row).collect();
+    found.dedup_by_key(|definition| (definition.algorithm, definition.settings));
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::room::rows::{SessionRow, Stamp};
+    use crate::signal::Version;
 
     const RULE: Suppression = Suppression {
         min_group: 3,
@@ -300,6 +333,7 @@ mod tests {
                 synced: true,
             },
             average: Some(average),
+            standard_error: None,
             low: 1,
             medium: 1,
             high: hearts.saturating_sub(2),
@@ -307,6 +341,8 @@ mod tests {
             scored: hearts,
             hearts,
             suppressed: hearts < RULE.min_group,
+            algorithm: Some(1),
+            settings: Some(SettingsHash::of(Version::One)),
         }
     }
 
@@ -325,6 +361,31 @@ mod tests {
         ];
         assert_eq!(figures, expected);
         assert_eq!(shown[0].suppressed, Some("too_few"));
+    }
+
+    #[test]
+    fn a_session_tells_by_what_it_was_scored_and_since_when() {
+        let settings = SettingsHash::read("00112233445566aa");
+        let without = GroupRow {
+            algorithm: None,
+            settings: None,
+            ..row(0, 50.0, 4)
+        };
+        let other = |at_ms| GroupRow {
+            settings,
+            ..row(at_ms, 50.0, 4)
+        };
+        let rows = [
+            without,
+            row(5000, 50.0, 4),
+            row(10_000, 50.0, 4),
+            other(15_000),
+            other(20_000),
+        ];
+        let found = definitions(&rows);
+        let moments: Vec<_> = found.iter().map(|d| d.from_at).collect();
+        assert_eq!(moments, [5000, 15_000]);
+        assert_eq!(Some(found[1].settings), settings);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use coherence_hub::record::{Pseudonymiser, Study};
 use coherence_hub::room::rows::*;
-use coherence_hub::room::{HeartKey, ParticipantId, StrapNo, Suppression};
+use coherence_hub::room::{HeartKey, ParticipantId, SettingsHash, StrapNo, Suppression};
 use coherence_hub::store::{self, Boot, Store, Upstream};
 use flate2::read::GzDecoder;
 use rusqlite::{Connection, OpenFlags};
@@ -134,6 +134,7 @@ fn minute(count: usize, from_mono_ms: i64, rr_id: &mut i64) -> Vec<Row> {
                 session_id: "20261101T0000Z".to_owned(),
                 at: stamp(from_mono_ms + second * 1_000),
                 average: Some(41.25 + second as f64 / 7.0),
+                standard_error: None,
                 low: 1,
                 medium: 1,
                 high: count as u32 - 2,
@@ -141,6 +142,8 @@ fn minute(count: usize, from_mono_ms: i64, rr_id: &mut i64) -> Vec<Row> {
                 scored: count as u32,
                 hearts: count as u32,
                 suppressed: false,
+                algorithm: Some(1),
+                settings: SettingsHash::read("0011223344556677"),
             }));
         }
     }
@@ -155,10 +158,12 @@ fn score(n: usize, heart: HeartKey, mono_ms: i64, rr_id: i64) -> ScoreRow {
         heart,
         participant: Some(person(n)),
         score: Some(vary / 1.013),
+        standard_error: Some(7.5),
         level: Some("low"),
         reason: None,
         status: Some("good"),
         last_rr: Some(rr_id),
+        window: None,
         beats: 60 + n as u32 % 20,
         coverage: 0.97,
         artefact_pct: Some(vary / 31.0),
@@ -173,6 +178,7 @@ fn score(n: usize, heart: HeartKey, mono_ms: i64, rr_id: i64) -> ScoreRow {
         lf_hf: Some(4.0 + vary / 77.0),
         total_ms2: Some(1_300.0 + vary * 17.3),
         algorithm: Some(1),
+        settings: SettingsHash::read("0011223344556677"),
     }
 }
 

@@ -11,6 +11,7 @@ pub mod fake_bluez;
 pub mod hub;
 pub mod phone;
 pub mod private_bus;
+pub mod recompute;
 pub mod small_disk;
 
 use std::path::{Path, PathBuf};

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::{Tick, hrv_figures, ticks};
-use crate::signal::{Interval, Level};
+use crate::signal::{Interval, Level, breaths_per_min};
 
-const CSV_HEADER: &str = "tick_s,n_beats,status,score,phase,peak_hz,artefact_pct,mean_hr,sdnn,rmssd,pnn50,lf,hf,lf_hf,total";
+const CSV_HEADER: &str = "tick_s,n_beats,status,score,phase,peak_hz,artefact_pct,mean_hr,sdnn,rmssd,pnn50,lf,hf,lf_hf,total,standard_error,early_score,early_standard_error,breaths_per_min";
 
 /// Writes one file's ticks; `with_file` puts its name in front, `first` the header above.
 pub(super) fn write(
@@ -36,7 +36,14 @@ pub(super) fn write(
         for figure in [evaluation.peak_hz, evaluation.artefact_pct] {
             write!(out, ",{}", csv_figure(figure))?;
         }
-        for figure in hrv_figures(&evaluation) {
+        let early = evaluation.early;
+        let added = [
+            evaluation.standard_error,
+            early.map(|early| early.score),
+            early.map(|early| early.standard_error),
+            breaths_per_min(evaluation.peak_hz, evaluation.score),
+        ];
+        for figure in hrv_figures(&evaluation).into_iter().chain(added) {
             write!(out, ",{}", csv_figure(figure))?;
         }
         writeln!(out)?;

@@ -9,12 +9,14 @@ use crate::signal::{Evaluation, Interval, Level, Status};
 /// What a reader of scores has to know.
 pub(super) const NOTE: &str = "\
 A score is the share of the strongest slow rhythm in the variability of the heart rate, 0 to 100.
+± is its standard error: the truth is within 1.645 times that nine times in ten. A score in brackets is
+early: of less than a whole window, and in no mean.
 Without any rhythm it averages about 23, and one window in seven then exceeds 40 by chance: look at
 several windows before believing one. Flat hearts (score 0) are left out of the means.";
 
 /// Names, widths and decimals of the columns behind time, beats, status and level.
 const COLUMNS: [(&str, usize, usize); 11] = [
-    ("score", 6, 1),
+    ("±", 5, 1),
     ("peak Hz", 8, 3),
     ("repaired %", 11, 1),
     ("HR /min", 8, 1),
@@ -58,8 +60,8 @@ pub(super) fn write(
         if summary.ticks == 0 {
             write!(
                 out,
-                "{:>7} {:>6}  {:<6}  {:<6}",
-                "min", "beats", "status", "level"
+                "{:>7} {:>6}  {:<6}  {:<6} {:>7}",
+                "min", "beats", "status", "level", "score"
             )?;
             for (title, width, _) in COLUMNS {
                 write!(out, " {title:>width$}")?;
@@ -69,13 +71,16 @@ pub(super) fn write(
         summary.take(&evaluation);
         write!(
             out,
-            "{} {n_beats:>6}  {:<6}  {:<6}",
+            "{} {n_beats:>6}  {:<6}  {:<6} {:>7}",
             minutes(tick_s),
             evaluation.status.word(),
-            evaluation.level.map_or("–", Level::word)
+            evaluation.level.map_or("–", Level::word),
+            score(&evaluation)
         )?;
         let figures = [
-            evaluation.score,
+            evaluation
+                .standard_error
+                .or(evaluation.early.map(|early| early.standard_error)),
             evaluation.peak_hz,
             evaluation.artefact_pct,
         ]
@@ -90,6 +95,14 @@ pub(super) fn write(
         writeln!(out)?;
     }
     summary.write(out)
+}
+
+fn score(evaluation: &Evaluation) -> String {
+    match (evaluation.score, evaluation.early) {
+        (Some(score), _) => format!("{score:.1}"),
+        (None, Some(early)) => format!("({:.1})", early.score),
+        (None, None) => "–".to_owned(),
+    }
 }
 
 fn minutes(seconds: u64) -> String {

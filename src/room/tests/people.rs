@@ -432,6 +432,45 @@ fn a_restart_within_five_seconds_is_seen_by_nobody() {
 }
 
 #[test]
+fn baseline_and_trend_grow_over_the_session_survive_a_restart_and_end_with_it() {
+    let mut rig = Rig::new(4);
+    rig.until(40_000);
+    rig.join(1, Some("1")).expect("joins");
+    rig.until(180_000);
+    let early = rig.feedback(1);
+    assert!(early.score.is_some() && early.trend.is_none() && early.baseline.is_none());
+    rig.until(300_000);
+    let before = rig.feedback(1);
+    let baseline = before.baseline.expect("two minutes of scores are over");
+    assert!((80.0..100.0).contains(&baseline), "{baseline}");
+    let trend = before.trend.expect("three minutes of scores");
+    assert!(
+        trend.per_min.abs() < 2.0 && trend.standard_error > 0.0,
+        "{trend:?}"
+    );
+    let after = Rig::at(4, 302_000, rig.remembered());
+    let again = after.feedback(1);
+    assert_eq!(
+        (again.trend, again.baseline),
+        (before.trend, before.baseline)
+    );
+    for end_ms in [400_000, 500_000, 600_000, 700_000, 800_000, 905_000] {
+        rig.apply(Command::Seen {
+            participant: person(1),
+        })
+        .expect("is here");
+        rig.until(end_ms);
+    }
+    let next = rig.feedback(1);
+    assert!(next.score.is_some(), "the heart goes on over the boundary");
+    assert_eq!(
+        (next.trend, next.baseline),
+        (None, None),
+        "its course begins anew"
+    );
+}
+
+#[test]
 fn a_restart_across_the_boundary_keeps_those_who_are_here() {
     let mut before = Rig::new(1);
     before.until(880_000);
@@ -540,11 +579,10 @@ fn a_strap_that_passes_to_another_shows_and_scores_nothing_of_the_first() {
     rig.until(120_000);
     assert_eq!(rig.feedback(2).reason, Some("warming_up"));
     let first = rig.rows.iter().find_map(|row| match row {
-        Row::Rr(row) if row.begins => Some(row.clone()),
+        Row::Rr(row) if row.begins && row.arrived.mono_ms > 100_000 => Some(row.heart),
         _ => None,
     });
-    let first = first.expect("it is kept where the second heart begins");
-    assert!(first.arrived.mono_ms > 100_000);
+    assert!(first.is_some(), "it is kept where the second heart begins");
     // Not even a restart brings the first one's beats back.
     let mut after = Rig::at(4, 121_000, rig.remembered());
     after.until(125_000);

@@ -1,6 +1,7 @@
 //! The room with straps that beat and a clock turned by hand, for its tests. No assertions.
 
 use super::*;
+use crate::signal::course::Point;
 
 /// 2026-11-20 09:45:00 UTC, where the monotonic clock shows 0.
 pub const BEGIN: i64 = 1_795_167_900_000;
@@ -157,7 +158,12 @@ impl Rig {
                     past.recent_rr.push(row);
                 }
                 Row::Group(row) => past.group.push(row),
-                Row::Score(_) | Row::Consent(_) | Row::Erase { .. } => {}
+                Row::Score(row) => {
+                    let at_ms = row.at.wall_ms;
+                    let point = row.score.map(|score| Point { at_ms, score });
+                    past.own_scores.extend(row.participant.zip(point));
+                }
+                Row::Consent(_) | Row::Erase { .. } => {}
             }
         }
         past

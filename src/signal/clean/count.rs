@@ -5,9 +5,34 @@
 //! that came early or late is the business of `misplaced`.
 
 use super::{Piece, REACH, median_of, neighbourhood};
+use crate::signal::settings::Setting;
 
 /// A repair may uncover the next one; after this many passes the rest is left to `misplaced`.
 const ROUNDS: usize = 3;
+
+/// Parts of a long interval may differ from the typical one by this share.
+const PART_WITHIN: f64 = 0.20;
+
+/// The shorter of two torn pieces is shorter than this share of the usual interval.
+const SHORT_BELOW: f64 = 0.75;
+
+/// Two pieces are one beat if their sum differs from the beats around by at most this share, …
+const SUM_WITHIN: f64 = 0.20;
+
+/// … or from those right beside them by at most this one, …
+const SUM_BESIDE_WITHIN: f64 = 0.12;
+
+/// … where these differ from the others around by at most this.
+const BESIDE_WITHIN: f64 = 0.30;
+
+pub(in crate::signal) const SETTINGS: &[Setting] = &[
+    ("ROUNDS", &[ROUNDS as f64]),
+    ("PART_WITHIN", &[PART_WITHIN]),
+    ("SHORT_BELOW", &[SHORT_BELOW]),
+    ("SUM_WITHIN", &[SUM_WITHIN]),
+    ("SUM_BESIDE_WITHIN", &[SUM_BESIDE_WITHIN]),
+    ("BESIDE_WITHIN", &[BESIDE_WITHIN]),
+];
 
 /// Merges what was torn and splits what was missed, at most three passes from left to right. What
 /// is in `spare` is of no consequence.
@@ -62,7 +87,7 @@ fn typical_ms(run: &[Piece], i: usize) -> f64 {
 fn missed(duration_ms: f64, typical_ms: f64) -> Option<(usize, f64)> {
     let parts = (duration_ms / typical_ms + 0.5).floor();
     let part_ms = duration_ms / parts;
-    ((parts == 2.0 || parts == 3.0) && (part_ms - typical_ms).abs() <= 0.20 * typical_ms)
+    ((parts == 2.0 || parts == 3.0) && (part_ms - typical_ms).abs() <= PART_WITHIN * typical_ms)
         .then_some((parts as usize, part_ms))
 }
 
@@ -98,10 +123,10 @@ fn torn_in_two(run: &[Piece], i: usize, typical_ms: f64) -> bool {
     };
 
     let usual_ms = typical_ms.max(around_ms);
-    let short = left_ms.min(right_ms) < 0.75 * usual_ms && left_ms.max(right_ms) < usual_ms;
-    let sum_fits = (sum_ms - around_ms).abs() <= 0.20 * around_ms
-        || ((sum_ms - adjacent_ms).abs() <= 0.12 * adjacent_ms
-            && (adjacent_ms - around_ms).abs() <= 0.30 * around_ms);
+    let short = left_ms.min(right_ms) < SHORT_BELOW * usual_ms && left_ms.max(right_ms) < usual_ms;
+    let sum_fits = (sum_ms - around_ms).abs() <= SUM_WITHIN * around_ms
+        || ((sum_ms - adjacent_ms).abs() <= SUM_BESIDE_WITHIN * adjacent_ms
+            && (adjacent_ms - around_ms).abs() <= BESIDE_WITHIN * around_ms);
     if !short || !sum_fits {
         return false;
     }

@@ -5,12 +5,34 @@
 //! neighbourhood smoothest, if it is smoother by more than the threshold of suspicion itself.
 
 use super::{POSSIBLE_MS, Piece, median, median_of, neighbourhood};
+use crate::signal::settings::Setting;
 
 /// With fewer beats there is no telling which one is wrong.
 const FEWEST: usize = 5;
 
 /// Normal deviation from a median absolute deviation (for a normal distribution).
 const MAD_TO_DEVIATION: f64 = 1.4826;
+
+/// From so many normal deviations on an error is suspicious, …
+const SUSPICIOUS_DEVIATIONS: f64 = 5.0;
+
+/// … but never below the first and always above the second of these shares of the typical interval.
+const SUSPICIOUS_SHARES: [f64; 2] = [0.08, 0.25];
+
+/// A repair leaves no value further from the typical one than this share of it.
+const ADMISSIBLE_SHARE: f64 = 0.35;
+
+/// A guessed value has to be better by so many thresholds more.
+const GUESS_THRESHOLDS: f64 = 2.0;
+
+pub(in crate::signal) const SETTINGS: &[Setting] = &[
+    ("FEWEST", &[FEWEST as f64]),
+    ("MAD_TO_DEVIATION", &[MAD_TO_DEVIATION]),
+    ("SUSPICIOUS_DEVIATIONS", &[SUSPICIOUS_DEVIATIONS]),
+    ("SUSPICIOUS_SHARES", &SUSPICIOUS_SHARES),
+    ("ADMISSIBLE_SHARE", &[ADMISSIBLE_SHARE]),
+    ("GUESS_THRESHOLDS", &[GUESS_THRESHOLDS]),
+];
 
 /// Puts one run after another right.
 #[derive(Debug, Default)]
@@ -53,9 +75,9 @@ impl Search {
         };
         let typical_ms = median_of_all(&mut pieces.iter().map(|piece| piece.value_ms));
         let spread_ms = median_of_all(&mut self.errors_ms.iter().map(|error| error.abs()));
-        (5.0 * MAD_TO_DEVIATION * spread_ms)
-            .max(0.08 * typical_ms)
-            .min(0.25 * typical_ms)
+        (SUSPICIOUS_DEVIATIONS * MAD_TO_DEVIATION * spread_ms)
+            .max(SUSPICIOUS_SHARES[0] * typical_ms)
+            .min(SUSPICIOUS_SHARES[1] * typical_ms)
     }
 }
 
@@ -198,7 +220,7 @@ impl Run<'_> {
         };
         // A guessed value explains nothing, so it has to be better by more.
         if admissible(new_ms, typical_ms)
-            && self.cost(&around, value_only) + 2.0 * threshold_ms < least
+            && self.cost(&around, value_only) + GUESS_THRESHOLDS * threshold_ms < least
         {
             best = Some((value_only, false));
         }
@@ -246,7 +268,7 @@ impl Run<'_> {
 }
 
 fn admissible(new_ms: f64, typical_ms: f64) -> bool {
-    POSSIBLE_MS.contains(&new_ms) && (new_ms - typical_ms).abs() <= 0.35 * typical_ms
+    POSSIBLE_MS.contains(&new_ms) && (new_ms - typical_ms).abs() <= ADMISSIBLE_SHARE * typical_ms
 }
 
 #[cfg(test)]

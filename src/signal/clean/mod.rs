@@ -8,16 +8,22 @@
 //! The classes of artefact are those of Lipponen & Tarvainen 2019; the procedure is the product's
 //! own. How much of it is too much (status `poor`) is decided in [`super::Scorer`].
 
-mod count;
-mod misplaced;
+pub(super) mod count;
+pub(super) mod misplaced;
 
 use super::Interval;
+use super::settings::Setting;
 
 /// What a heart can do, in ms: values outside are repaired whatever their neighbours say.
 const POSSIBLE_MS: std::ops::RangeInclusive<f64> = 300.0..=2000.0;
 
 /// Beats on either side that a beat is compared with.
 const REACH: usize = 4;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    ("POSSIBLE_MS", &[*POSSIBLE_MS.start(), *POSSIBLE_MS.end()]),
+    ("REACH", &[REACH as f64]),
+];
 
 /// One cleaned beat.
 #[derive(Clone, Copy, Debug, PartialEq)]

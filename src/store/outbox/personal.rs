@@ -10,8 +10,8 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use super::gate::{Admitted, Gate};
 use super::times::{Calendar, Times};
 use crate::record::{
-    CoherenceSeries, Mark, Num, Origin, Pseudonym, Reason, RrSeries, SessionName, SignalStatus,
-    known_word,
+    CoherenceSeries, Mark, Num, Origin, Pseudonym, Reason, RrSeries, SessionName, Settings,
+    SignalStatus, known_word,
 };
 use crate::room::rows::Stamp;
 use crate::store::moment::{DISORDER_MS, Moment};
@@ -257,7 +257,8 @@ pub fn coherence(
     until: Moment,
     told: &mut HashMap<Moment, u32>,
 ) -> rusqlite::Result<Taken<CoherenceSeries>> {
-    type Heart = (Pseudonym, Origin, u32, SessionName, Option<u32>);
+    type Definition = (Option<u32>, Option<Settings>);
+    type Heart = (Pseudonym, Origin, u32, SessionName, Definition);
     let mut hearts: BTreeMap<Heart, CoherenceSeries> = BTreeMap::new();
     let mut people = BTreeSet::new();
     let mut sources = Sources::new(conn);
@@ -265,7 +266,7 @@ pub fn coherence(
     let mut query = conn.prepare_cached(
         "SELECT c.score_no, s.session_id, c.strap_no, coalesce(c.phone_no, c.participant_no), c.boot_no, c.mono_ms, c.wall_ms, c.wall_synced,
              algorithm, score, reason, status, last_rr_id, beats, coverage, artefact_pct, age_ms, peak_hz, mean_hr_bpm,
-             sdnn_ms, rmssd_ms, pnn50_pct, lf_ms2, hf_ms2, lf_hf, total_ms2
+             sdnn_ms, rmssd_ms, pnn50_pct, lf_ms2, hf_ms2, lf_hf, total_ms2, standard_error, settings
          FROM score c JOIN session s USING (session_no) WHERE c.score_no > ?1 ORDER BY c.score_no",
     )?;
     let mut rows = query.query([after_no])?;
@@ -294,13 +295,15 @@ pub fn coherence(
         };
         let (origin, source) = sources.of(participant_no, row.get(2)?)?;
         let algorithm: Option<u32> = row.get(8)?;
+        let settings: Option<String> = row.get(27)?;
+        let settings = settings.as_deref().and_then(Settings::of);
         people.insert(participant_no);
         let key = (
             person.pseudonym.clone(),
             origin,
             source,
             session.clone(),
-            algorithm,
+            (algorithm, settings.clone()),
         );
         let series = hearts.entry(key).or_insert_with(|| CoherenceSeries {
             pseudonym: person.pseudonym.clone(),
@@ -308,8 +311,10 @@ pub fn coherence(
             source,
             session,
             algorithm,
+            settings,
             at: Vec::new(),
             score: Vec::new(),
+            standard_error: Vec::new(),
             reason: Vec::new(),
             status: Vec::new(),
             last_rr_at: Vec::new(),
@@ -337,6 +342,7 @@ pub fn coherence(
         };
         series.at.push(calendar.boot(boot_no)?.wall_ms(&at));
         series.score.push(score);
+        series.standard_error.push(number(row, 26, 2)?);
         series.reason.push(word::<Reason>(row, 10)?);
         series.status.push(word::<SignalStatus>(row, 11)?);
         series.last_rr_at.push(last_rr_at);
@@ -387,6 +393,7 @@ fn without_empty_columns(mut series: CoherenceSeries) -> CoherenceSeries {
     leave_out_if(&mut series.last_rr_at, Option::is_none);
     leave_out_if(&mut series.age_ms, Option::is_none);
     for column in [
+        &mut series.standard_error,
         &mut series.artefact_pct,
         &mut series.peak_hz,
         &mut series.mean_hr_bpm,

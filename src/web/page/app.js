@@ -12,7 +12,6 @@ const QUIET_MS = 2000;          // a line that is lost for so long is nobody's b
 const STALE_MS = 12_000;        // two grid points without news
 const GONE_MS = 120_000;        // then a figure says nothing any more
 const HELD_MS = 15_000;         // a word that held for so long is worth saying
-const ONE_HEART = 8.35;         // uncertainty of one score, points
 
 const MARKS = {
   low: '<path d="M2 13c2-6 4-6 5-1s3 2 4-4 3-3 4 3 3 7 5 1 3-6 5-2 3 5 5 3"/>',
@@ -135,10 +134,12 @@ function drawGroup() {
 
 function drawFigures() {
   const word = level(group.average);
-  const error = Math.max(1, Math.round(ONE_HEART / Math.sqrt(Math.max(1, group.scored))));
+  const error = group.standardError;   // null: one of the scores has none
   put('word', say(`phase.${word}`));
   put('average', String(group.average));
-  put('give', say('group.give', { e: error }));
+  put('give', error === null ? '' : say('group.give', { e: error }));
+  $('bar-why').hidden = error !== null;
+  put('bar-why', say('group.give.none'));
   put('means', say(`room.${word}.means`));
   $('peak').hidden = group.peak === null;
   if (group.peak !== null) put('peak', say('group.peak', { n: group.peak }));
@@ -154,13 +155,14 @@ function drawFigures() {
   if (spoken.wordSaid !== word && now - spoken.wordSince > HELD_MS) { spoken.wordSaid = word; tell(say(`phase.${word}`)); }
 }
 
-/** 0 to 100 with its two borders, and the average as a mark inside its error bar. */
+/** 0 to 100 with its two borders, and the average as a mark inside its error bar, where it has one. */
 function scale(average, error) {
   const x = (v) => 6 + 3.28 * v, f = (v) => v.toFixed(1);
   const piece = (a, b, name) => `<rect class="seg-${name}" x="${f(x(a) + (a ? 1.5 : 0))}" y="13" width="${f(x(b) - x(a) - (a ? 1.5 : 0) - (b < 100 ? 1.5 : 0))}" height="6" rx="3"/>`;
   const from = f(x(Math.max(0, average - error))), to = f(x(Math.min(100, average + error)));
+  const bar = error === null ? '' : `<path class="span" d="M${from} 16H${to}M${from} 9v14M${to} 9v14"/>`;
   const numbers = [0, 40, 60, 100].map((v) => `<text class="num" x="${f(x(v))}" y="42" text-anchor="${v === 0 ? 'start' : v === 100 ? 'end' : 'middle'}">${v}</text>`).join('');
-  return `<svg viewBox="0 0 340 46" focusable="false">${piece(0, 40, 'low')}${piece(40, 60, 'medium')}${piece(60, 100, 'high')}${numbers}<path class="span" d="M${from} 16H${to}M${from} 9v14M${to} 9v14"/><circle class="dot" cx="${f(x(average))}" cy="16" r="4.5"/></svg>`;
+  return `<svg viewBox="0 0 340 46" focusable="false">${piece(0, 40, 'low')}${piece(40, 60, 'medium')}${piece(60, 100, 'high')}${numbers}${bar}<circle class="dot" cx="${f(x(average))}" cy="16" r="4.5"/></svg>`;
 }
 
 function drawSpread(shown) {

@@ -5,7 +5,7 @@ const TEXTS = {
   'session.next': 'The next session begins by itself at {time}.', 'session.until.preparation': 'Breathing together begins in {time}.', 'session.until.active': 'Resting begins at {time}.',
   'phase.low': 'Wandering', 'phase.medium': 'Gathering', 'phase.high': 'In rhythm',
   'room.low.means': 'The hearts’ rhythms follow many things at once.', 'room.medium.means': 'One rhythm begins to lead.', 'room.high.means': 'One slow, steady rhythm leads.',
-  'group.give': 'give or take {e}', 'group.peak': 'Highest in this session: {n}.',
+  'group.give': 'give or take {e}', 'group.give.none': 'No error bar: not every score comes with one.', 'group.peak': 'Highest in this session: {n}.',
   'group.people.one': 'person here', 'group.people.other': 'people here', 'group.hearts.one': 'heart scored', 'group.hearts.other': 'hearts scored',
   'group.few.one': '{n} heart so far', 'group.few.other': '{n} hearts so far', 'group.few.why': 'The room’s figures are shown from three hearts on, so that no single heart can be read from them.',
   'group.none': 'No scores yet', 'group.none.why': 'Put on a chest strap. A score needs about 65 seconds of beats.',
