@@ -4,7 +4,7 @@
 //! the hash is taken where it is kept with a score. A constant that decides about a stored figure belongs
 //! into the list of its file; a test reads the files and sees that none is missing.
 
-use super::clean::{self, count, misplaced};
+use super::clean::{self, count, forecast, misplaced, placing, reading};
 use super::{Version, hrv, likely, reader, resample, rhythm, spectrum, tachogram};
 
 /// The name of a constant and its value, or values.
@@ -15,27 +15,37 @@ impl Version {
     /// `<file>.<constant> <value>…`, in a fixed order, every number in the shortest form that reads back to
     /// the same bits. Each line ends with a line feed.
     pub fn settings(self) -> String {
-        let shared: [(&str, &[Setting]); 8] = [
-            ("signal", super::SETTINGS),
-            ("tachogram", tachogram::SETTINGS),
-            ("clean", clean::SETTINGS),
-            ("count", count::SETTINGS),
-            ("misplaced", misplaced::SETTINGS),
-            ("resample", resample::SETTINGS),
-            ("spectrum", spectrum::SETTINGS),
-            ("hrv", hrv::SETTINGS),
-        ];
-        let own: &[(&str, &[Setting])] = match self {
-            Version::One => &[("tachogram", tachogram::SETTINGS_OF_ONE)],
+        let files: &[(&str, &[Setting])] = match self {
+            Version::One => &[
+                ("signal", super::SETTINGS),
+                ("tachogram", tachogram::SETTINGS),
+                ("clean", clean::SETTINGS),
+                ("count", count::SETTINGS),
+                ("misplaced", misplaced::SETTINGS),
+                ("resample", resample::SETTINGS),
+                ("spectrum", spectrum::SETTINGS),
+                ("hrv", hrv::SETTINGS),
+                ("tachogram", tachogram::SETTINGS_OF_ONE),
+            ],
             Version::Two => &[
+                ("signal", super::SETTINGS),
+                ("tachogram", tachogram::SETTINGS),
+                ("clean", clean::SETTINGS),
+                ("resample", resample::SETTINGS),
+                ("spectrum", spectrum::SETTINGS),
+                ("hrv", hrv::SETTINGS),
                 ("tachogram", tachogram::SETTINGS_OF_TWO),
+                ("clean", clean::SETTINGS_OF_TWO),
+                ("forecast", forecast::SETTINGS),
+                ("reading", reading::SETTINGS),
+                ("placing", placing::SETTINGS),
                 ("likely", likely::SETTINGS),
                 ("rhythm", rhythm::SETTINGS),
                 ("reader", reader::SETTINGS),
             ],
         };
         let mut text = format!("coherence {}\n", self.number());
-        for (file, settings) in shared.iter().chain(own) {
+        for (file, settings) in files {
             for (name, values) in *settings {
                 text += &format!("{file}.{name}");
                 for value in *values {

@@ -26,7 +26,7 @@ impl Scorer {
     pub fn new(version: Version) -> Self {
         Scorer {
             buffer: Vec::new(),
-            cleaner: Cleaner::default(),
+            cleaner: Cleaner::new(version),
             reader: Reader::new(version),
         }
     }
