@@ -28,12 +28,15 @@ pub struct ScoreArgs {
     /// How to write the scores down.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// Version of the score's definition, 1 or 2 [default: that by which the hub scores]
+    #[arg(long, value_name = "VERSION", value_parser = version)]
+    pub algorithm: Option<Version>,
     /// Recordings; `-` is the standard input.
     #[arg(required_unless_present = "session", value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Compute this session again from the R-R that the hub keeps, and compare every figure with what it
     /// stored, to the last bit. Reads only, also beside a running hub
-    #[arg(long, value_name = "ID", conflicts_with_all = ["files", "format"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["files", "format", "algorithm"])]
     pub session: Option<String>,
     /// Where the database of that session lives [default: store.data_dir of the configuration]
     #[arg(
@@ -57,6 +60,11 @@ pub enum Format {
     Json,
 }
 
+fn version(text: &str) -> Result<Version, String> {
+    let known = text.parse().ok().and_then(Version::of_number);
+    known.ok_or_else(|| "the versions are 1 and 2".to_owned())
+}
+
 /// Scores the files on the standard output and complains on the standard error. The exit code is 1
 /// when a file could not be read; a reader that went away ends it quietly.
 pub fn run(args: ScoreArgs) -> ExitCode {
@@ -64,7 +72,14 @@ pub fn run(args: ScoreArgs) -> ExitCode {
         return session::run(&session_id, args.data_dir);
     }
     let mut out = BufWriter::new(io::stdout().lock());
-    match score(&args.files, args.format, &mut out, &mut io::stderr()) {
+    let version = args.algorithm.unwrap_or(Version::CURRENT);
+    match score(
+        &args.files,
+        args.format,
+        version,
+        &mut out,
+        &mut io::stderr(),
+    ) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -80,6 +95,7 @@ pub fn run(args: ScoreArgs) -> ExitCode {
 pub fn score(
     files: &[PathBuf],
     format: Format,
+    version: Version,
     out: &mut impl Write,
     complaints: &mut impl Write,
 ) -> io::Result<bool> {
@@ -88,11 +104,16 @@ pub fn score(
         match read(file) {
             Ok(intervals) => {
                 match format {
-                    Format::Table => table::write(out, file, &intervals, written == 0)?,
-                    Format::Csv => {
-                        csv::write(out, file, &intervals, files.len() > 1, written == 0)?
-                    }
-                    Format::Json => json::write(out, file, &intervals, written == 0)?,
+                    Format::Table => table::write(out, file, &intervals, version, written == 0)?,
+                    Format::Csv => csv::write(
+                        out,
+                        file,
+                        &intervals,
+                        version,
+                        files.len() > 1,
+                        written == 0,
+                    )?,
+                    Format::Json => json::write(out, file, &intervals, version, written == 0)?,
                 }
                 written += 1;
             }
@@ -162,7 +183,7 @@ struct Tick {
 }
 
 /// The ticks of a recording: 30, 60 and then every 5 s, as long as it lasts.
-fn ticks(intervals: &[Interval]) -> impl Iterator<Item = Tick> + '_ {
+fn ticks(intervals: &[Interval], version: Version) -> impl Iterator<Item = Tick> + '_ {
     let ends_ms: Vec<f64> = intervals
         .iter()
         .scan(0.0, |end_ms, interval| {
@@ -171,7 +192,7 @@ fn ticks(intervals: &[Interval]) -> impl Iterator<Item = Tick> + '_ {
         })
         .collect();
     let last_ms = ends_ms.last().copied().unwrap_or(0.0);
-    let mut scorer = Scorer::new(Version::CURRENT);
+    let mut scorer = Scorer::new(version);
     let mut latest: Option<(usize, Evaluation)> = None;
     std::iter::once(30)
         .chain((60..).step_by(5))
@@ -218,19 +239,19 @@ mod tests {
 
     #[test]
     fn ticks_are_at_thirty_and_sixty_seconds_and_then_every_five() {
-        let at: Vec<(u64, usize)> = ticks(&steady(72, 1000.0))
+        let at: Vec<(u64, usize)> = ticks(&steady(72, 1000.0), Version::CURRENT)
             .map(|tick| (tick.tick_s, tick.n_beats))
             .collect();
         assert_eq!(at, [(30, 30), (60, 60), (65, 65), (70, 70)]);
-        assert_eq!(ticks(&steady(29, 1000.0)).count(), 0);
-        assert_eq!(ticks(&[]).count(), 0);
+        assert_eq!(ticks(&steady(29, 1000.0), Version::CURRENT).count(), 0);
+        assert_eq!(ticks(&[], Version::CURRENT).count(), 0);
     }
 
     #[test]
     fn the_clock_runs_on_through_a_gap_in_which_nothing_new_is_known() {
         let mut intervals = steady(80, 1000.0);
         intervals[66].gap_ms = 12_000.0;
-        let known: Vec<(u64, usize)> = ticks(&intervals)
+        let known: Vec<(u64, usize)> = ticks(&intervals, Version::CURRENT)
             .filter(|tick| tick.tick_s > 60)
             .map(|tick| (tick.tick_s, tick.n_beats))
             .collect();
@@ -246,6 +267,7 @@ mod tests {
         let all_read = score(
             &["/does/not/exist.csv".into()],
             Format::Json,
+            Version::CURRENT,
             &mut out,
             &mut complaints,
         )

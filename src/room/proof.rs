@@ -77,9 +77,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_settings_of_version_one_have_the_hash_that_stands_in_every_database() {
-        let hash = SettingsHash::of(Version::One).to_string();
-        assert_eq!(hash, "cc1f3089418c99f0");
+    fn the_settings_have_the_hash_that_stands_in_every_database() {
+        for (version, frozen) in [
+            (Version::One, "cc1f3089418c99f0"),
+            (Version::Two, "5bd48f546a2af938"),
+        ] {
+            assert_eq!(SettingsHash::of(version).to_string(), frozen);
+        }
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub enum Version {
 
 impl Version {
     /// By which hearts are scored now.
-    pub const CURRENT: Version = Version::One;
+    pub const CURRENT: Version = Version::Two;
 
     pub const ALL: [Version; 2] = [Version::One, Version::Two];
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::{Tick, hrv_figures, ticks};
-use crate::signal::{Interval, Level, breaths_per_min};
+use crate::signal::{Interval, Level, Version, breaths_per_min};
 
 const CSV_HEADER: &str = "tick_s,n_beats,status,score,phase,peak_hz,artefact_pct,mean_hr,sdnn,rmssd,pnn50,lf,hf,lf_hf,total,standard_error,early_score,early_standard_error,breaths_per_min";
 
@@ -13,6 +13,7 @@ pub(super) fn write(
     out: &mut impl Write,
     file: &Path,
     intervals: &[Interval],
+    version: Version,
     with_file: bool,
     first: bool,
 ) -> io::Result<()> {
@@ -28,7 +29,7 @@ pub(super) fn write(
         tick_s,
         n_beats,
         evaluation,
-    } in ticks(intervals)
+    } in ticks(intervals, version)
     {
         write!(out, "{file}{tick_s},{n_beats},{}", evaluation.status.word())?;
         write!(out, ",{}", csv_figure(evaluation.score))?;

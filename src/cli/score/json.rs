@@ -22,34 +22,44 @@ pub(super) fn write(
     out: &mut impl Write,
     file: &Path,
     intervals: &[Interval],
+    version: Version,
     first: bool,
 ) -> io::Result<()> {
     out.write_all(if first { b"[\n" } else { b",\n" })?;
-    serde_json::to_writer(&mut *out, &Scored { file, intervals }).map_err(io::Error::from)
+    serde_json::to_writer(
+        &mut *out,
+        &Scored {
+            file,
+            intervals,
+            version,
+        },
+    )
+    .map_err(io::Error::from)
 }
 
 /// One file in JSON; its ticks are scored while they are written.
 struct Scored<'a> {
     file: &'a Path,
     intervals: &'a [Interval],
+    version: Version,
 }
 
 impl Serialize for Scored<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("Scored", 4)?;
         object.serialize_field("file", &self.file.to_string_lossy())?;
-        object.serialize_field("algorithm", &Version::CURRENT.number())?;
-        object.serialize_field("settings", &SettingsHash::of(Version::CURRENT))?;
-        object.serialize_field("ticks", &Ticks(self.intervals))?;
+        object.serialize_field("algorithm", &self.version.number())?;
+        object.serialize_field("settings", &SettingsHash::of(self.version))?;
+        object.serialize_field("ticks", &Ticks(self.intervals, self.version))?;
         object.end()
     }
 }
 
-struct Ticks<'a>(&'a [Interval]);
+struct Ticks<'a>(&'a [Interval], Version);
 
 impl Serialize for Ticks<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(ticks(self.0))
+        serializer.collect_seq(ticks(self.0, self.1))
     }
 }
 

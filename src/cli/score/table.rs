@@ -4,15 +4,15 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::{Tick, hrv_figures, name, ticks};
-use crate::signal::{Evaluation, Interval, Level, Status};
+use crate::signal::{Evaluation, Interval, Level, Status, Version};
 
 /// What a reader of scores has to know.
 pub(super) const NOTE: &str = "\
 A score is the share of the strongest slow rhythm in the variability of the heart rate, 0 to 100.
 ± is its standard error: the truth is within 1.645 times that nine times in ten. A score in brackets is
 early: of less than a whole window, and in no mean.
-Without any rhythm it averages about 23, and one window in seven then exceeds 40 by chance: look at
-several windows before believing one. Flat hearts (score 0) are left out of the means.";
+Without any rhythm it averages about 21, and of slowly wandering hearts (1/f) one window in thirteen then
+exceeds 40 by chance: look at several windows before believing one. Flat hearts (score 0) are left out of the means.";
 
 /// Names, widths and decimals of the columns behind time, beats, status and level.
 const COLUMNS: [(&str, usize, usize); 11] = [
@@ -34,6 +34,7 @@ pub(super) fn write(
     out: &mut impl Write,
     file: &Path,
     intervals: &[Interval],
+    version: Version,
     first: bool,
 ) -> io::Result<()> {
     let length_ms: f64 = intervals
@@ -55,7 +56,7 @@ pub(super) fn write(
         tick_s,
         n_beats,
         evaluation,
-    } in ticks(intervals)
+    } in ticks(intervals, version)
     {
         if summary.ticks == 0 {
             write!(
@@ -185,6 +186,7 @@ mod tests {
                 rr_ms: 800.0,
                 gap_ms: 0.0,
             }; 10],
+            Version::CURRENT,
             true,
         )
         .unwrap();
