@@ -55,6 +55,20 @@ async fn the_page_shows_the_room_live_on_a_phone_and_on_the_wall() {
             .await;
         assert_eq!(honest, true, "{name}");
 
+        // Synchrony stands on the band of chance, and the words say on which side of it.
+        let said = page
+            .ask("document.getElementById('together-word').textContent")
+            .await;
+        let said = said.as_str().expect("a sentence");
+        assert!(
+            said.contains("beyond chance (0 to ") || said.contains("as by chance (0 to "),
+            "{name}: {said}"
+        );
+        let within = page
+            .ask("document.querySelector('#chance.beyond') === null && document.querySelector('#chance .hatch') !== null")
+            .await;
+        assert_eq!(within, said.contains("as by"), "{name}: {said}");
+
         // It is live: the clock runs, and the next grid point reaches the page.
         let left = page
             .ask("document.getElementById('left').textContent")

@@ -74,7 +74,7 @@ fn virtual_room(start_ms: i64) -> Scripted<VirtualRoom> {
     let clock = SourceClock::new(|| 0, |_| Box::pin(std::future::pending()));
     Scripted::new(
         "virtual",
-        VirtualRoom::new(PEOPLE, 3),
+        VirtualRoom::new(PEOPLE, 1),
         start_ms,
         clock,
         "Playing.",

@@ -10,7 +10,7 @@ use std::time::Duration;
 use coherence_hub::room::rows::*;
 use coherence_hub::room::{HeartKey, ParticipantId, SettingsHash, StrapNo, Window};
 use coherence_hub::signal::course::Point;
-use coherence_hub::store::{self, Boot, Memory, Store, StoreError};
+use coherence_hub::store::{self, Boot, InStep, Memory, Store, StoreError};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -151,6 +151,11 @@ fn group_row(mono_ms: i64, average: Option<f64>) -> GroupRow {
         suppressed: false,
         algorithm: Some(1),
         settings: SettingsHash::read("0011223344556677"),
+        synchrony: average.map(|_| SynchronyRow {
+            index: 0.1 + 0.2,
+            chance_high: 17.0 / 3.0,
+            hearts: 3,
+        }),
     }
 }
 
@@ -544,6 +549,22 @@ async fn a_person_gets_all_of_their_own_and_nothing_of_others() {
     store.commit(as_rows(&given));
     let scores = [score_row(2, 1, 145_000), score_row(1, 1, 155_000)];
     store.commit(scores.iter().cloned().map(Row::Score).collect());
+    let pair = |a, b, mono_ms| {
+        Row::Pair(PairRow {
+            session_id: SESSION.to_owned(),
+            at: at(mono_ms),
+            a: person(a),
+            b: person(b),
+            plv: 0.8,
+            lag_rad: 0.1,
+        })
+    };
+    store.commit(vec![
+        pair(1, 2, 145_000),
+        pair(1, 3, 145_000),
+        pair(2, 3, 145_000),
+        pair(1, 3, 205_000),
+    ]);
     let consent = |granted| ConsentRow {
         participant: person(2),
         scope: "research".to_owned(),
@@ -565,6 +586,12 @@ async fn a_person_gets_all_of_their_own_and_nothing_of_others() {
     assert_eq!(data.straps, [(StrapNo(1), "strap 1".to_owned())]);
     assert_eq!(data.consents, [consent(true), consent(false)]);
     assert_eq!(data.scores, scores[..1]);
+    let in_step = InStep {
+        session_id: SESSION.to_owned(),
+        at: at(145_000),
+        others: 2,
+    };
+    assert_eq!(data.in_step, std::slice::from_ref(&in_step));
     assert_eq!(data.rr, given[1..3]);
     let without = store.participant_data(person(2), false).await.unwrap();
     assert!(!data.rr.is_empty() && without.unwrap().rr.is_empty());
@@ -588,6 +615,12 @@ async fn a_person_gets_all_of_their_own_and_nothing_of_others() {
         (other.scores, other.rr),
         (scores[1..].to_vec(), given[5..].to_vec())
     );
+    let left = |others, mono_ms| InStep {
+        others,
+        at: at(mono_ms),
+        ..in_step.clone()
+    };
+    assert_eq!(other.in_step, [left(1, 145_000), left(1, 205_000)]);
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@
 //!
 //! People breathe with a pacer at 0.1 Hz, each in their own measure, which grows over the first ten
 //! minutes or so: scores are low, medium and high from the first window on, and their average
-//! rises. About a third of the straps have something the matter with them, and at any moment at
+//! rises. At first each does so in their own time; within the first minutes they come to breathe
+//! together. About a third of the straps have something the matter with them, and at any moment at
 //! least 70 % of those that could be heard are heard and worn.
 
 mod chance;

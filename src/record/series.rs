@@ -215,13 +215,27 @@ pub struct GroupSeries {
     pub participants: Vec<Option<u32>>,
     /// Hearts with a score.
     pub scored: Vec<Option<u32>>,
+    /// How much the hearts move together: mean agreement of their slow rhythms in phase over all pairs, 0
+    /// to 100, two decimals; 0 by chance. Null where too few hearts could be compared. Left out: always.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub synchrony: Vec<Option<Num>>,
+    /// What the same hearts reach by chance: 95 times in 100 their synchrony stays at or below it; 0 to
+    /// 100, two decimals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chance_high: Vec<Option<Num>>,
 }
 
 impl GroupSeries {
     /// Says nothing more of any point.
     pub fn suppress(&mut self) {
         self.suppressed = vec![true; self.at.len()];
-        self.average.fill(None);
+        for figures in [
+            &mut self.average,
+            &mut self.synchrony,
+            &mut self.chance_high,
+        ] {
+            figures.fill(None);
+        }
         for counts in [
             &mut self.low,
             &mut self.medium,

@@ -150,6 +150,8 @@ fn example(stream: Stream) -> Record {
                 high: vec![None, None, Some(2)],
                 participants: vec![None, Some(6), Some(6)],
                 scored: vec![None, Some(4), Some(5)],
+                synchrony: vec![None, None, Some(num(34.25))],
+                chance_high: vec![None, None, Some(num(17.5))],
             }],
         }),
         Stream::Coherence => Record::Coherence(CoherenceRecord {

@@ -256,6 +256,7 @@ impl Room {
                 }),
             },
             Row::Score(row) => row.participant != Some(id),
+            Row::Pair(row) => row.a != id && row.b != id,
             _ => true,
         });
         let mut outcome = Outcome::of(Reply::Done);

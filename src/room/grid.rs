@@ -1,18 +1,23 @@
 //! The grid point: every 5 s all windows leave for the compute thread and come back as scores.
 //! Between the two the room may have changed, so the job carries what it was asked with.
 
-use super::group::Group;
+use super::group::{self, Group};
 use super::heart::{Ask, HeartJob, LastRr, Reason, Scored};
 use super::people::Person;
 use super::proof::SettingsHash;
-use super::rows::{Row, ScoreRow, Stamp};
+use super::rows::{PairRow, Row, ScoreRow, Stamp, SynchronyRow};
 use super::view::{FeedbackView, ProofView, Quality};
 use super::{HeartKey, ParticipantId, Room};
 use crate::signal::course::{self, Point};
+use crate::signal::synchrony::{Pair, Synchrony, pairs};
 use crate::signal::{Interval, Scorer, Version, breaths_per_min};
 
 /// An unclaimed heart that was silent for longer is not there.
 const ROW_MS: i64 = 120_000;
+
+/// Pairs are looked for so often. Their windows are a minute long, so that others in between would say
+/// the same again, and there may be thousands of pairs.
+const PAIRS_EVERY_MS: i64 = 60_000;
 
 /// What the compute thread gets.
 #[derive(Clone, Debug)]
@@ -20,6 +25,7 @@ pub struct GridJob {
     session_id: String,
     at: Stamp,
     hearts: Vec<(HeartJob, Option<ParticipantId>)>,
+    with_pairs: bool,
 }
 
 /// What comes back.
@@ -28,20 +34,49 @@ pub struct GridResult {
     session_id: String,
     at: Stamp,
     scores: Vec<(Scored, Option<ParticipantId>)>,
+    together: Option<Together>,
+}
+
+/// How much the hearts that could be compared move together.
+#[derive(Clone, Debug)]
+struct Together {
+    synchrony: Synchrony,
+    /// In the order in which `pairs` counts them.
+    hearts: Vec<(HeartKey, Option<ParticipantId>)>,
+    pairs: Vec<Pair>,
 }
 
 impl GridJob {
-    /// The work of the compute thread: scores every window.
+    /// The work of the compute thread: scores every window, and compares the hearts with each other.
+    /// What gives no score is no heart to be compared with, either.
     pub fn compute(self, scorer: &mut Scorer) -> GridResult {
-        let scores = self
-            .hearts
-            .into_iter()
-            .map(|(job, wearer)| (job.compute(scorer), wearer))
-            .collect();
+        let mut scores = Vec::with_capacity(self.hearts.len());
+        let mut rhythms = Vec::new();
+        let mut hearts = Vec::new();
+        for (job, wearer) in self.hearts {
+            let scored = job.compute(scorer);
+            if scored.verdict.is_ok()
+                && let Some(phases) = job.phases(scorer, self.at.mono_ms)
+            {
+                rhythms.push(phases);
+                hearts.push((job.key, wearer));
+            }
+            scores.push((scored, wearer));
+        }
+        let together = Synchrony::of(&rhythms).map(|synchrony| Together {
+            synchrony,
+            hearts,
+            pairs: if self.with_pairs {
+                pairs(&rhythms)
+            } else {
+                Vec::new()
+            },
+        });
         GridResult {
             session_id: self.session_id,
             at: self.at,
             scores,
+            together,
         }
     }
 }
@@ -73,10 +108,12 @@ impl Room {
             })
             .map(|(key, heart)| (heart.job(*key, at_ms), wearer(*key)))
             .collect();
+        let session = self.clock.session();
         GridJob {
-            session_id: self.clock.session().id.clone(),
+            session_id: session.id.clone(),
             at: self.clock.stamp(at_ms),
             hearts,
+            with_pairs: (at_ms - session.start_mono_ms) % PAIRS_EVERY_MS == 0,
         }
     }
 
@@ -86,18 +123,28 @@ impl Room {
             session_id,
             at,
             scores,
+            together,
         } = result;
         if session_id != self.clock.session().id {
             // The session ended while this was computed: its last point belongs to what was.
             return;
         }
-        // Who asked to be forgotten meanwhile is forgotten.
+        // Who asked to be forgotten meanwhile is forgotten; what they were compared with, too.
+        let is_known =
+            |wearer: &Option<ParticipantId>| wearer.is_none_or(|id| self.people.get(id).is_some());
+        let together =
+            together.filter(|together| together.hearts.iter().all(|(_, who)| is_known(who)));
         let (scores, wearers): (Vec<Scored>, Vec<Option<ParticipantId>>) = scores
             .into_iter()
-            .filter(|(_, wearer)| wearer.is_none_or(|id| self.people.get(id).is_some()))
+            .filter(|(_, wearer)| is_known(wearer))
             .unzip();
         let peer = |id| self.people.get(id).and_then(|person| person.peer);
-        let group = Group::of(&scores, peer, self.settings.suppression);
+        let mut group = Group::of(&scores, peer, self.settings.suppression);
+        group.synchrony = together.as_ref().map(|together| SynchronyRow {
+            index: together.synchrony.index,
+            chance_high: together.synchrony.chance_high,
+            hearts: group::hearts(together.hearts.iter().map(|(key, _)| *key), peer),
+        });
         let row = group.row(&session_id, at, self.people.present());
         if !group.suppressed {
             self.peak = self
@@ -107,6 +154,10 @@ impl Room {
                 .reduce(f64::max);
         }
         self.beats.push(Row::Group(row.clone()));
+        if let Some(together) = &together {
+            let rows = together.pair_rows(&session_id, at);
+            self.beats.extend(rows.map(Row::Pair));
+        }
         for (scored, wearer) in scores.into_iter().zip(wearers) {
             if let (Some(id), Ok(score), Some(_)) = (wearer, scored.verdict, &scored.evaluation) {
                 let at_ms = at.wall_ms;
@@ -255,6 +306,22 @@ pub fn remade(
         &job.compute(scorer),
         kept.participant,
     )
+}
+
+impl Together {
+    /// The pairs of people; a strap that nobody has claimed is nobody's.
+    fn pair_rows(&self, session_id: &str, at: Stamp) -> impl Iterator<Item = PairRow> {
+        self.pairs.iter().filter_map(move |pair| {
+            Some(PairRow {
+                session_id: session_id.to_owned(),
+                at,
+                a: self.hearts[pair.a].1?,
+                b: self.hearts[pair.b].1?,
+                plv: pair.plv,
+                lag_rad: pair.lag_rad,
+            })
+        })
+    }
 }
 
 fn score_row(

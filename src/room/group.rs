@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::heart::Scored;
-use super::rows::{GroupRow, Stamp};
-use super::view::{Distribution, GroupView};
+use super::rows::{GroupRow, Stamp, SynchronyRow};
+use super::view::{Distribution, GroupView, Synchrony};
 use super::{HeartKey, ParticipantId, SettingsHash};
 use crate::signal::{Level, Version};
 
@@ -29,24 +29,48 @@ pub struct Group {
     pub low: u32,
     pub medium: u32,
     pub high: u32,
-    /// Hearts heard by straps, plus at most one phone-only person per network address, IPv4 or
-    /// IPv6, whichever are more; all those whose address is not known count as one, and as none beside others.
+    /// See [`hearts`].
     pub hearts: u32,
     pub suppressed: bool,
     /// By what the hub made scores; none where it made none.
     pub version: Option<Version>,
+    pub synchrony: Option<SynchronyRow>,
+}
+
+/// Hearts heard by straps, plus at most one phone-only person per network address, IPv4 or IPv6,
+/// whichever are more; all those whose address is not known count as one, and as none beside others.
+///
+/// `peer` tells the network address of a person who has no strap; of IPv6, that of the /64 that one
+/// machine has for itself.
+pub fn hearts(
+    keys: impl Iterator<Item = HeartKey>,
+    peer: impl Fn(ParticipantId) -> Option<IpAddr>,
+) -> u32 {
+    let mut straps = 0;
+    let mut phones = BTreeSet::new();
+    for key in keys {
+        match key {
+            HeartKey::Strap(_) => straps += 1,
+            HeartKey::Phone(id) => drop(phones.insert(peer(id))),
+        }
+    }
+    // Whose address is not known (the hub was started anew, and they have not joined since) may
+    // sit at any of the others'.
+    // One machine may have an address of each kind.
+    let known = phones.iter().flatten();
+    let v4 = known.clone().filter(|peer| peer.is_ipv4()).count();
+    let known = v4.max(known.count() - v4);
+    straps + known.max(usize::from(!phones.is_empty())) as u32
 }
 
 impl Group {
-    /// `peer` tells the network address of a person who has no strap; of IPv6, that of the /64 that one
-    /// machine has for itself.
+    /// `peer` as for [`hearts`].
     pub fn of(
         scores: &[Scored],
         peer: impl Fn(ParticipantId) -> Option<IpAddr>,
         rule: Suppression,
     ) -> Self {
         let mut group = Group::default();
-        let mut phones = BTreeSet::new();
         for scored in scores {
             let evaluation = scored.evaluation.as_ref();
             group.version = group.version.or(scored.version);
@@ -62,18 +86,9 @@ impl Group {
                 Level::Medium => group.medium += 1,
                 Level::High => group.high += 1,
             }
-            match scored.key {
-                HeartKey::Strap(_) => group.hearts += 1,
-                HeartKey::Phone(id) => drop(phones.insert(peer(id))),
-            }
         }
-        // Whose address is not known (the hub was started anew, and they have not joined since) may
-        // sit at any of the others'.
-        // One machine may have an address of each kind.
-        let known = phones.iter().flatten();
-        let v4 = known.clone().filter(|peer| peer.is_ipv4()).count();
-        let known = v4.max(known.count() - v4);
-        group.hearts += known.max(usize::from(!phones.is_empty())) as u32;
+        let scored = scores.iter().filter(|scored| scored.verdict.is_ok());
+        group.hearts = hearts(scored.map(|scored| scored.key), peer);
         group.suppressed = group.hearts < rule.min_group;
         group
     }
@@ -88,6 +103,7 @@ impl Group {
             high: row.high,
             hearts: row.hearts,
             suppressed: row.suppressed,
+            synchrony: row.synchrony,
             ..Group::default()
         }
     }
@@ -127,6 +143,7 @@ impl Group {
             suppressed: self.suppressed,
             algorithm: self.version.map(Version::number),
             settings: self.version.map(SettingsHash::of),
+            synchrony: self.synchrony,
         }
     }
 }
@@ -154,7 +171,15 @@ pub fn view(row: &GroupRow, peak: Option<f64>, rule: Suppression) -> GroupView {
         }),
         participants: row.participants,
         scored: row.scored,
-        synchrony: None,
+        // A heart may be in the average and not in this: what a phone computed has no beats.
+        synchrony: row
+            .synchrony
+            .filter(|synchrony| shown && synchrony.hearts >= rule.min_group)
+            .map(|synchrony| Synchrony {
+                index: (synchrony.index * 10.0).round() / 10.0,
+                // Upwards: what is shown to be more than chance is more.
+                chance_high: (synchrony.chance_high * 10.0).ceil() / 10.0,
+            }),
         suppressed: (!shown).then_some("too_few"),
     }
 }
@@ -287,6 +312,30 @@ mod tests {
             (None, None)
         );
         assert_eq!(shown(&errors(&[Some(8.0), Some(8.0)])).standard_error, None);
+    }
+
+    #[test]
+    fn synchrony_is_shown_of_as_many_hearts_as_the_average_and_chance_is_rounded_up() {
+        let scores: Vec<_> = (1..5).map(|no| strap(no, Ok(50.0))).collect();
+        let of = |hearts| Group {
+            synchrony: Some(SynchronyRow {
+                index: 34.06,
+                chance_high: 17.01,
+                hearts,
+            }),
+            ..Group::of(&scores, |_| None, RULE)
+        };
+        let seen = Synchrony {
+            index: 34.1,
+            chance_high: 17.1,
+        };
+        assert_eq!(shown(&of(3)).synchrony, Some(seen));
+        assert_eq!(shown(&of(2)).synchrony, None);
+        let few = Group {
+            suppressed: true,
+            ..of(3)
+        };
+        assert_eq!(shown(&few).synchrony, None);
     }
 
     #[test]

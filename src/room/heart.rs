@@ -8,6 +8,7 @@ use super::arrival::{Arrivals, Placed};
 use super::proof::Window;
 use super::rows::{RrRow, Stamp};
 use super::view::Quality;
+use crate::signal::synchrony::Phases;
 use crate::signal::{Evaluation, Interval, Level, Scorer, Status, Tachogram, Version};
 
 /// Newest R-R older than this at a grid point: the heart is silent.
@@ -93,12 +94,12 @@ pub struct Scored {
 
 impl HeartJob {
     /// The work of the compute thread.
-    pub fn compute(self, scorer: &mut Scorer) -> Scored {
-        let (verdict, evaluation) = match self.ask {
-            Ask::Absent(reason) => (Err(reason), None),
-            Ask::Posted(score) => (Ok(score), None),
+    pub fn compute(&self, scorer: &mut Scorer) -> Scored {
+        let (verdict, evaluation) = match &self.ask {
+            Ask::Absent(reason) => (Err(*reason), None),
+            Ask::Posted(score) => (Ok(*score), None),
             Ask::Window(intervals) => {
-                let evaluation = scorer.evaluate(&intervals);
+                let evaluation = scorer.evaluate(intervals);
                 let verdict = match (evaluation.status, evaluation.score) {
                     (Status::Good | Status::Fair, Some(score)) => Ok(score),
                     (Status::Flat, _) => Err(Reason::Flat),
@@ -117,6 +118,17 @@ impl HeartJob {
             verdict,
             version: evaluation.map(|_| scorer.version()),
             evaluation,
+        }
+    }
+
+    /// The rhythm that is compared with others', on the monotonic clock; the compute thread's work,
+    /// too. None where no beats came to the hub.
+    pub fn phases(&self, scorer: &mut Scorer, grid_ms: i64) -> Option<Phases> {
+        match (&self.ask, self.last_rr) {
+            (Ask::Window(intervals), Some(last)) => {
+                scorer.phases(intervals, last.end_mono_ms, grid_ms as f64)
+            }
+            _ => None,
         }
     }
 }

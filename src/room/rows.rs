@@ -31,8 +31,9 @@ pub enum Row {
     Rr(RrRow),
     Score(ScoreRow),
     Group(GroupRow),
-    /// Everything about this participant goes: name, participations, claims, scores, consents, and
-    /// the R-R of a strap inside this participant's claims. Group figures stay.
+    Pair(PairRow),
+    /// Everything about this participant goes: name, participations, claims, scores, pairs, consents,
+    /// and the R-R of a strap inside this participant's claims. Group figures stay.
     Erase {
         participant: ParticipantId,
         at: Stamp,
@@ -231,4 +232,30 @@ pub struct GroupRow {
     pub algorithm: Option<u32>,
     /// The constants of that version.
     pub settings: Option<SettingsHash>,
+    /// How much the hearts move together; none where fewer than two could be compared.
+    pub synchrony: Option<SynchronyRow>,
+}
+
+/// The synchrony of the group at one grid point, exact and before suppression.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SynchronyRow {
+    /// 0 to 100.
+    pub index: f64,
+    /// What these hearts reach by chance, 95 times in 100; 0 to 100.
+    pub chance_high: f64,
+    /// The hearts in it, counted as those of the group.
+    pub hearts: u32,
+}
+
+/// Two people whose hearts moved together before one grid point.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PairRow {
+    pub session_id: String,
+    pub at: Stamp,
+    pub a: ParticipantId,
+    pub b: ParticipantId,
+    /// Phase-locking value, up to 1.
+    pub plv: f64,
+    /// By how much `a` is ahead of `b`, in radians of their common rhythm.
+    pub lag_rad: f64,
 }

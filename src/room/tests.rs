@@ -47,6 +47,100 @@ fn scores_begin_when_the_window_is_full_and_the_public_sees_whole_numbers() {
     assert!(group.peak >= group.average);
 }
 
+/// A room of straps that beat as one.
+fn as_one(straps: usize) -> Rig {
+    let mut rig = Rig::new(straps);
+    for strap in &mut rig.straps {
+        strap.phase_rad = 0.0;
+    }
+    rig
+}
+
+#[test]
+fn hearts_that_beat_as_one_move_together_and_those_with_a_time_of_their_own_do_not() {
+    let mut rig = as_one(6);
+    rig.until(60_000);
+    assert_eq!(rig.room.group_view(rig.now_ms).synchrony, None);
+    rig.until(100_000);
+    let one = rig.room.group_view(rig.now_ms).synchrony.expect("shown");
+    assert!(one.index > 90.0 && one.index > one.chance_high, "{one:?}");
+    let mut rig = Rig::new(6);
+    rig.until(100_000);
+    let own = rig.room.group_view(rig.now_ms).synchrony.expect("shown");
+    assert!(own.index < own.chance_high, "{own:?}");
+}
+
+#[test]
+fn the_synchrony_of_two_is_theirs_and_not_shown() {
+    let mut rig = as_one(4);
+    rig.until(90_000);
+    rig.straps[0].silent = true;
+    rig.straps[1].silent = true;
+    rig.until(100_000);
+    assert_eq!(rig.room.group_view(rig.now_ms).synchrony, None);
+    let kept = rig.rows.iter().rev().find_map(|row| match row {
+        Row::Group(row) => row.synchrony,
+        _ => None,
+    });
+    assert_eq!(kept.map(|synchrony| synchrony.hearts), Some(2));
+}
+
+#[test]
+fn pairs_of_people_are_kept_once_a_minute_and_an_unclaimed_strap_is_in_none() {
+    let mut rig = as_one(4);
+    rig.until(70_000);
+    for n in 1..=3 {
+        rig.join(n, Some(&n.to_string())).expect("joins");
+    }
+    rig.until(179_000);
+    let pairs: Vec<_> = rig
+        .rows
+        .iter()
+        .filter_map(|row| match row {
+            Row::Pair(row) => Some((row.at.mono_ms, row.a, row.b)),
+            _ => None,
+        })
+        .collect();
+    let expected = [(1, 2), (1, 3), (2, 3)].map(|(a, b)| (120_000, person(a), person(b)));
+    assert_eq!(pairs, expected);
+}
+
+#[test]
+fn who_is_erased_while_hearts_are_compared_is_compared_with_nobody() {
+    let mut rig = as_one(4);
+    rig.until(99_000);
+    rig.join(1, Some("1")).expect("joins");
+    let job = rig.room.grid_job(100_000);
+    rig.apply(Command::Erase {
+        participant: person(1),
+    })
+    .expect("is known");
+    rig.room
+        .finish_grid(job.compute(&mut Scorer::new(Version::CURRENT)));
+    let group = rig.room.exact_group().expect("three are left");
+    assert_eq!((group.scored, group.synchrony), (3, None));
+}
+
+#[test]
+fn after_a_restart_the_hearts_are_where_they_were_on_the_clock() {
+    let mut rig = Rig::new(4);
+    rig.until(100_000);
+    let past = rig.remembered();
+    let before = rig
+        .room
+        .grid_job(100_000)
+        .compute(&mut Scorer::new(Version::CURRENT));
+    rig.room.finish_grid(before);
+    let mut other = Rig::at(4, 100_000, past).room;
+    let after = other
+        .grid_job(100_000)
+        .compute(&mut Scorer::new(Version::CURRENT));
+    other.finish_grid(after);
+    let synchrony = |room: &Room| room.exact_group().and_then(|group| group.synchrony);
+    assert!(synchrony(&rig.room).is_some());
+    assert_eq!(synchrony(&other), synchrony(&rig.room));
+}
+
 #[test]
 fn an_unclaimed_strap_takes_part_in_the_group_figure_only() {
     let mut rig = Rig::new(3);

@@ -72,7 +72,7 @@ pub struct GroupView {
     pub participants: u32,
     /// Hearts with a score.
     pub scored: u32,
-    /// How much the hearts move together; null where it is not computed.
+    /// How much the hearts move together; null with too few hearts whose beats cover the last minute.
     pub synchrony: Option<Synchrony>,
     /// `too_few`, when there are too few hearts to show figures without showing a person.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,12 +90,14 @@ pub struct Distribution {
     pub high: u32,
 }
 
+/// How much the hearts of the room move together, beside what chance gives.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Synchrony {
-    /// 0 to 100.
+    /// Mean agreement in phase over all pairs, 0 to 100, one decimal; 0 by chance.
     pub index: f64,
-    /// What chance alone reaches.
+    /// What the same hearts reach by chance: 95 times in 100 the index stays at or below it. 0 to 100, one
+    /// decimal, rounded up. Only an index above it says that they move together.
     pub chance_high: f64,
 }
 

@@ -17,7 +17,8 @@
 //! - `reader`: how these follow each other, by which version, and how sure the score is;
 //! - `steps`: from intervals to an evaluation, and when there is no score;
 //! - `settings`: the constants of it all as one text, from which a hash is made;
-//! - [`course`]: what the scores of a session say together: baseline and trend.
+//! - [`course`]: what the scores of a session say together: baseline and trend;
+//! - [`synchrony`]: how much several hearts move together, and how much of that is chance.
 //!
 //! Here stand the words in which the result is told.
 
@@ -31,6 +32,7 @@ mod rhythm;
 mod settings;
 mod spectrum;
 mod steps;
+pub mod synchrony;
 pub mod tachogram;
 
 pub use hrv::Hrv;

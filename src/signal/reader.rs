@@ -34,7 +34,7 @@ pub(super) const SETTINGS: &[Setting] = &[
 #[derive(Debug)]
 pub(super) struct Reader {
     version: Version,
-    spline: Spline,
+    pub(super) spline: Spline,
     likely: Likely,
 }
 

@@ -81,7 +81,7 @@ mod tests {
     }
 
     /// Files and constants that decide about no stored figure of a single heart.
-    const NO_DEFINITION: [&str; 2] = ["course", "settings"];
+    const NO_DEFINITION: [&str; 3] = ["course", "settings", "synchrony"];
     const NOT_STORED: [&str; 1] = ["BREATH_FROM_HZ"];
 
     #[test]

@@ -202,7 +202,7 @@ pub(super) const HALF_SINE_CELL_MS2: f64 = 1.0 / (SAMPLES * SAMPLES) as f64;
 /// sin(π (j + ½) / 256): worked out by the compiler, so that no platform's own `sin` has a say.
 static HALF_SINE: [f64; SAMPLES] = half_sine();
 
-const fn half_sine() -> [f64; SAMPLES] {
+pub(super) const fn half_sine() -> [f64; SAMPLES] {
     let mut weights = [0.0; SAMPLES];
     let mut j = 0;
     while j < SAMPLES / 2 {

@@ -17,9 +17,9 @@ use super::{
 /// answers depends on the intervals alone, so one scorer serves a whole room.
 #[derive(Debug)]
 pub struct Scorer {
-    buffer: Vec<Interval>,
-    cleaner: Cleaner,
-    reader: Reader,
+    pub(super) buffer: Vec<Interval>,
+    pub(super) cleaner: Cleaner,
+    pub(super) reader: Reader,
 }
 
 impl Scorer {

@@ -111,6 +111,20 @@ pub(super) fn fill(buffer: &mut Vec<Interval>, intervals: &[Interval], version: 
     }
 }
 
+/// The intervals that had ended by `at_ms`, when the last of all ended at `last_end_ms`, and when the
+/// last of them did.
+pub(super) fn ended_by(intervals: &[Interval], last_end_ms: f64, at_ms: f64) -> (&[Interval], f64) {
+    let mut known = intervals;
+    let mut end_ms = last_end_ms;
+    while let Some((last, before)) = known.split_last().filter(|_| end_ms > at_ms) {
+        if usable(last) {
+            end_ms -= bounded_rr_ms(last) + bounded_gap_ms(last);
+        }
+        known = before;
+    }
+    (known, end_ms)
+}
+
 /// Index of the buffer's first interval; walks back from the newest, so that it does not depend on
 /// how much history there is.
 fn buffer_start(intervals: &[Interval], restart_gap_ms: f64) -> usize {

@@ -28,7 +28,7 @@ impl Backlog {
         // R-R is the bulk and the least missed; what people did and the group's figures go last.
         for is_expendable in [
             (|row| matches!(row, Row::Rr(_))) as fn(&Row) -> bool,
-            |row| matches!(row, Row::Score(_)),
+            |row| matches!(row, Row::Score(_) | Row::Pair(_)),
             |_| true,
         ] {
             if excess == 0 {

@@ -125,6 +125,7 @@ fn kind(row: &Row) -> &'static str {
         Row::Rr(_) => "rr",
         Row::Score(_) => "score",
         Row::Group(_) => "group",
+        Row::Pair(_) => "pair",
         Row::Erase { .. } => "erasure",
     }
 }

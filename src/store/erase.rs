@@ -107,6 +107,14 @@ pub(super) fn delete(
             participant_no
         ],
     )?;
+    // A pair is of both: with either it goes.
+    conn.execute(
+        "DELETE FROM pair WHERE pair_no >= ?1 AND (a_participant_no = ?2 OR b_participant_no = ?2)",
+        params![
+            first_at_or_after(conn, Appended::Pair, since)?,
+            participant_no
+        ],
+    )?;
     // Participations, claims and consents go with it (ON DELETE CASCADE).
     conn.execute(
         "DELETE FROM participant WHERE participant_no = ?1",
@@ -225,6 +233,7 @@ impl Erased {
                 (Some(id), _) | (None, HeartKey::Phone(id)) => self.people.contains_key(&id),
                 (None, HeartKey::Strap(strap)) => was_worn(strap, &row.at),
             },
+            Row::Pair(row) => [row.a, row.b].iter().any(|id| self.people.contains_key(id)),
             Row::Session(_) | Row::Strap(_) | Row::Group(_) | Row::Erase { .. } => false,
         }
     }

@@ -24,7 +24,7 @@ const PAUSE_BELIEVED_MS: i64 = 30 * 86_400_000;
 /// Pages given back to the file system at a time; new rows fill the others.
 const PAGES_GIVEN_BACK: u32 = 4_000;
 
-/// Deletes at most `rows_max` R-R and as many scores from before `before` (a moment of the present
+/// Deletes at most `rows_max` R-R, as many scores and as many pairs from before `before` (a moment of the present
 /// boot, possibly negative; `by_network`: its wall time is set over the network); true while there is more to do. Call it outside of a transaction.
 pub(super) fn forget(
     conn: &mut Connection,
@@ -52,6 +52,11 @@ pub(super) fn forget(
             Appended::Score,
             "DELETE FROM score WHERE score_no IN (SELECT score_no FROM score WHERE score_no >= ?1 AND score_no < ?2
              AND boot_no = ?3 AND mono_ms < ?4 ORDER BY score_no LIMIT ?5)",
+        ),
+        (
+            Appended::Pair,
+            "DELETE FROM pair WHERE pair_no IN (SELECT pair_no FROM pair WHERE pair_no >= ?1 AND pair_no < ?2
+             AND boot_no = ?3 AND mono_ms < ?4 ORDER BY pair_no LIMIT ?5)",
         ),
     ] {
         let mut left = rows_max;

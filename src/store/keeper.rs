@@ -233,7 +233,7 @@ impl Keeper {
         rows.retain(|row| {
             let covered = self.erased.covers(row);
             if covered {
-                acted |= !matches!(row, Row::Rr(_) | Row::Score(_));
+                acted |= !matches!(row, Row::Rr(_) | Row::Score(_) | Row::Pair(_));
                 self.erased.learn(row);
             }
             !covered

@@ -60,7 +60,7 @@ pub use self::memory::Memory;
 pub use self::open::random_pin;
 use self::open::{Identity, Opened};
 pub use self::outbox::{Acknowledged, OutboxMessage, OutboxState, Queued, Upstream};
-pub use self::read::{ParticipantData, SessionKept};
+pub use self::read::{InStep, ParticipantData, SessionKept};
 use crate::room::ParticipantId;
 use crate::room::rows::{GroupRow, Row, Stamp};
 use crate::telemetry::load::Figures;

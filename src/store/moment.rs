@@ -37,6 +37,7 @@ pub(super) const DISORDER_MS: i64 = 600_000;
 pub(super) enum Appended {
     Rr,
     Score,
+    Pair,
 }
 
 impl Appended {
@@ -48,6 +49,10 @@ impl Appended {
                 "SELECT min(score_no) FROM score",
                 "SELECT max(score_no) FROM score",
             ),
+            Appended::Pair => (
+                "SELECT min(pair_no) FROM pair",
+                "SELECT max(pair_no) FROM pair",
+            ),
         }
     }
 
@@ -58,6 +63,9 @@ impl Appended {
             }
             Appended::Score => {
                 "SELECT score_no, boot_no, mono_ms FROM score WHERE score_no >= ?1 ORDER BY score_no LIMIT 1"
+            }
+            Appended::Pair => {
+                "SELECT pair_no, boot_no, mono_ms FROM pair WHERE pair_no >= ?1 ORDER BY pair_no LIMIT 1"
             }
         }
     }

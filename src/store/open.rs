@@ -22,6 +22,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/hub/0002_hold_fast.sql")),
     M::up(include_str!("../../migrations/hub/0003_owed.sql")),
     M::up(include_str!("../../migrations/hub/0004_proof.sql")),
+    M::up(include_str!("../../migrations/hub/0005_synchrony.sql")),
 ];
 
 /// A writer elsewhere (`sqlite3` on the command line) is waited for this long; then the commit counts
@@ -404,7 +405,7 @@ mod tests {
                 "{table}.{prefix}"
             );
         }
-        assert_eq!(moments, 25);
+        assert_eq!(moments, 26);
         assert!(
             columns
                 .iter()

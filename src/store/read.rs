@@ -10,7 +10,7 @@ use super::moment::{Appended, DISORDER_MS, Moment, first_at_or_after};
 use super::write::known_participant_no;
 use crate::room::rows::{
     ClaimRow, ConsentRow, GroupRow, ParticipantRow, ParticipationRow, RrMark, RrRow, ScoreRow,
-    SessionRow, Stamp, StrapRow,
+    SessionRow, Stamp, StrapRow, SynchronyRow,
 };
 use crate::room::{HeartKey, ParticipantId, SettingsHash, StrapNo, Window};
 
@@ -38,8 +38,19 @@ pub struct ParticipantData {
     pub consents: Vec<ConsentRow>,
     /// In order of time.
     pub scores: Vec<ScoreRow>,
+    /// In order of time.
+    pub in_step: Vec<InStep>,
     /// Of the own phone, and of straps while this person wore them; in the order of arrival.
     pub rr: Vec<RrRow>,
+}
+
+/// With how many other people one person's heart moved together before one grid point: who they are
+/// is theirs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InStep {
+    pub session_id: String,
+    pub at: Stamp,
+    pub others: u32,
 }
 
 /// Of the session `s`, as `session_row` reads them.
@@ -103,7 +114,8 @@ pub(super) fn group_of(conn: &Connection, session_id: &str) -> rusqlite::Result<
     collect(
         conn,
         "SELECT s.session_id, g.mono_ms, g.wall_ms, g.wall_synced, average, low, medium, high,
-             participants, scored, hearts, suppressed, standard_error, algorithm, settings
+             participants, scored, hearts, suppressed, standard_error, algorithm, settings,
+             synchrony, chance_high, synchrony_hearts
          FROM session s JOIN group_score g USING (session_no)
          WHERE s.session_id = ?1 ORDER BY g.boot_no, g.mono_ms",
         params![session_id],
@@ -122,9 +134,22 @@ pub(super) fn group_of(conn: &Connection, session_id: &str) -> rusqlite::Result<
                 standard_error: row.get(12)?,
                 algorithm: row.get(13)?,
                 settings: settings(row, 14)?,
+                synchrony: synchrony(row, 15)?,
             })
         },
     )
+}
+
+/// Three columns from `first`: `synchrony`, `chance_high`, `synchrony_hearts`; all are filled or none.
+pub(super) fn synchrony(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Option<SynchronyRow>> {
+    let Some(index) = row.get(first)? else {
+        return Ok(None);
+    };
+    Ok(Some(SynchronyRow {
+        index,
+        chance_high: row.get(first + 1)?,
+        hearts: row.get(first + 2)?,
+    }))
 }
 
 pub(super) fn straps(conn: &Connection) -> rusqlite::Result<Vec<StrapRow>> {
@@ -288,6 +313,7 @@ pub(super) fn participant_data(
         straps,
         consents,
         scores: scores(conn, first_score, participant_no)?,
+        in_step: in_step(conn, since, participant_no)?,
         rr,
     }))
 }
@@ -417,6 +443,27 @@ fn settings(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Option<Settings
     };
     let read = SettingsHash::read(&text);
     read.map(Some).ok_or_else(|| no_such_word(column))
+}
+
+fn in_step(conn: &Connection, since: Moment, participant_no: i64) -> rusqlite::Result<Vec<InStep>> {
+    collect(
+        conn,
+        "SELECT s.session_id, p.mono_ms, p.wall_ms, p.wall_synced, count(*)
+         FROM pair p JOIN session s USING (session_no)
+         WHERE p.pair_no >= ?1 AND (p.a_participant_no = ?2 OR p.b_participant_no = ?2)
+         GROUP BY p.session_no, p.boot_no, p.mono_ms ORDER BY min(p.pair_no)",
+        params![
+            first_at_or_after(conn, Appended::Pair, since)?,
+            participant_no
+        ],
+        |row| {
+            Ok(InStep {
+                session_id: row.get(0)?,
+                at: stamp(row, 1)?,
+                others: row.get(4)?,
+            })
+        },
+    )
 }
 
 /// The words that a score row may hold; `ScoreRow` has them without an allocation.

@@ -156,5 +156,21 @@ pub fn group(session_id: &str, mono_ms: i64, average: Option<f64>) -> Row {
         suppressed: false,
         algorithm: Some(1),
         settings: Some(SettingsHash::of(Version::One)),
+        synchrony: Some(SynchronyRow {
+            index: 34.25,
+            chance_high: 17.5,
+            hearts: 6,
+        }),
+    })
+}
+
+pub fn pair(session_id: &str, a: u8, b: u8, mono_ms: i64) -> Row {
+    Row::Pair(PairRow {
+        session_id: session_id.to_owned(),
+        at: at(mono_ms),
+        a: person(a),
+        b: person(b),
+        plv: 0.875,
+        lag_rad: -0.25,
     })
 }

@@ -9,8 +9,8 @@ use super::erase;
 use super::moment::Moment;
 use super::outbox;
 use crate::room::rows::{
-    ClaimRow, ConsentRow, GroupRow, ParticipantRow, ParticipationRow, Row, RrRow, ScoreRow,
-    SessionRow, Stamp, StrapRow,
+    ClaimRow, ConsentRow, GroupRow, PairRow, ParticipantRow, ParticipationRow, Row, RrRow,
+    ScoreRow, SessionRow, Stamp, StrapRow,
 };
 use crate::room::{HeartKey, ParticipantId, StrapNo};
 
@@ -82,6 +82,7 @@ impl<'a> Pen<'a> {
             Row::Rr(row) => self.rr(row),
             Row::Score(row) => self.score(row),
             Row::Group(row) => self.group(row),
+            Row::Pair(row) => self.pair(row),
             Row::Erase { participant, at } => {
                 let until = Moment {
                     boot_no: self.boot_no,
@@ -323,8 +324,9 @@ impl<'a> Pen<'a> {
     fn group(&self, row: &GroupRow) -> rusqlite::Result<()> {
         self.execute(
             "INSERT OR REPLACE INTO group_score (session_no, boot_no, mono_ms, wall_ms, wall_synced,
-                 average, low, medium, high, participants, scored, hearts, suppressed, standard_error, algorithm, settings)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                 average, low, medium, high, participants, scored, hearts, suppressed, standard_error, algorithm, settings,
+                 synchrony, chance_high, synchrony_hearts)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
             params![
                 session_no(self.conn, &row.session_id)?,
                 self.boot_no,
@@ -341,7 +343,28 @@ impl<'a> Pen<'a> {
                 row.suppressed,
                 row.standard_error,
                 row.algorithm,
-                row.settings.map(|settings| settings.to_string())
+                row.settings.map(|settings| settings.to_string()),
+                row.synchrony.map(|synchrony| synchrony.index),
+                row.synchrony.map(|synchrony| synchrony.chance_high),
+                row.synchrony.map(|synchrony| synchrony.hearts)
+            ],
+        )
+    }
+
+    fn pair(&self, row: &PairRow) -> rusqlite::Result<()> {
+        self.execute(
+            "INSERT INTO pair (session_no, a_participant_no, b_participant_no, plv, lag_rad, boot_no, mono_ms, wall_ms, wall_synced)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![
+                session_no(self.conn, &row.session_id)?,
+                participant_no(self.conn, row.a)?,
+                participant_no(self.conn, row.b)?,
+                row.plv,
+                row.lag_rad,
+                self.boot_no,
+                row.at.mono_ms,
+                row.at.wall_ms,
+                row.at.synced
             ],
         )
     }
@@ -400,6 +423,7 @@ pub(super) fn present_stamp(row: &Row) -> Option<Stamp> {
         Row::Rr(row) => Some(row.arrived),
         Row::Score(row) => Some(row.at),
         Row::Group(row) => Some(row.at),
+        Row::Pair(row) => Some(row.at),
         Row::Consent(row) => Some(row.at),
         Row::Erase { at, .. } => Some(*at),
         Row::Session(_)

@@ -11,7 +11,7 @@ use crate::room::view::TrendView;
 use crate::room::{HeartKey, SettingsHash, StrapNo};
 use crate::signal::breaths_per_min;
 use crate::signal::course::{self, Point};
-use crate::store::ParticipantData;
+use crate::store::{InStep, ParticipantData};
 
 /// Times are Unix ms of the hub's clock.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -28,6 +28,9 @@ pub struct MyData {
     pub consents: Vec<MyConsent>,
     /// In order of time.
     pub scores: Vec<MyScore>,
+    /// Minutes in which my heart moved together with others'; those of other people only, whose straps
+    /// are claimed. In order of time.
+    pub in_step: Vec<MyInStep>,
     /// In the order of arrival; null where they are not told.
     pub rr: Option<Vec<MyRr>>,
     /// Why `rr` is null.
@@ -117,6 +120,16 @@ pub struct MyScore {
     pub settings: Option<SettingsHash>,
 }
 
+/// How many they were, and nothing of them: the rest is theirs.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MyInStep {
+    pub session_id: String,
+    /// End of the minute.
+    pub at: i64,
+    pub others: u32,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MyRr {
@@ -195,6 +208,7 @@ impl MyData {
                 .into_iter()
                 .map(|row| score(strap(row.heart), row))
                 .collect(),
+            in_step: kept.in_step.into_iter().map(in_step).collect(),
             rr: with_rr.then(|| {
                 let rows = kept.rr.into_iter();
                 rows.map(|row| rr(strap(row.heart), &row)).collect()
@@ -234,6 +248,14 @@ fn score(strap: Option<String>, row: ScoreRow) -> MyScore {
         total_ms2: row.total_ms2,
         algorithm: row.algorithm,
         settings: row.settings,
+    }
+}
+
+fn in_step(row: InStep) -> MyInStep {
+    MyInStep {
+        session_id: row.session_id,
+        at: row.at.wall_ms,
+        others: row.others,
     }
 }
 
@@ -279,6 +301,9 @@ mod tests {
             {"at": 1_002_000, "rrMs": 812.5, "gapMs": 0.0, "mark": "accepted", "strap": null},
         ]);
         assert_eq!(json["rr"], expected);
+        let in_step =
+            serde_json::json!([{"sessionId": "20261120T0945Z", "at": 1_060_000, "others": 4}]);
+        assert_eq!(json["inStep"], in_step);
         assert!(json.get("rrWithheld").is_none());
     }
 
@@ -402,6 +427,11 @@ mod tests {
             straps: vec![(StrapNo(7), "strap 7".into())],
             consents: vec![],
             scores: vec![],
+            in_step: vec![InStep {
+                session_id: "20261120T0945Z".into(),
+                at: at(60_000),
+                others: 4,
+            }],
             rr: vec![
                 interval(HeartKey::Strap(StrapNo(7)), 1_750.4),
                 interval(HeartKey::Phone(id), 2000.0),

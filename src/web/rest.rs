@@ -343,6 +343,7 @@ mod tests {
             suppressed: hearts < RULE.min_group,
             algorithm: Some(1),
             settings: Some(SettingsHash::of(Version::One)),
+            synchrony: None,
         }
     }
 

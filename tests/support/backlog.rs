@@ -144,6 +144,7 @@ fn minute(count: usize, from_mono_ms: i64, rr_id: &mut i64) -> Vec<Row> {
                 suppressed: false,
                 algorithm: Some(1),
                 settings: SettingsHash::read("0011223344556677"),
+                synchrony: None,
             }));
         }
     }

@@ -121,6 +121,65 @@ fn series(input: PathBuf) -> Series {
     }
 }
 
+/// One group: hearts on one clock, and what is to come of them at some moments.
+pub struct GroupFile {
+    pub name: String,
+    pub hearts: Vec<Heart>,
+    pub expected: Vec<serde_json::Value>,
+}
+
+pub struct Heart {
+    pub intervals: Vec<Interval>,
+    /// When the last of them ended.
+    pub last_end_ms: f64,
+}
+
+/// All groups, by name: synthetic ones, of which our copy is whole.
+pub fn all_groups() -> Vec<GroupFile> {
+    let folder = folders().swap_remove(0).join("group");
+    let json = |path: &Path| -> serde_json::Value {
+        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    };
+    let mut groups: Vec<GroupFile> = fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.unwrap().path())
+        .filter_map(|path| {
+            let name = path.file_name()?.to_str()?.strip_suffix(".input.json")?;
+            let expected = json(&folder.join(format!("{name}.expected.json")));
+            let hearts = json(&path)["participants"]
+                .as_array()?
+                .iter()
+                .map(heart)
+                .collect();
+            Some(GroupFile {
+                name: name.to_owned(),
+                hearts,
+                expected: expected.as_array()?.clone(),
+            })
+        })
+        .collect();
+    groups.sort_by(|a, b| a.name.cmp(&b.name));
+    assert!(!groups.is_empty(), "no group at all");
+    groups
+}
+
+/// `t_first_ms` is the beat with which the first interval begins.
+fn heart(person: &serde_json::Value) -> Heart {
+    let rr = person["rr_ms"].as_array().unwrap();
+    let intervals: Vec<Interval> = rr
+        .iter()
+        .map(|rr_ms| Interval {
+            rr_ms: rr_ms.as_f64().unwrap(),
+            gap_ms: 0.0,
+        })
+        .collect();
+    let lasting_ms: f64 = intervals.iter().map(|interval| interval.rr_ms).sum();
+    Heart {
+        last_end_ms: person["t_first_ms"].as_f64().unwrap() + lasting_ms,
+        intervals,
+    }
+}
+
 /// How far a file is from what is expected of it.
 #[derive(Default)]
 pub struct Deviation {

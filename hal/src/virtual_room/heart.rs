@@ -6,8 +6,9 @@
 //! is a beat. The rate swings around its mean by a sum of parts whose powers add up to 1, scaled
 //! to a standard deviation:
 //!
-//! - the pacer at [`PACER_HZ`], the same for all, followed with a small lag of one's own; its share
-//!   of the power is the mood, and so is roughly the share a coherence score finds;
+//! - the pacer at [`PACER_HZ`], the same for all, followed with a small lag of one's own, once the room
+//!   has gathered: before that each breathes as slowly, in their own time. Its share of the power is
+//!   the mood, and so is roughly the share a coherence score finds;
 //! - the person's own breathing, 0.16 to 0.32 Hz and wandering;
 //! - slow waves, 0.003 to 0.04 Hz;
 //! - 1/f noise (Kobayashi and Musha 1982): equal power in every octave, here as sines spread evenly
@@ -83,10 +84,19 @@ impl Mood {
     }
 
     fn share(&self, t_s: f64) -> f64 {
-        let done = ((t_s - self.onset_s) / self.ramp_s).clamp(0.0, 1.0);
-        let eased = done * done * (3.0 - 2.0 * done);
-        let share = self.at_first + (self.gathered - self.at_first) * eased;
+        let share = self.at_first + (self.gathered - self.at_first) * self.eased(t_s, self.ramp_s);
         (share + 0.06 * self.drift.at(t_s)).clamp(0.0, 0.97)
+    }
+
+    /// From 0 to 1: how far one has come from one's own time to the pacer's. It takes less than half as
+    /// long as to follow it deeply.
+    fn in_time(&self, t_s: f64) -> f64 {
+        self.eased(t_s, 0.4 * self.ramp_s)
+    }
+
+    fn eased(&self, t_s: f64, ramp_s: f64) -> f64 {
+        let done = ((t_s - self.onset_s) / ramp_s).clamp(0.0, 1.0);
+        done * done * (3.0 - 2.0 * done)
     }
 }
 
@@ -170,12 +180,19 @@ impl Heart {
         }
     }
 
+    /// How far one's own time is from the pacer's at first: as far as the own breath's.
+    fn own_turns(&self) -> f64 {
+        self.breath.phase_turns - 0.5
+    }
+
     fn rate_at(&self, t_s: f64) -> f64 {
         let follows = self.mood.share(t_s);
         let wanders = 1.0 - follows;
 
         // Who follows little follows unsteadily, too.
-        let lag = self.lag_turns + 0.12 * wanders * self.lag_wander.at(t_s);
+        let lag = self.lag_turns
+            + 0.12 * wanders * self.lag_wander.at(t_s)
+            + self.own_turns() * (1.0 - self.mood.in_time(t_s));
         let paced = sin_turns(PACER_HZ * t_s + lag);
         let breath_turns = self.breath.hz * t_s + self.breath.phase_turns;
         let breath = sin_turns(breath_turns + 0.4 * self.breath_wander.at(t_s));
@@ -225,6 +242,26 @@ mod tests {
             );
             assert!((22.0..95.0).contains(&sd), "seed {seed}: SDNN {sd} ms");
         }
+    }
+
+    #[test]
+    fn each_begins_in_their_own_time_and_comes_to_the_pacers() {
+        let room: Vec<Heart> = (0..60)
+            .map(|seed| Heart::new(&mut Chance::new(seed), 0.5, false))
+            .collect();
+        let agreement = |t_s: f64| {
+            let turns = room
+                .iter()
+                .map(|heart| heart.own_turns() * (1.0 - heart.mood.in_time(t_s)));
+            let (cos, sin) = turns.fold((0.0, 0.0), |(cos, sin), turns| {
+                (cos + sin_turns(turns + 0.25), sin + sin_turns(turns))
+            });
+            (cos * cos + sin * sin).sqrt() / room.len() as f64
+        };
+        // The length of the mean of all hands on a dial: 1 where they all point the same way.
+        assert!(agreement(0.0) < 0.3, "{}", agreement(0.0));
+        assert!(agreement(180.0) > 0.5, "{}", agreement(180.0));
+        assert!(agreement(400.0) > 0.999, "{}", agreement(400.0));
     }
 
     #[test]

@@ -7,7 +7,8 @@ use crate::signal::course::Point;
 pub const BEGIN: i64 = 1_795_167_900_000;
 pub const BOOT: &str = "0fe122aa-1111-2222-3333-444455556666";
 
-/// A room whose straps beat: R-R of 900 ms, swinging by 60 ms at 0.1 Hz, each strap with its own phase.
+/// A room whose straps beat: R-R of 900 ms, swinging by 60 ms at 0.1 Hz, each strap with a phase of its own
+/// at first.
 pub struct Rig {
     pub room: Room,
     pub now_ms: i64,
@@ -20,6 +21,7 @@ pub struct Beating {
     pub id: StrapId,
     pub next_beat_ms: f64,
     pub swing_ms: f64,
+    pub phase_rad: f64,
     pub contact: Option<bool>,
     pub silent: bool,
 }
@@ -43,6 +45,7 @@ impl Rig {
             id: StrapId::new("test", &k.to_string()),
             next_beat_ms: now_ms as f64 + 37.0 * k as f64,
             swing_ms: 60.0,
+            phase_rad: (k - 1) as f64,
             contact: Some(true),
             silent: false,
         };
@@ -82,7 +85,7 @@ impl Rig {
         let mut rr = Vec::new();
         loop {
             let swing =
-                (std::f64::consts::TAU * 0.1 * strap.next_beat_ms / 1000.0 + k as f64).sin();
+                (std::f64::consts::TAU * 0.1 * strap.next_beat_ms / 1000.0 + strap.phase_rad).sin();
             let ticks = ((900.0 + strap.swing_ms * swing) * 1.024).round() as u16;
             let end = strap.next_beat_ms + Rr::Ticks(ticks).ms();
             if end > self.now_ms as f64 {
@@ -163,7 +166,7 @@ impl Rig {
                     let point = row.score.map(|score| Point { at_ms, score });
                     past.own_scores.extend(row.participant.zip(point));
                 }
-                Row::Consent(_) | Row::Erase { .. } => {}
+                Row::Pair(_) | Row::Consent(_) | Row::Erase { .. } => {}
             }
         }
         past

@@ -29,7 +29,7 @@ pub fn group(
     let mut sessions: BTreeMap<SessionName, GroupSeries> = BTreeMap::new();
     let mut query = conn.prepare_cached(
         "SELECT s.session_id, g.boot_no, g.mono_ms, g.wall_ms, g.wall_synced, average, low, medium, high,
-             participants, scored, hearts, suppressed
+             participants, scored, hearts, suppressed, synchrony, chance_high, synchrony_hearts
          FROM group_score g JOIN session s USING (session_no)
          WHERE g.session_no > ?1 AND (g.boot_no, g.mono_ms) >= (?2, ?3) AND (g.boot_no, g.mono_ms) < (?4, ?5)
          ORDER BY g.session_no, g.boot_no, g.mono_ms",
@@ -56,7 +56,8 @@ pub fn group(
         let hearts: u32 = row.get(11)?;
         // Several phones of one address are one heart and as many scores.
         let told = told.get(&point).copied().unwrap_or(0);
-        let others = if scored == told {
+        let all_are_told = scored == told;
+        let others = if all_are_told {
             0
         } else {
             hearts.saturating_sub(told).max(1)
@@ -79,6 +80,8 @@ pub fn group(
                 high: Vec::new(),
                 participants: Vec::new(),
                 scored: Vec::new(),
+                synchrony: Vec::new(),
+                chance_high: Vec::new(),
             });
         let level = |column| -> rusqlite::Result<Option<u32>> {
             by_level.then(|| row.get(column)).transpose()
@@ -97,6 +100,20 @@ pub fn group(
         let participants: u32 = row.get(9)?;
         series.participants.push(is_shown.then_some(participants));
         series.scored.push(is_shown.then_some(scored));
+        // Which of the hearts that are told were in it is not known: as if all were.
+        let synchrony = read::synchrony(row, 13)?.filter(|synchrony| {
+            let others = synchrony.hearts.saturating_sub(told);
+            is_shown
+                && synchrony.hearts >= rule.min_group
+                && (all_are_told || others >= rule.min_group)
+        });
+        let figure = |figure: Option<f64>| figure.and_then(|figure| Num::rounded(figure, 2));
+        series
+            .synchrony
+            .push(figure(synchrony.map(|synchrony| synchrony.index)));
+        series
+            .chance_high
+            .push(figure(synchrony.map(|synchrony| synchrony.chance_high)));
     }
     if sessions
         .values()
@@ -107,6 +124,8 @@ pub fn group(
     let mut series: Vec<GroupSeries> = sessions.into_values().collect();
     for series in &mut series {
         leave_out_if(&mut series.suppressed, |hidden| !hidden);
+        leave_out_if(&mut series.synchrony, Option::is_none);
+        leave_out_if(&mut series.chance_high, Option::is_none);
     }
     Ok(series)
 }

@@ -40,6 +40,10 @@ fn an_erased_person_leaves_no_trace_in_any_table_or_byte() {
         samples::score(SESSION, 1, None, 5_000),
         samples::score(SESSION, 2, Some(person(2)), 5_000),
         samples::group(SESSION, 5_000, Some(50.0)),
+        samples::participant(3, "Cem"),
+        samples::pair(SESSION, 1, 2, 60_000),
+        samples::pair(SESSION, 2, 3, 60_000),
+        samples::pair(SESSION, 3, 1, 60_000),
     ]);
     bench
         .durably(vec![samples::consent(1, "research", true)])
@@ -52,10 +56,11 @@ fn an_erased_person_leaves_no_trace_in_any_table_or_byte() {
 
     bench.durably(vec![erase(1, 9_000)]).unwrap();
     for (table, left) in [
-        ("participant", 1),
+        ("participant", 2),
         ("participation", 1),
         ("claim", 1),
         ("consent", 0),
+        ("pair", 1),
         ("rr", 3),
         ("score", 1),
         ("group_score", 1),
@@ -76,7 +81,7 @@ fn an_erased_person_leaves_no_trace_in_any_table_or_byte() {
     let path = bench.path();
     let _dir = bench.close();
     let (_store, memory) = open(&path, boot("a", 10_000)).unwrap();
-    assert_eq!(memory.past.participants.len(), 1);
+    assert_eq!(memory.past.participants.len(), 2);
     assert_eq!(memory.past.next_claim_no, 3);
     assert_eq!(memory.past.next_rr_id, 6);
 }
@@ -119,6 +124,7 @@ fn what_is_still_on_its_way_when_somebody_is_erased_is_not_written_after_them() 
         samples::rr(3, 1, 5_900),
         samples::rr(4, 1, 6_100),
         samples::rr(5, 2, 5_900),
+        samples::pair(SESSION, 2, 1, 5_900),
     ]);
     let kept: Vec<i64> = bench.on_connection(|conn| {
         read::collect(conn, "SELECT rr_id FROM rr", &[], |row| row.get(0)).unwrap()
@@ -128,7 +134,7 @@ fn what_is_still_on_its_way_when_somebody_is_erased_is_not_written_after_them() 
         [2, 4, 5],
         "the strap's beats after the erasure are nobody's"
     );
-    assert_eq!(bench.count("score"), 0);
+    assert_eq!((bench.count("score"), bench.count("pair")), (0, 0));
     let late = bench.durably(vec![samples::participant(1, "Wilhelmina Quist")]);
     assert!(matches!(late, Err(StoreError::Refused(_))), "{late:?}");
 }
@@ -141,6 +147,8 @@ fn forgetting_takes_old_hearts_and_absent_people_and_leaves_the_group() {
         samples::rr(2, 2, 800_000),
         samples::rr(3, 2, 1_000_000),
         samples::score(SESSION, 1, Some(person(1)), 5_000),
+        samples::pair(SESSION, 1, 2, 60_000),
+        samples::pair(SESSION, 1, 2, 900_000),
         samples::group(SESSION, 5_000, Some(50.0)),
         Row::Session(samples::session("20261120T1000Z", 900_000)),
         samples::participation("20261120T1000Z", 2, 900_000),
@@ -156,6 +164,7 @@ fn forgetting_takes_old_hearts_and_absent_people_and_leaves_the_group() {
     for (table, left) in [
         ("rr", 1),
         ("score", 0),
+        ("pair", 1),
         ("participant", 1),
         ("participation", 1),
         ("claim", 1),

@@ -130,6 +130,7 @@ function drawGroup() {
   else if (!shown) { put('why-title', count('group.few', group.scored)); put('why-text', say('group.few.why')); }
   else drawFigures();
   drawSpread(shown);
+  drawTogether(shown);
 }
 
 function drawFigures() {
@@ -180,6 +181,30 @@ function drawSpread(shown) {
     const number = item.querySelector('b');
     if (number.textContent !== String(n)) number.textContent = String(n);
   }
+}
+
+/** Synchrony is always drawn on the band that chance gives, and inside of it is no news. */
+function drawTogether(shown) {
+  $('together').hidden = !shown;
+  if (!shown) return;
+  const synchrony = group.synchrony;
+  $('chance').hidden = synchrony === null;
+  if (synchrony === null) { put('together-word', say('group.together.none')); return; }
+  const n = Math.round(synchrony.index), c = Math.ceil(synchrony.chanceHigh), beyond = n > c;
+  put('together-word', say(beyond ? 'group.beyond' : 'group.chance', { n, c }));
+  const drawn = `${n} ${c}`;
+  if ($('chance').dataset.drawn === drawn) return;
+  $('chance').dataset.drawn = drawn;
+  $('chance').className = beyond ? 'beyond' : '';
+  $('chance').innerHTML = band(n, c);
+}
+
+/** 0 to 100, hatched as far as chance goes, with the index as a dot at the end of its bar. */
+function band(index, chance) {
+  const x = (v) => 6 + 3.28 * v, f = (v) => v.toFixed(1), w = (v) => f(3.28 * v);
+  return '<svg viewBox="0 0 340 32" focusable="false"><defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path class="hatch" d="M0 0V6"/></pattern></defs>'
+    + `<rect class="rail" x="6" y="13" width="${w(100)}" height="6" rx="3"/><rect fill="url(#hatch)" x="6" y="5" width="${w(chance)}" height="22"/><path class="tick" d="M${f(x(chance))} 3v26"/>`
+    + `<rect class="reach" x="6" y="13" width="${w(index)}" height="6" rx="3"/><circle class="dot" cx="${f(x(index))}" cy="16" r="5.5"/></svg>`;
 }
 
 draw();

@@ -10,6 +10,7 @@ const TEXTS = {
   'group.few.one': '{n} heart so far', 'group.few.other': '{n} hearts so far', 'group.few.why': 'The room’s figures are shown from three hearts on, so that no single heart can be read from them.',
   'group.none': 'No scores yet', 'group.none.why': 'Put on a chest strap. A score needs about 65 seconds of beats.',
   'group.spread.few': 'How the hearts differ is shown from five hearts on.',
+  'group.beyond': '{n}, beyond chance (0 to {c}).', 'group.chance': '{n}, as by chance (0 to {c}).', 'group.together.none': 'Shown once three hearts have been heard for about a minute.',
   'group.level': '{n} of {of}', 'age': 'Figures from {time} ago.', 'age.straps': 'As it was {time} ago.',
   'link.first': 'Finding the hub', 'link.first.why': 'The page is looking for the hub of this room.', 'link.lost': 'Finding the hub again. The clock goes on.', 'link.back': 'Connected again.',
   'straps.none': 'No strap has been heard yet. Put one on: it wakes up on the skin.',

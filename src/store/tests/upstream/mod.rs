@@ -1,6 +1,7 @@
 //! The way upstream: what waits, what leaves, and what never may.
 
 mod consent;
+mod group;
 mod limits;
 mod minutes;
 mod owed;
@@ -13,7 +14,7 @@ use crate::record::{
     Study,
 };
 use crate::room::Suppression;
-use crate::room::rows::{ConsentRow, GroupRow, RrRow, ScoreRow, Stamp};
+use crate::room::rows::{ConsentRow, GroupRow, RrRow, ScoreRow, Stamp, SynchronyRow};
 
 /// In which the samples lie, ms: the first minute of the boot.
 const MINUTE_MS: i64 = 60_000;
@@ -54,6 +55,10 @@ fn group_of(mono_ms: i64, scored: u32, hearts: u32) -> Row {
         scored,
         hearts,
         suppressed: hearts < 3,
+        synchrony: row.synchrony.map(|synchrony| SynchronyRow {
+            hearts,
+            ..synchrony
+        }),
         ..row
     })
 }

@@ -4,8 +4,9 @@
 #[path = "../../../support/series.rs"]
 mod series;
 
+use coherence_hub::signal::synchrony::{Phases, Synchrony, pairs};
 use coherence_hub::signal::{Interval, Scorer, Version};
-use series::all_series;
+use series::{all_groups, all_series};
 
 /// Windows of noise.
 const NOISE: u64 = 5_000;
@@ -23,6 +24,18 @@ fn write_down(scorer: &mut Scorer) {
             let known: usize = row.text("n_beats").parse().expect("a count of beats");
             let evaluation = scorer.evaluate(&series.intervals[..known]);
             println!("{} {} {evaluation:?}", series.name, row.text("tick_s"));
+        }
+    }
+    for group in all_groups() {
+        for tick in &group.expected {
+            let at_ms = tick["tau_ms"].as_f64().expect("a moment");
+            let rhythms: Vec<Phases> = group
+                .hearts
+                .iter()
+                .filter_map(|heart| scorer.phases(&heart.intervals, heart.last_end_ms, at_ms))
+                .collect();
+            let synchrony = Synchrony::of(&rhythms);
+            println!("{} {at_ms} {synchrony:?} {:?}", group.name, pairs(&rhythms));
         }
     }
     for n in 0..NOISE {
