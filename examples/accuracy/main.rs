@@ -7,8 +7,10 @@
 //! - `simulate`: hearts, and the score that they deserve
 //! - `planted`: artefacts and gaps
 //! - `pipelines`, `cleaners`: the ways of others
+//! - `bars`: the hub's error bars against the truth
 //! - `study`: which of these meet; `table`, `plot`: how it is told
 
+mod bars;
 mod cleaners;
 mod pipelines;
 mod planted;

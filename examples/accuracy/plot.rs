@@ -17,6 +17,9 @@ const PANEL: (f64, f64) = (290.0, 290.0);
 /// Left and top of the first panel's field.
 const FIRST: (f64, f64) = (70.0, 150.0);
 
+/// Below the last row of fields: its numbers, and air.
+const FOOT: f64 = 48.0;
+
 /// Errors that fit into a panel, in points; what is beyond lies on the edge.
 const ERRORS: (f64, f64) = (-60.0, 40.0);
 
@@ -42,7 +45,7 @@ const OTHERS: &str = "#1f5c86";
 pub fn svg(study: &Study) -> String {
     let rows = study.scores.len().div_ceil(COLUMNS);
     let width = FIRST.0 + PANEL.0 * COLUMNS as f64;
-    let height = FIRST.1 + PANEL.1 * rows as f64;
+    let height = FIRST.1 + PANEL.1 * (rows - 1) as f64 + FIELD.1 + FOOT;
     let mut out = String::new();
     out += &format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \

@@ -5,6 +5,7 @@
 
 use coherence_hub::signal::{Interval, Scorer, Status, Version};
 
+use crate::bars::{self, Bars};
 use crate::cleaners::Cleaner;
 use crate::pipelines::{Between, Pipeline, Point, Taper};
 use crate::planted::{Artefact, Kind, with_artefacts, with_gap, without_gap};
@@ -12,7 +13,7 @@ use crate::random::Random;
 use crate::simulate::{Colour, Heart};
 
 /// The definitions of the hub that are studied.
-pub const VERSIONS: [Version; 1] = [Version::One];
+pub const VERSIONS: [Version; 2] = Version::ALL;
 
 /// The ways of others, in the order in which they are shown.
 pub const PIPELINES: [(&str, Pipeline); 6] = [
@@ -89,7 +90,7 @@ pub const GAPS_MS: [f64; 4] = [1_500.0, 3_000.0, 5_000.0, 8_000.0];
 const LONG_S: f64 = 135.0;
 
 /// The same where no window is longer than 64 s.
-const SHORT_S: f64 = 90.0;
+pub const SHORT_S: f64 = 90.0;
 
 /// One figure of many windows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -206,6 +207,7 @@ pub struct Study {
     /// The spline over all holes, refused or not.
     pub bridged: Vec<Errors>,
     pub shown_gaps: Vec<ShownRow>,
+    pub bars: Bars,
 }
 
 /// Streams of chance, so that a new part of the study changes no older one.
@@ -217,6 +219,7 @@ enum Stream {
     Disturbed,
     Gap,
     Planted,
+    Bars,
 }
 
 impl Study {
@@ -224,10 +227,13 @@ impl Study {
     pub fn run(windows: u64, seed: u64, mut step: impl FnMut(u64)) -> Self {
         let mut study = Study::empty(windows, seed);
         let mut scorers = VERSIONS.map(Scorer::new);
+        let mut sure = Scorer::new(bars::VERSION);
         for window in 0..windows {
             study.score(window, &mut scorers);
             study.score_without_rhythm(window, &mut scorers);
             study.disturb(window, &mut scorers);
+            let mut random = study.random(Stream::Bars, window);
+            study.bars.ask(window, &mut random, &mut sure);
             step(window + 1);
         }
         study
@@ -278,6 +284,7 @@ impl Study {
             shown: shown(PLANTED.len()),
             bridged: vec![Errors::default(); GAPS_MS.len()],
             shown_gaps: shown(GAPS_MS.len()),
+            bars: Bars::empty(),
         }
     }
 

@@ -11,7 +11,7 @@ pub(super) const NOTE: &str = "\
 A score is the share of the strongest slow rhythm in the variability of the heart rate, 0 to 100.
 ± is its standard error: the truth is within 1.645 times that nine times in ten. A score in brackets is
 early: of less than a whole window, and in no mean.
-Without any rhythm it averages about 21, and of slowly wandering hearts (1/f) one window in thirteen then
+Without any rhythm it averages about 21, and of slowly wandering hearts (1/f) one window in fourteen then
 exceeds 40 by chance: look at several windows before believing one. Flat hearts (score 0) are left out of the means.";
 
 /// Names, widths and decimals of the columns behind time, beats, status and level.
