@@ -17,7 +17,10 @@ use super::{
 /// answers depends on the intervals alone, so one scorer serves a whole room.
 #[derive(Debug)]
 pub struct Scorer {
+    /// What the cleaner cleaned last.
     pub(super) buffer: Vec<Interval>,
+    /// Where the next one is laid to be compared with it.
+    pub(super) next: Vec<Interval>,
     pub(super) cleaner: Cleaner,
     pub(super) reader: Reader,
 }
@@ -26,6 +29,7 @@ impl Scorer {
     pub fn new(version: Version) -> Self {
         Scorer {
             buffer: Vec::new(),
+            next: Vec::new(),
             cleaner: Cleaner::new(version),
             reader: Reader::new(version),
         }

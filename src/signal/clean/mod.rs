@@ -146,6 +146,11 @@ impl Cleaner {
         &self.beats
     }
 
+    /// The beats of the buffer that was cleaned last; at first none, as of an empty one.
+    pub(super) fn cleaned(&self) -> &[Beat] {
+        &self.beats
+    }
+
     fn clean_by_one(&mut self, buffer: &[Interval]) {
         self.beats.clear();
         for received in runs(buffer) {
