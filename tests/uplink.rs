@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -28,6 +28,21 @@ fn config(broker: &str, speed: f64, more: &str) -> String {
 
 fn room() -> TempDir {
     tempfile::tempdir().expect("a directory for the test")
+}
+
+/// A copy of the database, as somebody would keep it.
+fn copied(data_dir: &Path) -> PathBuf {
+    let copy = data_dir.join("copy.db");
+    std::fs::copy(data_dir.join("hub.db"), &copy).expect("the test's own directory");
+    copy
+}
+
+/// Puts that copy in the place of the database.
+fn put_back(data_dir: &Path, copy: &Path) {
+    std::fs::copy(copy, data_dir.join("hub.db")).expect("the test's own directory");
+    for more in ["hub.db-wal", "hub.db-shm"] {
+        let _ = std::fs::remove_file(data_dir.join(more));
+    }
 }
 
 /// Waits until nothing waits any more in the hub's outbox.
@@ -420,9 +435,7 @@ async fn a_hub_that_is_killed_in_mid_stream_goes_on_where_it_was() {
 async fn a_database_that_was_put_back_begins_a_new_epoch_and_loses_nothing() {
     let dir = room();
     backlog(dir.path(), 3, 40).await;
-    let copy = dir.path().join("copy.db");
-    let database = dir.path().join("hub.db");
-    std::fs::copy(&database, &copy).expect("the test's own directory");
+    let copy = copied(dir.path());
     let broker = Broker::open().await;
     let collector = Collector::running(&broker).await;
     let config = config(&broker.url(), 20.0, "");
@@ -437,10 +450,7 @@ async fn a_database_that_was_put_back_begins_a_new_epoch_and_loses_nothing() {
     let before = collector.ledger().applied.len();
 
     // The morning's copy, in the evening.
-    std::fs::copy(&copy, &database).expect("the test's own directory");
-    for more in ["hub.db-wal", "hub.db-shm"] {
-        let _ = std::fs::remove_file(dir.path().join(more));
-    }
+    put_back(dir.path(), &copy);
     let hub = Hub::run(dir.path(), &config, None).await;
     wait_until("the start after is told as well", || {
         collector.ledger().has_event("hub_started", 3)
@@ -461,9 +471,7 @@ async fn a_database_that_was_put_back_begins_a_new_epoch_and_loses_nothing() {
 async fn a_database_that_was_put_back_and_used_offline_since_loses_nothing_new() {
     let dir = room();
     backlog(dir.path(), 3, 5).await;
-    let copy = dir.path().join("copy.db");
-    let database = dir.path().join("hub.db");
-    std::fs::copy(&database, &copy).expect("the test's own directory");
+    let copy = copied(dir.path());
     let broker = Broker::open().await;
     let collector = Collector::running(&broker).await;
     let config = config(&broker.url(), 20.0, "");
@@ -480,10 +488,7 @@ async fn a_database_that_was_put_back_and_used_offline_since_loses_nothing_new()
     };
 
     // The copy is put back and lives on without a network, until it has given more numbers than that.
-    std::fs::copy(&copy, &database).expect("the test's own directory");
-    for more in ["hub.db-wal", "hub.db-shm"] {
-        let _ = std::fs::remove_file(dir.path().join(more));
-    }
+    put_back(dir.path(), &copy);
     goes_on(dir.path(), 60).await;
     assert!(waiting_seqs(dir.path()).last() > old.as_ref());
     let hub = Hub::run(dir.path(), &config, None).await;
