@@ -24,7 +24,7 @@ pub fn complaints(config: &Config) -> Vec<String> {
         .map(|error| error.to_string())
         .into_iter()
         .chain(facility_key.map(|error| error.to_string()))
-        .chain(uplink::look_into_files(&config.uplink).err())
+        .chain(uplink::look_into_files(&config.uplink))
         .chain(unreadable.map(|error| error.to_string()))
         .collect()
 }

@@ -118,7 +118,7 @@ mod tests {
         let not_pem = dir.path().join("hub.toml");
         let text = format!(
             "[web]\ntls_cert = {missing:?}\ntls_key = {missing:?}\n[privacy]\nfacility_key_file = {missing:?}\n\
-             [uplink]\nbroker = \"mqtts://broker.example:8883\"\nca_file = {not_pem:?}\n\
+             [uplink]\nbroker = \"mqtts://broker.example:8883\"\nca_file = {not_pem:?}\nusername = \"hub\"\npassword_file = {missing:?}\n\
              [straps]\nreplay = [{missing:?}, {not_pem:?}]\n"
         );
         std::fs::write(&not_pem, text).unwrap();
@@ -132,6 +132,7 @@ mod tests {
             "web.tls_cert",
             "the facility's key",
             "uplink.ca_file",
+            "uplink.password_file",
             "missing",
             "hub.toml",
         ];

@@ -21,8 +21,10 @@ use coherence_hal::replay::Recording;
 
 use crate::signal::{Evaluation, Hrv, Interval, Scorer, Version};
 
-/// Score recordings of R-R intervals (CSV, `rr_ms[,gap_ms]`), as the hub would have live; or compute a
-/// stored session again and compare
+/// Score recordings of R-R intervals, or check the scores of a stored session
+///
+/// Recordings are CSV, `rr_ms[,gap_ms]`, and are scored as the hub would have live. A stored session is computed
+/// again from its R-R and compared.
 #[derive(clap::Args, Debug)]
 pub struct ScoreArgs {
     /// How to write the scores down.

@@ -131,7 +131,7 @@ impl Keeper {
     /// Works until it is told to close, or nobody holds a handle any more.
     pub fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         let mut closing = None;
-        let mut idle = true;
+        let mut may_redeem = true;
         loop {
             let message = match inbox.try_recv() {
                 Ok(message) => Some(message),
@@ -141,8 +141,8 @@ impl Keeper {
                     self.write_backlog(BATCHES_AT_A_TIME);
                     continue;
                 }
-                Err(mpsc::error::TryRecvError::Empty) if idle && self.owes => {
-                    idle = self.redeem();
+                Err(mpsc::error::TryRecvError::Empty) if may_redeem && self.owes => {
+                    may_redeem = self.redeem();
                     self.checkpoint_if_owed();
                     continue;
                 }
@@ -163,7 +163,8 @@ impl Keeper {
                 }
                 None => break,
             }
-            idle = true;
+            // After a failure it is tried again with the next message.
+            may_redeem = true;
             if self.over {
                 break;
             }

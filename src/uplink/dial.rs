@@ -116,15 +116,14 @@ async fn connect(broker: &Broker) -> Result<TcpStream, Cause> {
     Err(cause)
 }
 
-/// Reads every file that this configuration needs, as a connection would.
-pub(super) fn look_into_files(config: &Uplink) -> Result<(), Cause> {
+/// What is wrong with the files that a connection by this configuration would read: of those for TLS the
+/// first, and the password's.
+pub(super) fn look_into_files(config: &Uplink) -> Vec<Cause> {
     let Some(broker) = Broker::configured(&config.broker) else {
-        return Ok(());
+        return Vec::new();
     };
-    if broker.tls {
-        tls_config(config)?;
-    }
-    password(config).map(drop)
+    let tls = broker.tls.then(|| tls_config(config).err()).flatten();
+    tls.into_iter().chain(password(config).err()).collect()
 }
 
 /// The first line of the password file; nothing without a user name.

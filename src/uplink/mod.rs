@@ -53,12 +53,10 @@ pub struct Uplink {
     pub report: watch::Sender<Report>,
 }
 
-/// Whether the files that this configuration names can be used.
-///
-/// # Errors
-/// What is wrong with the first that can't, and what to do.
-pub fn look_into_files(config: &config::Uplink) -> Result<(), String> {
-    dial::look_into_files(config).map_err(|cause| cause.to_string())
+/// What is wrong with the files that this configuration names, and what to do.
+pub fn look_into_files(config: &config::Uplink) -> impl Iterator<Item = String> {
+    let causes = dial::look_into_files(config);
+    causes.into_iter().map(|cause| cause.to_string())
 }
 
 /// What `/health` says while there is no broker.
