@@ -220,6 +220,7 @@ async fn serve(
         task,
         handle,
         events,
+        wishes,
     } = room_task::prepare(room, clock.clone(), store.clone(), past);
     let (stop, stopped) = watch::channel(false);
     let address = config.web.listen;
@@ -272,11 +273,15 @@ async fn serve(
         Ok(())
     });
 
+    let line = || sources::Line {
+        room: events.clone(),
+        wishes: wishes.subscribe(),
+    };
     // Sources, the control socket and housekeeping may end without ending the hub.
     let mut hearing = JoinSet::new();
     let mut helpers = JoinSet::new();
     if let Some(source) = virtual_room {
-        hearing.spawn(sources::run(source, events.clone(), stopped.clone()));
+        hearing.spawn(sources::run(source, line(), stopped.clone()));
     }
     if !replayed.is_empty() {
         let text = format!("Playing {} recordings.", replayed.len());
@@ -288,7 +293,7 @@ async fn serve(
             clock.source_clock(),
             text,
         );
-        hearing.spawn(sources::run(source, events.clone(), stopped.clone()));
+        hearing.spawn(sources::run(source, line(), stopped.clone()));
     }
     #[cfg(feature = "ble")]
     if config.straps.ble {
@@ -297,7 +302,7 @@ async fn serve(
             max_links: config.straps.max_links as usize,
         };
         let source = coherence_hal::ble::BleSource::new(clock.source_clock(), options);
-        hearing.spawn(sources::run(source, events.clone(), stopped.clone()));
+        hearing.spawn(sources::run(source, line(), stopped.clone()));
     }
     match control::listen(&control::socket_path(data_dir)) {
         Ok(listener) => {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coherence_hal::SourceEvent;
-use tokio::sync::{mpsc, oneshot, watch};
+use coherence_hal::{SourceEvent, Wish};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::room::command::{Command, Refusal, RefusalCode, Reply};
@@ -32,7 +32,9 @@ use published::{OfPeople, OfSession, first_look};
 
 /// Events of straps that may wait.
 const EVENTS: usize = 1_024;
-/// Wishes of phones that may wait.
+/// What the room wants of the sources; one that lags so far behind misses the oldest.
+const WISHES: usize = 64;
+/// Questions of phones that may wait.
 const ASKS: usize = 1_024;
 /// Presence is announced at most this often, ms.
 const PRESENCE_MS: i64 = 500;
@@ -174,6 +176,7 @@ pub struct RoomTask {
     jobs: mpsc::Sender<GridJob>,
     results: mpsc::Receiver<GridResult>,
     publisher: watch::Sender<Arc<Published>>,
+    wishes: broadcast::Sender<Wish>,
     lines: HashMap<ParticipantId, PhoneLine>,
     /// The newest grid point that is dealt with.
     grid_done_ms: i64,
@@ -190,6 +193,8 @@ pub struct Parts {
     pub task: RoomTask,
     pub handle: RoomHandle,
     pub events: mpsc::Sender<(&'static str, SourceEvent)>,
+    /// Each source subscribes.
+    pub wishes: broadcast::Sender<Wish>,
 }
 
 /// Prepares the task. `past` are events from before now, oldest first: the demo's past beats.
@@ -203,6 +208,7 @@ pub fn prepare(
     relive(&mut room, past, now_ms);
     let (events_in, events) = mpsc::channel(EVENTS);
     let (asks_in, asks) = mpsc::channel(ASKS);
+    let wishes = broadcast::Sender::new(WISHES);
     let (jobs, results) = compute_thread();
     let (publisher, published) = watch::channel(Arc::new(first_look(&room, now_ms)));
     let task = RoomTask {
@@ -220,6 +226,7 @@ pub fn prepare(
         jobs,
         results,
         publisher,
+        wishes: wishes.clone(),
         lines: HashMap::new(),
     };
     Parts {
@@ -229,6 +236,7 @@ pub fn prepare(
             published,
         },
         events: events_in,
+        wishes,
     }
 }
 
@@ -240,7 +248,10 @@ fn relive(room: &mut Room, past: Vec<(&'static str, SourceEvent)>, now_ms: i64) 
     let grid = room.last_grid(now_ms);
     let at = |event: &SourceEvent| match event {
         SourceEvent::Strap(event) => event.at_ms,
-        SourceEvent::State(_) => i64::MIN,
+        SourceEvent::State(_)
+        | SourceEvent::Step(_)
+        | SourceEvent::Counted { .. }
+        | SourceEvent::Links(_) => i64::MIN,
     };
     let mut past = past.into_iter().peekable();
     if let Some(grid_ms) = grid {
@@ -352,6 +363,9 @@ impl RoomTask {
         }
         for note in self.room.take_notes() {
             told::log(note);
+        }
+        for wish in self.room.take_wishes() {
+            let _ = self.wishes.send(wish); // fails where there is no source
         }
     }
 

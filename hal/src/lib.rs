@@ -92,6 +92,57 @@ pub enum SourceEvent {
     State(SourceState),
     /// One strap.
     Strap(StrapEvent),
+    /// What the source did to hear again: each time it is logged and counted.
+    Step(RecoveryStep),
+    /// What was lost or refused where no strap can be named: bytes between frames, frames without
+    /// an owner. `what` is one of a few words, never an identity.
+    Counted { what: &'static str, count: u64 },
+    /// Which adapter carries how many straps, and who waits; said when it changes.
+    Links(Links),
+}
+
+/// One step on the way back up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveryStep {
+    /// One of a few words: `resubscribe`, `reconnect`, `restart_discovery`, `power_cycle`,
+    /// `remove_device`, `restart_stick`, `reopen_port`, `report`.
+    pub rung: &'static str,
+    /// Whom it was done for; None for the radio as a whole.
+    pub strap: Option<StrapId>,
+    /// What was wrong, as part of a sentence, without addresses.
+    pub why: String,
+}
+
+/// The links of a radio that can hold only so many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    pub adapters: Vec<AdapterLinks>,
+    /// Straps in the air for which no adapter has a place, who waits longest first.
+    pub waiting: Vec<StrapId>,
+}
+
+/// The links of one adapter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdapterLinks {
+    /// `hci0`.
+    pub name: String,
+    pub held: u32,
+    /// As configured, or fewer where the adapter has refused more.
+    pub limit: u32,
+}
+
+/// What the hub wants of its sources. Every source hears every wish and takes up what concerns it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// A session begins: only now may a link pass from one strap to another. `wanted` are the straps
+    /// that people wear; they come first.
+    SessionBegins { wanted: Vec<StrapId> },
+    /// Another radio carries this heart: its link is worth more to somebody else.
+    Release(StrapId),
+    /// The other radio has lost it.
+    TakeUp(StrapId),
+    /// The strap is no longer of this hub: nothing of it is kept, on the system's disk neither.
+    Forget(StrapId),
 }
 
 /// The state of a source in words an admin can act on.
@@ -132,6 +183,20 @@ pub enum StrapNews {
     Duplicate,
     /// Battery level in percent.
     Battery(u8),
+    /// What the strap says of itself. Only what is said is news.
+    About(About),
+}
+
+/// Device information as a strap gives it; texts without control characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    pub manufacturer: Option<String>,
+    pub model: Option<String>,
+    /// Stays on the hub, like an address.
+    pub serial: Option<String>,
+    pub firmware: Option<String>,
+    /// Where on the body: `chest`, `wrist`, `finger`, `hand`, `ear_lobe`, `foot`, `other`.
+    pub location: Option<&'static str>,
 }
 
 /// What is known of the link to a strap.
@@ -186,6 +251,7 @@ impl SourceClock {
 /// - It is cancel-safe: a call that was dropped before it was ready lost nothing.
 /// - `None` means that the source is at its end (a recording) and will never speak again.
 /// - Events of one strap come in the order in which they happened.
+/// - `wish` is called between two calls of `next_event`, also before the first.
 /// - `close` is called once, when the hub stops; `next_event` is not called after it. It lets go of
 ///   the straps, so that other devices can have them, and is done within a few seconds whatever the
 ///   radio does. A source that is dropped without it (a crash) leaves its links behind.
@@ -194,6 +260,9 @@ pub trait StrapSource: Send + 'static {
     fn name(&self) -> &'static str;
 
     fn next_event(&mut self) -> impl Future<Output = Option<SourceEvent>> + Send;
+
+    /// Hears what the hub wants; returns at once. A source without links has nothing to do.
+    fn wish(&mut self, _wish: &Wish) {}
 
     /// Ends politely. A source that holds no strap has nothing to do.
     fn close(&mut self) -> impl Future<Output = ()> + Send {

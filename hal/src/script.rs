@@ -343,7 +343,7 @@ mod tests {
             .iter()
             .map(|event| match event {
                 SourceEvent::Strap(event) => event.at_ms,
-                SourceEvent::State(state) => panic!("{state:?}"),
+                other => panic!("{other:?}"),
             })
             .collect();
         assert_eq!(times, (0..90).map(|s| s * 1000).collect::<Vec<i64>>());
@@ -388,7 +388,7 @@ mod tests {
             .into_iter()
             .filter_map(|event| match event {
                 SourceEvent::Strap(event) => Some(event.news),
-                SourceEvent::State(_) => None,
+                _ => None,
             })
             .collect();
         assert_eq!(

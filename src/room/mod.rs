@@ -27,7 +27,7 @@ pub mod view;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use coherence_hal::{Link, SourceEvent, SourceState, StrapEvent, StrapNews};
+use coherence_hal::{Link, SourceEvent, SourceState, StrapEvent, StrapId, StrapNews, Wish};
 use uuid::Uuid;
 
 pub use commands::Outcome;
@@ -44,7 +44,7 @@ use people::People;
 use rows::{GroupRow, Row, RrMark, RrRow};
 use session::SessionClock;
 use straps::Straps;
-use view::{GroupView, Phase, SessionView, SourceView, StrapView};
+use view::{GroupView, LinksView, Phase, SessionView, SourceView, StrapView};
 
 /// A person in the room: random (version 4), so that it says nothing about when it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -121,6 +121,14 @@ pub enum Note {
         name: &'static str,
         state: SourceState,
     },
+    /// A source took a step to hear again.
+    Recovery {
+        source: &'static str,
+        rung: &'static str,
+        /// The label of the strap it was for.
+        strap: Option<String>,
+        why: String,
+    },
 }
 
 /// What came in since the counts were last taken.
@@ -133,6 +141,10 @@ pub struct Counts {
     /// Bytes in measurements that belong to no field.
     pub trailing_bytes: u64,
     pub gaps: u64,
+    /// Losses that belong to no strap, by source and what was lost.
+    pub of_sources: BTreeMap<(&'static str, &'static str), u64>,
+    /// Steps of recovery, by rung.
+    pub steps: BTreeMap<&'static str, u64>,
 }
 
 /// The room.
@@ -157,6 +169,7 @@ pub struct Room {
     /// Beats and scores, committed at the grid point.
     beats: Vec<Row>,
     notes: Vec<Note>,
+    wishes: Vec<Wish>,
     counts: Counts,
     /// Scratch for placed intervals.
     placed: Vec<Placed>,
@@ -246,6 +259,7 @@ impl Room {
             facts,
             beats: Vec::new(),
             notes: Vec::new(),
+            wishes: Vec::new(),
             counts: Counts::default(),
             placed: Vec::new(),
         };
@@ -274,6 +288,7 @@ impl Room {
             up: false,
             code: "starting",
             text,
+            links: None,
         });
     }
 
@@ -281,22 +296,49 @@ impl Room {
     pub fn source_event(&mut self, name: &'static str, event: SourceEvent) {
         match event {
             SourceEvent::State(state) => {
-                let view = SourceView {
-                    name,
-                    up: state.up,
-                    code: state.code,
-                    text: state.text.clone(),
-                };
-                let seat = self.sources.iter_mut().find(|source| source.name == name);
-                match seat {
-                    Some(seat) if *seat == view => return,
-                    Some(seat) => *seat = view,
-                    None => self.sources.push(view),
+                let seat = self.source(name);
+                let said = (state.up, state.code, state.text.as_str());
+                if (seat.up, seat.code, seat.text.as_str()) == said {
+                    return;
                 }
+                (seat.up, seat.code) = (state.up, state.code);
+                seat.text.clone_from(&state.text);
                 self.notes.push(Note::SourceChanged { name, state });
             }
             SourceEvent::Strap(event) => self.strap_event(event),
+            SourceEvent::Step(step) => {
+                *self.counts.steps.entry(step.rung).or_default() += 1;
+                let strap = step.strap.and_then(|id| self.straps.label_of(&id));
+                self.notes.push(Note::Recovery {
+                    source: name,
+                    rung: step.rung,
+                    strap,
+                    why: step.why,
+                });
+            }
+            SourceEvent::Counted { what, count } => {
+                *self.counts.of_sources.entry((name, what)).or_default() += count;
+            }
+            SourceEvent::Links(links) => {
+                let label = |id: &StrapId| self.straps.label_of(id);
+                let links = LinksView {
+                    waiting: links.waiting.iter().filter_map(label).collect(),
+                    adapters: links.adapters.into_iter().map(Into::into).collect(),
+                };
+                self.source(name).links = Some(links);
+                self.changes.links = true;
+            }
         }
+    }
+
+    /// The seat of a source among the views; one that nobody expected gets its own.
+    fn source(&mut self, name: &'static str) -> &mut SourceView {
+        let place = self.sources.iter().position(|source| source.name == name);
+        let place = place.unwrap_or_else(|| {
+            self.expect_source(name);
+            self.sources.len() - 1
+        });
+        &mut self.sources[place]
     }
 
     fn strap_event(&mut self, event: StrapEvent) {
@@ -336,6 +378,7 @@ impl Room {
                 }
                 strap.battery_pct = Some(percent);
             }
+            StrapNews::About(about) => strap.learn(about),
             StrapNews::Malformed(_) => self.counts.malformed += 1,
             StrapNews::Duplicate => self.counts.duplicates += 1,
             StrapNews::Measurement(measurement) => {
@@ -421,6 +464,11 @@ impl Room {
             id: session.id.clone(),
         });
         self.facts.push(Row::Session(session.clone()));
+        let worn = self.people.worn();
+        let wanted = worn.iter().filter_map(|no| self.straps.id_of(*no));
+        self.wishes.push(Wish::SessionBegins {
+            wanted: wanted.collect(),
+        });
         self.people
             .carry_over(&session.id, self.clock.stamp(now_ms), &mut self.facts);
     }
@@ -560,6 +608,11 @@ impl Room {
 
     pub fn take_notes(&mut self) -> Vec<Note> {
         std::mem::take(&mut self.notes)
+    }
+
+    /// What the sources are to be told.
+    pub fn take_wishes(&mut self) -> Vec<Wish> {
+        std::mem::take(&mut self.wishes)
     }
 
     pub fn take_counts(&mut self) -> Counts {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use coherence_hal::{Link, StrapId};
+use coherence_hal::{About, Link, StrapId};
 
 use super::StrapNo;
 use super::heart::Heart;
@@ -21,6 +21,8 @@ pub struct Strap {
     pub link: Option<Link>,
     pub battery_pct: Option<u8>,
     pub rssi_dbm: Option<i16>,
+    /// What it says of itself.
+    pub about: About,
     /// When anything was last heard of it in this run of the hub.
     last_sign_ms: Option<i64>,
     /// Whether its beats were flowing when last looked at, for the notes of changes.
@@ -53,6 +55,7 @@ impl Straps {
             link: None,
             battery_pct: None,
             rssi_dbm: None,
+            about: About::default(),
             last_sign_ms: None,
             streaming: false,
         };
@@ -101,6 +104,18 @@ impl Straps {
         self.by_no.keys().copied().collect()
     }
 
+    /// The label of a known strap.
+    pub fn label_of(&self, id: &StrapId) -> Option<String> {
+        let no = self.by_identity.get(id.as_str())?;
+        self.get(*no).map(|strap| strap.row.label.clone())
+    }
+
+    /// How the sources call it.
+    pub fn id_of(&self, no: StrapNo) -> Option<StrapId> {
+        self.get(no)
+            .map(|strap| StrapId::from_stored(&strap.row.identity))
+    }
+
     /// `strap 7`, `Strap 7` or `7`.
     pub fn by_label(&self, label: &str) -> Option<StrapNo> {
         let label = label.trim();
@@ -120,6 +135,18 @@ impl Straps {
 }
 
 impl Strap {
+    /// Takes over what it says of itself; what it does not say now, it may have said before.
+    pub fn learn(&mut self, about: About) {
+        let known = std::mem::take(&mut self.about);
+        self.about = About {
+            manufacturer: about.manufacturer.or(known.manufacturer),
+            model: about.model.or(known.model),
+            serial: about.serial.or(known.serial),
+            firmware: about.firmware.or(known.firmware),
+            location: about.location.or(known.location),
+        };
+    }
+
     pub fn state(&self, heart: Option<&Heart>, now_ms: i64) -> StrapState {
         let beating = heart.is_some_and(|heart| !heart.silent(now_ms));
         let heard = heart.is_some_and(|heart| heart.beats_accepted + heart.beats_rejected > 0);
@@ -167,6 +194,8 @@ impl Strap {
             },
             contact: heart.and_then(|heart| heart.contact),
             battery_pct: self.battery_pct,
+            model: self.about.model.clone(),
+            location: self.about.location,
             rssi_dbm: self.rssi_dbm,
             last_beat_age_ms: heart.and_then(|heart| heart.age_ms(now_ms)),
             beats_accepted: Some(heart.map_or(0, |heart| heart.beats_accepted)),

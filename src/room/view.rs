@@ -1,6 +1,7 @@
 //! What the room lets be seen: the shapes of the wire, already free of what is private. Fields are
 //! camelCase, times (`…At`, `at`) are Unix milliseconds of the hub's clock, durations end in `Ms`.
 
+use coherence_hal::AdapterLinks;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -265,6 +266,12 @@ pub struct StrapView {
     pub contact: Option<bool>,
     /// Battery in percent; null while unknown.
     pub battery_pct: Option<u8>,
+    /// As the strap names its model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Where on the body it says it is worn: `chest`, `wrist`, `finger`, `hand`, `ear_lobe`, `foot`, `other`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<&'static str>,
     /// Signal strength of the last advertisement, dBm.
     pub rssi_dbm: Option<i16>,
     /// Age of the newest beat, ms; whole seconds except for the facilitator.
@@ -316,6 +323,39 @@ pub struct SourceView {
     pub code: &'static str,
     /// What is, and what to do about it.
     pub text: String,
+    /// Who is carried and who waits, of a radio whose links are few.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub links: Option<LinksView>,
+}
+
+/// The links of a radio that can hold only so many.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LinksView {
+    pub adapters: Vec<AdapterView>,
+    /// Labels of the straps for which no adapter has a place, who waits longest first.
+    pub waiting: Vec<String>,
+}
+
+/// One Bluetooth adapter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AdapterView {
+    pub name: String,
+    /// Links it holds.
+    pub held: u32,
+    /// Links it may hold.
+    pub limit: u32,
+}
+
+impl From<AdapterLinks> for AdapterView {
+    fn from(links: AdapterLinks) -> Self {
+        AdapterView {
+            name: links.name,
+            held: links.held,
+            limit: links.limit,
+        }
+    }
 }
 
 impl StrapState {

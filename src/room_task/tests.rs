@@ -64,6 +64,7 @@ fn rig(now_ms: i64) -> Rig {
         task,
         handle,
         events,
+        ..
     } = prepare(room, clock, store.clone(), Vec::new());
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(task.run(stopped));

@@ -53,6 +53,12 @@ pub(super) fn counts(counts: Counts) {
     metrics::counter!(metric::DUPLICATES).increment(counts.duplicates);
     metrics::counter!(metric::TRAILING_BYTES).increment(counts.trailing_bytes);
     metrics::counter!(metric::GAPS).increment(counts.gaps);
+    for ((source, what), n) in counts.of_sources {
+        metrics::counter!(metric::SOURCE_LOST, "source" => source, "what" => what).increment(n);
+    }
+    for (rung, n) in counts.steps {
+        metrics::counter!(metric::RECOVERY_STEPS, "rung" => rung).increment(n);
+    }
 }
 
 /// A change that is worth a line.
@@ -67,6 +73,12 @@ pub(super) fn log(note: Note) {
         Note::StrapBatteryLow { label, percent } => {
             tracing::warn!(strap = %label, percent, "battery low")
         }
+        Note::Recovery {
+            source,
+            rung,
+            strap,
+            why,
+        } => tracing::info!(source, rung, strap, why, "a step to hear again"),
         Note::SourceChanged { name, state } if state.up => {
             tracing::info!(source = name, state = state.code, "{}", state.text)
         }

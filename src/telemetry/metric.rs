@@ -61,6 +61,10 @@ metrics! {
         "bytes in strap messages that belong to no field"
     GAPS "coherence_rr_gaps_total" Counter Count []
         "gaps and breaks found on arrival"
+    SOURCE_LOST "coherence_source_lost_total" Counter Count ["source", "what"]
+        "what a source of straps lost or refused where no strap can be named, by what it was"
+    RECOVERY_STEPS "coherence_recovery_steps_total" Counter Count ["rung"]
+        "steps that sources took to hear straps again, by rung of the ladder"
     GRID_SKIPPED "coherence_grid_points_skipped_total" Counter Count []
         "grid points that were not scored because scoring took too long"
     SESSION_ACTIVE "coherence_session_active" Gauge Count []

@@ -172,6 +172,7 @@ mod tests {
             up,
             code: "x",
             text: text.into(),
+            links: None,
         };
         let part = straps_part(&[
             source(true, "Listening."),
