@@ -1,5 +1,7 @@
 //! The room with straps that beat and a clock turned by hand, for its tests. No assertions.
 
+use coherence_hal::{SourceEvent, StrapEvent, StrapNews};
+
 use super::*;
 use crate::signal::course::Point;
 
