@@ -6,7 +6,7 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use super::Config;
+use super::{Config, Wall};
 
 /// A value that can't be used.
 pub(super) struct Refused {
@@ -20,6 +20,9 @@ const MINUTES_A_DAY: u32 = 24 * 60;
 const GRID_S: u32 = 5;
 
 const ROOM_CODE_CHARS: usize = 64;
+
+/// Of the texts in `web/page/texts`.
+const LANGUAGES: [&str; 2] = ["en", "de"];
 
 /// 1 January 2100.
 const LATEST_ANCHOR_MS: i64 = 4_102_444_800_000;
@@ -91,6 +94,7 @@ pub(super) fn check(config: &Config) -> Result<(), Refused> {
     )?;
     within("privacy.keep_days", privacy.keep_days, 1, 3650)?;
     web(&config.web)?;
+    wall(&config.wall)?;
     // As it is read from a phone, which has it from people's fingers.
     let code = &config.access.room_code;
     require(
@@ -195,6 +199,36 @@ fn web(web: &super::Web) -> Result<(), Refused> {
     both_or_none(
         ("web.tls_cert", &web.tls_cert),
         ("web.tls_key", &web.tls_key),
+    )
+}
+
+fn wall(wall: &Wall) -> Result<(), Refused> {
+    require(
+        LANGUAGES.contains(&wall.language.as_str()),
+        "wall.language",
+        &wall.language,
+        format!("one of {}", LANGUAGES.join(", ")),
+    )?;
+    let address = wall.address.as_str();
+    require(
+        address.is_empty() || address.starts_with("http://") || address.starts_with("https://"),
+        "wall.address",
+        address,
+        "an address such as http://10.42.0.1:8080, or empty to let the hub find it out",
+    )?;
+    // A network's name is at most 32 bytes (IEEE 802.11), a WPA passphrase 8 to 63 characters.
+    require(
+        wall.wifi_name.len() <= 32,
+        "wall.wifi_name",
+        &wall.wifi_name,
+        "at most 32 bytes, as a Wi-Fi's name is",
+    )?;
+    let password = wall.wifi_password.len();
+    require(
+        password == 0 || (8..=63).contains(&password),
+        "wall.wifi_password",
+        "(not shown)",
+        "8 to 63 characters, as a WPA passphrase is, or empty for an open Wi-Fi",
     )
 }
 

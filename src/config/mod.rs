@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub web: Web,
+    pub wall: Wall,
     pub session: Session,
     pub privacy: Privacy,
     pub access: Access,
@@ -63,6 +64,43 @@ impl Default for Web {
             tls_cert: PathBuf::new(),
             tls_key: PathBuf::new(),
         }
+    }
+}
+
+/// What the wall shows to who comes in.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Wall {
+    /// The language of the wall: `en`, `de`.
+    pub language: String,
+    /// The page's address as phones reach it; empty: found out.
+    pub address: String,
+    /// The room's Wi-Fi, for the code that joins it; empty: no such code.
+    pub wifi_name: String,
+    /// Empty: an open Wi-Fi.
+    pub wifi_password: String,
+}
+
+impl Default for Wall {
+    fn default() -> Self {
+        Wall {
+            language: "en".into(),
+            address: String::new(),
+            wifi_name: String::new(),
+            wifi_password: String::new(),
+        }
+    }
+}
+
+/// The Wi-Fi's password gets on the wall, not into a log.
+impl std::fmt::Debug for Wall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wall")
+            .field("language", &self.language)
+            .field("address", &self.address)
+            .field("wifi_name", &self.wifi_name)
+            .field("wifi_password", &shown_secret(&self.wifi_password))
+            .finish()
     }
 }
 
@@ -131,7 +169,7 @@ impl std::fmt::Debug for Access {
 }
 
 /// Keys whose values are never shown.
-const SECRETS: [&str; 1] = ["access.room_code"];
+const SECRETS: [&str; 2] = ["access.room_code", "wall.wifi_password"];
 
 /// What stands in the place of a secret.
 fn shown_secret(value: &str) -> &'static str {

@@ -2,7 +2,7 @@
 //! asked into the room's commands; what the room decides is not decided again here.
 //!
 //! `fields` (what may be asked) → `wire` + `ws` (the socket) and `rest` + `health` +
-//! `history` + `rest_participants` + `my_data` (HTTP) → `problem` (every "no"); `openapi` (what is served, told by
+//! `history` + `invite` + `rest_participants` + `my_data` (HTTP) → `problem` (every "no"); `openapi` (what is served, told by
 //! the code that serves it), `page` (the files of the page). Who asks is proved at the `gate`.
 
 pub mod fields;
@@ -10,6 +10,7 @@ mod guard;
 mod handout;
 mod health;
 mod history;
+mod invite;
 mod my_data;
 mod openapi;
 mod page;

@@ -12,7 +12,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{WebState, health, history, rest, rest_participants, ws};
+use super::{WebState, health, history, invite, rest, rest_participants, ws};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -73,6 +73,9 @@ pub fn routes() -> OpenApiRouter<Arc<WebState>> {
         .routes(routes!(rest::current_session))
         .routes(routes!(rest::session))
         .routes(routes!(rest::straps))
+        .routes(routes!(invite::room))
+        .routes(routes!(invite::page_code))
+        .routes(routes!(invite::wifi_code))
         .routes(routes!(rest_participants::join))
         .routes(routes!(rest_participants::erase))
         .routes(routes!(rest_participants::post_rr))

@@ -1,42 +1,48 @@
-// Every sentence of this page. Keys as in the design's texts; {name} stands for a value.
+// The sentences of the pages: one JSON file for each language, flat keys, {name} stands for a value.
+// Not here: what is said when.
 
-const TEXTS = {
-  'session.preparation': 'Arriving', 'session.active': 'Breathing together', 'session.integration': 'Resting', 'session.complete': 'The session is complete',
-  'session.next': 'The next session begins by itself at {time}.', 'session.until.preparation': 'Breathing together begins in {time}.', 'session.until.active': 'Resting begins at {time}.',
-  'phase.low': 'Wandering', 'phase.medium': 'Gathering', 'phase.high': 'In rhythm',
-  'room.low.means': 'The hearts’ rhythms follow many things at once.', 'room.medium.means': 'One rhythm begins to lead.', 'room.high.means': 'One slow, steady rhythm leads.',
-  'group.give': 'give or take {e}', 'group.give.none': 'No error bar: not every score comes with one.', 'group.peak': 'Highest in this session: {n}.',
-  'group.people.one': 'person here', 'group.people.other': 'people here', 'group.hearts.one': 'heart scored', 'group.hearts.other': 'hearts scored',
-  'group.few.one': '{n} heart so far', 'group.few.other': '{n} hearts so far', 'group.few.why': 'The room’s figures are shown from three hearts on, so that no single heart can be read from them.',
-  'group.none': 'No scores yet', 'group.none.why': 'Put on a chest strap. A score needs about 65 seconds of beats.',
-  'group.spread.few': 'How the hearts differ is shown from five hearts on.',
-  'group.beyond': '{n}, beyond chance (0 to {c}).', 'group.chance': '{n}, as by chance (0 to {c}).', 'group.together.none': 'Shown once three hearts have been heard for about a minute.',
-  'group.level': '{n} of {of}', 'age': 'Figures from {time} ago.', 'age.straps': 'As it was {time} ago.',
-  'link.first': 'Finding the hub', 'link.first.why': 'The page is looking for the hub of this room.', 'link.lost': 'Finding the hub again. The clock goes on.', 'link.back': 'Connected again.',
-  'straps.none': 'No strap has been heard yet. Put one on: it wakes up on the skin.',
-  'straps.counts.hand.one': '{n} needs a hand', 'straps.counts.hand.other': '{n} need a hand', 'straps.counts.self.one': '{n} helps itself', 'straps.counts.self.other': '{n} help themselves', 'straps.counts.well.one': '{n} is well', 'straps.counts.well.other': '{n} are well',
-  'straps.away.one': '{n} more strap is known and not heard now', 'straps.away.other': '{n} more straps are known and not heard now',
-  'strap.free': 'worn by no one yet',
-  'strap.well': 'Heard well.', 'strap.warming_up': 'Being heard. Its first score comes after about 65 seconds of beats.',
-  'strap.connecting': 'The hub is connecting to it.', 'strap.seen': 'Seen, not connected yet.',
-  'strap.silent': 'The strap has gone quiet.', 'strap.silent.do': 'Press it flat against the skin, under the chest muscle. Still quiet? Wet the two pads.',
-  'strap.off_body': 'Beats, but no skin contact.', 'strap.off_body.do': 'Wet the two pads and tighten the strap until it stays when you breathe out.',
-  'strap.poor_signal': 'Too many beats are unclear.', 'strap.poor_signal.do': 'Sit still for a minute, or tighten the strap one notch.',
-  'strap.flat': 'The beats are perfectly even, as if counted by a machine.', 'strap.flat.do': 'Check that the strap is on a chest and not on a table.',
-  'strap.lost': '{strap} has gone quiet.', 'strap.back': '{strap} is heard again.',
-  'battery': '{n} %', 'battery.read': 'battery {n} %', 'battery.weak': 'battery weak, {n} %',
-};
+const KNOWN = ['en', 'de'];
+const CHOICE = 'coherence.language';
+let texts = {}, fallback = {};
+export let language = 'en';
+
+/** The language to speak: what was chosen, then what the browser prefers, then English. */
+export function preferred() {
+  let chosen = null;
+  try { chosen = localStorage.getItem(CHOICE); } catch (_) { /* a browser that keeps nothing */ }
+  const wanted = [chosen].concat(navigator.languages || [navigator.language]);
+  return wanted.map((tag) => String(tag || '').toLowerCase().split('-')[0]).find((tag) => KNOWN.includes(tag)) || 'en';
+}
+
+/** Keeps a choice for the next time. */
+export function choose(tag) { try { localStorage.setItem(CHOICE, tag); } catch (_) { /* then it holds for now */ } }
+
+/** The languages there are, each by its own name. */
+export const languages = { en: 'English', de: 'Deutsch' };
+
+/** Fetches a language; English stands in for what it lacks. */
+export async function speak(tag) {
+  const fetched = async (name) => (await fetch(`texts/${name}.json`)).json();
+  fallback = Object.keys(fallback).length ? fallback : await fetched('en');
+  texts = tag === 'en' ? fallback : await fetched(tag);
+  language = tag;
+  document.documentElement.lang = tag;
+}
 
 /** The sentence for a key; an unknown key is returned as it is, so that it is seen. */
 export function say(key, values = {}) {
-  return (TEXTS[key] || key).replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+  const text = texts[key] || fallback[key] || key;
+  return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 }
 
 /** The sentence that fits a number. */
-export const count = (key, n, values = {}) => say(`${key}.${n === 1 ? 'one' : 'other'}`, { n, ...values });
+export const count = (key, n, values = {}) => say(`${key}.${n === 1 ? 'one' : 'other'}`, { n: number(n), ...values });
 
 /** Whether there is a sentence for a key. */
-export const has = (key) => key in TEXTS;
+export const has = (key) => key in texts || key in fallback;
+
+/** A number as this language writes it. */
+export const number = (n, digits = 0) => new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(n);
 
 /** A duration as m:ss. */
 export function span(ms) {
@@ -45,4 +51,4 @@ export function span(ms) {
 }
 
 /** A time of day. */
-export const oclock = (ms) => new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' }).format(new Date(ms));
+export const oclock = (ms) => new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit' }).format(new Date(ms));
