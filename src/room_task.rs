@@ -356,6 +356,11 @@ impl RoomTask {
                 tracing::warn!("a grid point was skipped: scoring takes longer than 5 s");
             }
         }
+        for (participant, beat) in self.room.take_pulses() {
+            if let Some(line) = self.lines.get(&participant) {
+                tell(line, ToPhone::Text(frame("beat", &beat).into()));
+            }
+        }
         self.publish(now_ms);
         let facts = self.room.take_facts();
         if !facts.is_empty() {

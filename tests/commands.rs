@@ -47,6 +47,8 @@ async fn a_phone_joins_with_a_strap_hears_its_own_heart_and_leaves() {
         (&json!("joined"), &json!(1))
     );
 
+    let beat = phone.wait_for("beat").await;
+    assert!(beat["at"].is_i64() && beat["rrMs"].is_number(), "{beat}");
     let feedback = phone.wait_for("personal_feedback").await;
     let (score, reason) = (&feedback["score"], &feedback["reason"]);
     assert!(
@@ -58,6 +60,10 @@ async fn a_phone_joins_with_a_strap_hears_its_own_heart_and_leaves() {
         wall.hears_nothing("personal_feedback", Duration::from_millis(300))
             .await,
         "own figures are one's own"
+    );
+    assert!(
+        wall.hears_nothing("beat", Duration::from_millis(300)).await,
+        "own beats are one's own"
     );
 
     let straps = hub

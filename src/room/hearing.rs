@@ -5,7 +5,7 @@ use coherence_hal::{Link, SourceEvent, StrapEvent, StrapId, StrapNews};
 
 use super::arrival::Placed;
 use super::rows::Row;
-use super::view::{LinksView, SourceView};
+use super::view::{BeatView, LinksView, SourceView};
 use super::{HeartKey, Note, Room};
 
 impl Room {
@@ -125,18 +125,28 @@ impl Room {
 
     /// Keeps what has found its place, and hands the scratch back.
     pub(super) fn keep(&mut self, key: HeartKey, mut placed: Vec<Placed>) {
+        let wearer = match key {
+            HeartKey::Strap(no) => self.people.wearer(no),
+            HeartKey::Phone(id) => Some(id),
+        };
         let Room {
             hearts,
             clock,
             counts,
             beats,
             next_rr_id,
+            pulses,
             ..
         } = self;
         if let Some(heart) = hearts.get_mut(&key) {
             for placed in placed.drain(..) {
                 *counts.rr.entry(placed.mark).or_default() += 1;
                 counts.gaps += u64::from(placed.gap_ms > 0.0);
+                if let Some(wearer) = wearer.filter(|_| placed.mark.on_tachogram()) {
+                    let at = clock.hub_time_ms(placed.beat_mono_ms.round() as i64);
+                    let rr_ms = placed.rr_ms;
+                    pulses.push((wearer, BeatView { at, rr_ms }));
+                }
                 let arrived = clock.stamp(placed.arrived_mono_ms);
                 beats.push(Row::Rr(heart.keep(*next_rr_id, key, placed, arrived)));
                 *next_rr_id += 1;

@@ -45,7 +45,7 @@ use people::People;
 use rows::{GroupRow, Row, RrMark, RrRow};
 use session::SessionClock;
 use straps::Straps;
-use view::{GroupView, Phase, SessionView, SourceView, StrapView};
+use view::{BeatView, GroupView, Phase, SessionView, SourceView, StrapView};
 
 /// A person in the room: random (version 4), so that it says nothing about when it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -170,6 +170,8 @@ pub struct Room {
     /// Beats and scores, committed at the grid point.
     beats: Vec<Row>,
     notes: Vec<Note>,
+    /// Beats that people's own phones are told of.
+    pulses: Vec<(ParticipantId, BeatView)>,
     wishes: Vec<Wish>,
     counts: Counts,
     /// Scratch for placed intervals.
@@ -260,6 +262,7 @@ impl Room {
             facts,
             beats: Vec::new(),
             notes: Vec::new(),
+            pulses: Vec::new(),
             wishes: Vec::new(),
             counts: Counts::default(),
             placed: Vec::new(),
@@ -473,6 +476,11 @@ impl Room {
 
     pub fn take_notes(&mut self) -> Vec<Note> {
         std::mem::take(&mut self.notes)
+    }
+
+    /// Beats since they were last taken, each with whose it is.
+    pub fn take_pulses(&mut self) -> Vec<(ParticipantId, BeatView)> {
+        std::mem::take(&mut self.pulses)
     }
 
     /// What the sources are to be told.

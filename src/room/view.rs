@@ -143,6 +143,16 @@ pub struct FeedbackView {
     pub strap: Option<String>,
 }
 
+/// A beat of one's own heart, as soon as the hub has it; `beat` on the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BeatView {
+    /// End of the interval, Unix ms of the hub's clock: up to 2 s ago, since straps speak once a second.
+    pub at: i64,
+    /// The interval before it.
+    pub rr_ms: f64,
+}
+
 /// A score before there is a whole window.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -34,7 +34,7 @@ export class HubClock {
 /** Connects, and connects again. `onFrame(frame)` for each frame, `onState(open)` when the line opens or closes. */
 export class Link {
   constructor(url, clock, onFrame, onState) {
-    Object.assign(this, { url, clock, onFrame, onState, tries: 0, heard: 0, lostAt: performance.now() });
+    Object.assign(this, { url, clock, onFrame, onState, tries: 0, heard: 0, asked: 0, waiting: new Map(), lostAt: performance.now() });
     this.open();
     setInterval(() => this.watch(), 1000);
     document.addEventListener('visibilitychange', () => { if (!document.hidden) this.wake(); });
@@ -56,12 +56,14 @@ export class Link {
       try { frame = JSON.parse(event.data); } catch (_) { return; }
       if (frame.type === 'sync_response') this.clock.learn(frame.clientTime, frame.receivedAt, frame.sentAt, back);
       this.onFrame(frame);
+      if (frame.re !== undefined) this.settle(frame.re, frame);
     };
     socket.onclose = () => { if (socket === this.socket) this.lost(); };
   }
 
   lost() {
     this.socket = null;
+    for (const id of Array.from(this.waiting.keys())) this.settle(id, { type: 'error', code: 'offline', message: '' });
     if (this.lostAt === null) { this.lostAt = performance.now(); this.onState(false); }
     // Doubling from half a second to ten, each time somewhere between half and one and a half of it:
     // a room full of phones must not come back in one moment.
@@ -84,6 +86,32 @@ export class Link {
     this.tries = 0;
     if (this.up && performance.now() - this.heard < SILENCE_MS) this.syncSoon();
     else if (!this.socket || this.up) { this.drop(); this.open(); }
+  }
+
+  /** Sends a frame; false where there is no line. */
+  send(frame) {
+    if (!this.up) return false;
+    this.socket.send(JSON.stringify(frame));
+    return true;
+  }
+
+  /** Sends a frame and waits for its answer, which is an object with `type`; an `error` frame, a broken
+      line and ten seconds of silence are thrown. */
+  ask(frame) {
+    const id = `q${++this.asked}`;
+    return new Promise((done, fail) => {
+      const timer = setTimeout(() => this.settle(id, { type: 'error', code: 'busy', message: '' }), 10_000);
+      this.waiting.set(id, { done, fail, timer });
+      if (!this.send({ ...frame, id })) this.settle(id, { type: 'error', code: 'offline', message: '' });
+    });
+  }
+
+  settle(id, answer) {
+    const asker = this.waiting.get(id);
+    if (!asker) return;
+    this.waiting.delete(id);
+    clearTimeout(asker.timer);
+    if (answer.type === 'error' || answer.type === 'rate_limit_exceeded') asker.fail(answer); else asker.done(answer);
   }
 
   watch() {

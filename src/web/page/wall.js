@@ -2,17 +2,11 @@
 // metres; no number of a single heart, nothing to press.
 
 import { Link, HubClock } from './link.js';
-import { Room, Glide, levelOf, clamp } from './room.js';
-import { positionAt, breathAt } from './pacer.js';
-import { mandala } from './mandala.js';
+import { Room, levelOf } from './room.js';
+import { Figure, breathNow } from './figure.js';
 import { phaseMark, distribution, synchrony } from './charts.js';
+import { $, put, show, draw } from './dom.js';
 import { speak, say, count, span, number } from './texts.js';
-
-const $ = (id) => document.getElementById(id);
-const put = (id, text) => { const node = $(id); if (node.textContent !== text) node.textContent = text; };
-const show = (id, on) => { if ($(id).hidden === on) $(id).hidden = !on; };
-/** Draws only what changed. */
-const draw = (id, key, markup) => { const node = $(id); if (node.dataset.drawn !== key) { node.dataset.drawn = key; node.innerHTML = markup(); } };
 
 const GONE_MS = 10_000;          // without the hub nothing on the wall is true any more
 const CURSOR_MS = 3000;
@@ -21,9 +15,8 @@ const DOTS_MOST = 60;            // more hearts than dots that can be told apart
 const DRIFT_PX = [[0, 0], [8, 0], [8, 8], [0, 8]];
 
 const room = new Room(), clock = new HubClock();
-const coherence = new Glide(), together = new Glide(), people = new Glide(1.2);
-const still = matchMedia('(prefers-reduced-motion: reduce)');
-let card = null, picture = null, seed = null, wasUp = false;
+const figure = new Figure('figure', 'over', room, clock, () => card, { dark: true, box: true, keyHz: 5, radius: 0.41, centre: [0.5, 0.468] });
+let card = null, wasUp = false;
 
 const url = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`;
 
@@ -41,7 +34,6 @@ async function begin() {
   };
   setInterval(tick, 250);
   setInterval(breathe, 100);
-  still.addEventListener('change', () => paint(true));
   tick();
 }
 
@@ -91,7 +83,7 @@ function refresh(lost = false) {
   $('message').classList.toggle('long', message.length > LONG_MESSAGE);
   drawPeople(empty);
   drawGroup(few, empty);
-  if (room.session && room.session.id !== seed) { seed = room.session.id; paint(true); }
+  figure.of(room.session ? room.session.id : null);
 }
 
 function drawTime(time, empty) {
@@ -159,48 +151,16 @@ function drawTogether(figures) {
   draw('chance', `${n} ${c}`, () => synchrony({ value: n, chance: c }));
 }
 
-/** The breath as the stage has it now; null while it rests or nothing is known. */
-function breath() {
-  const now = clock.now(), time = room.time(now);
-  if (!room.stage || now === null || !time || time.phase === 'integration' || time.phase === 'complete') return null;
-  if (room.stage.anchor.state !== 'playing') return null;
-  return breathAt(positionAt(room.stage.anchor, now), room.stage.tempo);
-}
-
 function breathe() {
-  const at = breath(), time = room.time(clock.now());
+  const now = clock.now(), at = breathNow(room, now), time = room.time(now);
   const own = time && time.phase === 'integration' ? say('breath.own') : room.stage && room.stage.anchor.state === 'paused' ? say('breath.paused') : '';
   put('breath', at ? say(at.into ? 'breath.in' : 'breath.out') : own);
-}
-
-/** What the figure is made of at a moment. */
-function state(seconds) {
-  const figures = room.figures, found = figures && figures.synchrony, time = room.time(clock.now()), at = breath();
-  const rest = time && (time.phase === 'integration' || time.phase === 'preparation');
-  const length = !rest ? 0 : time.phase === 'integration' ? card.integrationMs : card.preparationMs;
-  return {
-    coherence: coherence.toward(figures ? figures.average : null, seconds),
-    synchrony: together.toward(found ? found.index : null, seconds), chance: found ? found.chanceHigh : null,
-    people: Math.round(people.toward(Math.max(room.people, room.scored), seconds)), scored: room.scored,
-    phase: time ? time.phase : 'active', progress: rest ? clamp(1 - time.untilPhaseEndMs / length) : 0,
-    breath: still.matches || !at ? 0.85 : at.fill, breathTurn: at ? (still.matches ? Math.floor(at.turn * 4) / 4 : at.turn) : null, time: seconds,
-  };
-}
-
-/** The figure of this session; another session has another one. */
-function paint(anew) {
-  if (seed === null || (picture && !anew)) return;
-  if (picture) {
-    picture.stop();
-    for (const id of ['figure', 'over']) { const fresh = $(id).cloneNode(); fresh.removeAttribute('style'); $(id).replaceWith(fresh); }
-  }
-  picture = mandala($('figure'), { seed, state, still: still.matches, over: $('over'), box: true, keyHz: 5, radius: 0.41, centre: [0.5, 0.468] });
-  window.figure = picture;       // its cost, for those who measure
 }
 
 let resting = 0;
 const awake = () => { document.body.classList.remove('resting'); clearTimeout(resting); resting = setTimeout(() => document.body.classList.add('resting'), CURSOR_MS); };
 addEventListener('pointermove', awake);
 awake();
-setInterval(() => { if (picture && still.matches) picture.redraw(); }, 1000);
+setInterval(() => figure.redraw(), 1000);
+window.figure = figure;         // its cost, for those who measure
 begin();

@@ -1,0 +1,274 @@
+// The phone: joins, stays, heals by itself, and says so. Which view stands is decided here; what it shows, there.
+
+import { Link, HubClock } from './link.js';
+import { Room } from './room.js';
+import { Heart } from './heart.js';
+import { Join, explain } from './join.js';
+import { Live } from './live.js';
+import { Summary } from './summary.js';
+import { StrapList, strapName } from './straps.js';
+import { dataBlock } from './mydata.js';
+import { remembered, remember, myData } from './me.js';
+import { $, put, show, speakAll, openSheet, tell, make } from './dom.js';
+import { speak, preferred, choose, languages, language, say } from './texts.js';
+import { Figure } from './figure.js';
+import * as sound from './sound.js';
+import * as awake from './awake.js';
+
+const QUIET_MS = 2000;          // a line that is lost for so long is nobody's business
+const BACK_MS = 4000;
+const SHARED = 'coherence.shared', CALM = 'coherence.calm';
+
+const room = new Room(), clock = new HubClock(), heart = new Heart();
+let card = { preparationMs: 30_000, integrationMs: 120_000, roomCode: false, wifiName: null };
+let me = remembered(), strap = null, view = null, joined = false, ended = null, wasLost = false, noticeTimer = 0;
+let link = null, join = null, live = null, summary = null, waitingImage = null;
+const lengths = () => card;
+const lost = () => link !== null && link.lostAt !== null && performance.now() - link.lostAt > QUIET_MS;
+const state = { room, clock, heart, lengths, lost, strap: () => strap };
+
+const stored = (key) => { try { return localStorage.getItem(key) === 'yes'; } catch (_) { return false; } };
+const store = (key, on) => { try { localStorage.setItem(key, on ? 'yes' : 'no'); } catch (_) { /* then it holds for this page */ } };
+
+async function begin() {
+  await speak(preferred());
+  speakAll();
+  document.title = say('join.title');
+  try { card = await (await fetch('api/room', { cache: 'no-store' })).json(); } catch (_) { /* the defaults will do */ }
+  roomCodeFromAddress();
+  live = new Live(state);
+  live.figure.calm = stored(CALM);
+  summary = new Summary(state);
+  waitingImage = new Figure('join-figure', null, room, clock, lengths, { detail: 0.5, renderer: '2d', radius: 0.46, ring: false });
+  join = new Join({ go: enter, find: () => open('claim'), read, speak: change });
+  wire();
+  link = new Link(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`, clock, hear, (up) => { if (up) connected(); watch(); });
+  setInterval(watch, 500);
+  if (!me) open('join');
+}
+
+/** The code that the wall's QR code carries behind the `#`: kept here, and out of sight. */
+function roomCodeFromAddress() {
+  const found = /[#&]code=([^&]*)/.exec(location.hash);
+  if (!found) return;
+  $('room-code').value = decodeURIComponent(found[1]);
+  history.replaceState(null, '', location.pathname);
+}
+
+/* ------------------------------------------------------------------ frames */
+
+function hear(frame) {
+  const before = room.session;
+  room.hear(frame);
+  switch (frame.type) {
+    case 'session_state': if (before && joined) turned(before, frame.session); break;
+    case 'personal_feedback': heart.begin(room.session ? room.session.id : null); heart.hear(frame); strap = frame.strap; break;
+    case 'beat': heart.beat(frame); if (view === 'live') live.beat(frame); break;
+    case 'strap_moved': moved(frame); break;
+    default:
+  }
+  if (view === 'live') live.draw();
+}
+
+/** The session turned: one that ended is shown until its person leaves it. */
+function turned(before, now) {
+  if (before.id === now.id && now.phase !== 'complete') return;
+  const which = now.phase === 'complete' ? now : before;
+  if (ended && ended.session.id === which.id) { if (before.id !== now.id) heart.begin(now.id); return; }
+  ended = { session: which, points: heart.sessionId === which.id ? heart.points.slice() : [] };
+  if (before.id !== now.id) heart.begin(now.id);
+  if (view === 'live') { open('summary'); sound.bowl('complete'); }
+}
+
+async function connected() {
+  if (wasLost) back();
+  if (!me) return;
+  try {
+    const answer = await link.ask({ type: 'join_session', resumeToken: me.token });
+    entered(answer);
+    if (view === null || view === 'join') { open('live'); tell(say('join.back')); }
+  } catch (problem) {
+    if (problem.code === 'unknown_participant' || problem.code === 'bad_token') forget();
+    else if (view === null) open('join');
+  }
+}
+
+async function enter(fields) {
+  const answer = await link.ask({ type: 'join_session', ...fields });
+  me = { participantId: answer.participantId, token: answer.resumeToken };
+  remember(me);
+  store(SHARED, Boolean(fields.consent));
+  entered(answer);
+  open('live');
+}
+
+function entered(answer) {
+  joined = true; strap = answer.strap;
+  heart.begin(answer.session.id);
+  recall(answer.session.id);
+}
+
+/** What was scored before this page was opened. */
+async function recall(sessionId) {
+  try { heart.recall(sessionId, (await myData(me)).scores); if (view === 'live') live.draw(); } catch (_) { /* the curve begins here */ }
+}
+
+function forget() {
+  me = null; joined = false; strap = null; ended = null;
+  remember(null);
+  heart.begin(null); heart.beats = [];
+  open('join');
+}
+
+/* ------------------------------------------------------------------ views */
+
+function open(name) {
+  const before = view;
+  view = name;
+  for (const id of ['join', 'live', 'summary', 'claim', 'read']) show(id, id === name);
+  if (before === 'join' && name !== 'read' && name !== 'claim') { join.hide(); waitingImage.paint(null); }
+  if (before === 'live') live.end();
+  if (before === 'summary') summary.end();
+  if (name === 'join') { join.show(card.roomCode && $('room-code').value === ''); draw(); }
+  if (name === 'live') { live.begin(); if (before === 'join') hint(); }
+  if (name === 'summary') { summary.show(ended.session, ended.points); dataBlock($('end-data'), dataOptions); draw(); }
+  window.scrollTo(0, 0);
+  const heading = $(name).querySelector('h1');
+  if (heading && before !== null) heading.focus({ preventScroll: true });
+}
+
+/** What stands in views that are not the session's own. */
+function draw() {
+  const now = clock.now(), time = room.time(now);
+  if (view === 'join') { join.people(room, time); waitingImage.of(room.session ? room.session.id : null); waitingImage.redraw(); }
+  if (view === 'summary') put('stay', ended && room.session && room.session.id === ended.session.id && time && time.leftMs > 0 ? say('end.back') : say('end.stay.now'));
+  if (view === 'live') show('ended-line', ended !== null);
+}
+
+async function hint() {
+  if (await awake.keep()) return;
+  notice(say('link.sleep'), false);
+  noticeTimer = setTimeout(() => notice(''), 2 * BACK_MS);
+}
+
+function read(done) {
+  const from = view;
+  put('text-version', say('consent.version', { version: say('consent.text') }));
+  $('read-back').onclick = () => open(from);
+  $('read-no').onclick = () => { done(false); open(from); };
+  $('read-yes').onclick = () => { done(true); open(from); };
+  open('read');
+}
+
+/* ------------------------------------------------------------------ the line */
+
+function watch() {
+  if (lost() && room.session) {
+    wasLost = true;
+    notice(`${say('link.lost')}${card.wifiName ? ` ${say('link.lost.wifi', { ssid: card.wifiName })}` : ''}`);
+  }
+  draw();
+}
+
+function back() {
+  wasLost = false;
+  notice(say('link.back'), false);
+  noticeTimer = setTimeout(() => notice(''), BACK_MS);
+}
+
+function notice(text, busy = true) {
+  clearTimeout(noticeTimer);
+  put('notice-text', text);
+  $('notice').classList.toggle('still', !busy);
+  show('notice', text !== '');
+}
+
+/** Another phone has shown that my strap is its heart. */
+function moved(frame) {
+  strap = null;
+  notice(say('claim.lost', { strap: strapName(frame.strap) }), false);
+  if (view === 'live') chooseStrap();
+}
+
+/* ------------------------------------------------------------------ sheets */
+
+const dataOptions = {
+  of: () => me,
+  shared: (on) => { if (on !== undefined) store(SHARED, on); return stored(SHARED); },
+  erased: () => { forget(); notice(say('end.erased.plain'), false); noticeTimer = setTimeout(() => notice(''), 4 * BACK_MS); },
+};
+
+let closeMenu = null;
+const strapList = { list: null, close: null };
+
+function menu() {
+  put('menu-strap', strap ? say('menu.strap', { strap: strapName(strap) }) : say('menu.strap.none'));
+  $('menu-sound').checked = sound.on();
+  $('menu-still').checked = live.figure.calm;
+  $('menu-language').replaceChildren(...Object.keys(languages).map((tag) => { const option = make('option', { value: tag }, languages[tag]); option.selected = tag === language; return option; }));
+  dataBlock($('menu-data'), { ...dataOptions, erased: () => { closeMenu(); dataOptions.erased(); } });
+  closeMenu = openSheet($('menu'));
+}
+
+function chooseStrap() {
+  if (closeMenu && !$('menu').hidden) closeMenu();
+  if (!strapList.list) strapList.list = new StrapList($('other-straps'), 'other-strap');
+  strapList.list.clear();
+  strapList.list.start();
+  show('strap-error', false);
+  strapList.close = openSheet($('strap-sheet'), () => strapList.list.stop());
+}
+
+async function takeStrap() {
+  if (!strapList.list.chosen) return;
+  try {
+    entered(await link.ask({ type: 'join_session', resumeToken: me.token, strap: strapList.list.chosen }));
+    strapList.close();
+  } catch (problem) { put('strap-error', explain(problem)); show('strap-error', true); }
+}
+
+async function sounding(on) {
+  const does = on ? await sound.start() : (sound.stop(), false);
+  $('sound').setAttribute('aria-pressed', String(does));
+  $('sound').setAttribute('aria-label', say(does ? 'sound.on' : 'sound.off'));
+  $('sound-sign').setAttribute('d', does ? 'M15.5 9a4 4 0 010 6M18 6.5a8 8 0 010 11' : 'M16 9.5l5 5M21 9.5l-5 5');
+}
+
+async function change(tag) {
+  choose(tag);
+  await speak(tag);
+  speakAll();
+  join.translate();
+  sounding(sound.on());
+  for (const id of ['scale', 'part', 'room-value', 'todo', 'axis', 'times']) delete $(id).dataset.drawn;
+  if (view === 'live') live.draw();
+  if (view === 'summary') { summary.draw(); dataBlock($('end-data'), dataOptions); }
+  draw();
+}
+
+async function leave() {
+  closeMenu();
+  try { await link.ask({ type: 'leave_session' }); } catch (_) { /* two minutes of absence say it as well */ }
+  joined = false;
+  awake.release();
+  open('join');
+}
+
+function wire() {
+  $('more').addEventListener('click', menu);
+  $('menu-close').addEventListener('click', () => closeMenu());
+  $('menu-choose').addEventListener('click', chooseStrap);
+  $('choose').addEventListener('click', chooseStrap);
+  $('strap-close').addEventListener('click', () => strapList.close());
+  $('strap-take').addEventListener('click', takeStrap);
+  $('menu-sound').addEventListener('change', (event) => sounding(event.target.checked));
+  $('sound').addEventListener('click', () => sounding(!sound.on()));
+  $('menu-still').addEventListener('change', (event) => { store(CALM, event.target.checked); live.figure.rest(event.target.checked); });
+  $('menu-language').addEventListener('change', async (event) => { await change(event.target.value); closeMenu(); menu(); });
+  $('menu-leave').addEventListener('click', leave);
+  $('stay').addEventListener('click', () => { ended = null; open('live'); });
+  $('see-summary').addEventListener('click', () => open('summary'));
+  sounding(false);
+}
+
+begin();
