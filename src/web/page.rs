@@ -18,6 +18,7 @@ pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path = match uri.path() {
         "/" => "index.html",
         "/wall" => "wall.html",
+        "/lead" => "lead.html",
         path => path.trim_start_matches('/'),
     };
     let Some(file) = Files::get(path) else {

@@ -76,6 +76,7 @@ export class Live {
     $('beat').classList.toggle('quiet', quiet || gone || rate === null);
     put('rate', gone ? (silence === null ? '' : say('me.last', { time: span(silence) })) : rate !== null ? say('me.bpm', { n: number(Math.round(rate)) }) : quiet ? say('me.silent', { time: span(silence) }) : '');
     const strap = feedback ? feedback.strap : this.state.strap();
+    show('beat', gone || !feedback || feedback.reason !== 'no_strap');
     put('my-strap', strap ? strapName(strap) : say('menu.strap.none'));
     const score = !gone && feedback && feedback.score !== null ? feedback : null;
     const reason = gone ? null : feedback ? feedback.reason : heart.feedback ? 'hub' : 'wait';
@@ -120,6 +121,7 @@ export class Live {
     const needsHand = reason === 'silent' || reason === 'off_body' || reason === 'poor_signal';
     show('after', needsHand); put('after', say('no.after'));
     show('choose-pair', needsHand || reason === 'no_strap');
+    put('choose', say(reason === 'no_strap' ? 'no.choose.first' : 'no.choose'));
     if (this.spoken.reason !== reason) { if (this.spoken.reason !== undefined && reason !== 'warming_up') tell($('reason').textContent); this.spoken.reason = reason; }
   }
 
