@@ -118,6 +118,8 @@ pub struct Demo {
     pub listen: SocketAddr,
     pub people: usize,
     pub seed: u64,
+    /// Divides a day.
+    pub session_min: u32,
     pub data_dir: Option<PathBuf>,
 }
 
@@ -144,6 +146,10 @@ pub fn demo(demo: Demo) -> Result<(), AppError> {
         .or_else(|| demo.data_dir.clone());
     let mut config = Config::default();
     config.web.listen = demo.listen;
+    config.session.length_min = demo.session_min;
+    if demo.session_min < 5 {
+        (config.session.preparation_s, config.session.integration_s) = (5, 10);
+    }
     config.straps.ble = false;
     config.clock.trust = Trust::Always;
     config.store.data_dir = data_dir.unwrap_or_default();

@@ -19,9 +19,21 @@ pub struct DemoArgs {
     /// The same seed gives the same hearts
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
+    /// Minutes of a session, to see a whole one sooner; below 5 its quiet phases are short, too
+    #[arg(long, value_name = "M", default_value_t = 15, value_parser = minutes)]
+    session_min: u32,
     /// Keep the database here [default: a directory that is removed at the end]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+}
+
+/// Sessions lie on the same slots everywhere.
+fn minutes(text: &str) -> Result<u32, String> {
+    let divides = |min: &u32| (1..=60).contains(min) && (24 * 60_u32).is_multiple_of(*min);
+    let minutes = text.parse().ok().filter(divides);
+    minutes.ok_or_else(|| {
+        "minutes that divide a day: 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 60".into()
+    })
 }
 
 /// Runs until it is told to stop.
@@ -30,6 +42,7 @@ pub fn run(args: DemoArgs) -> ExitCode {
         listen: args.listen,
         people: usize::from(args.people),
         seed: args.seed,
+        session_min: args.session_min,
         data_dir: args.data_dir,
     }))
 }

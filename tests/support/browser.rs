@@ -11,10 +11,17 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::DEADLINE;
+
+/// Browsers at the same time: more of them than cores only make each other late.
+static SEATS: Semaphore = Semaphore::const_new(3);
+
+/// A page may wait for a session's end or for a first score, which take about a minute.
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// A browser with one page.
 pub struct Browser {
@@ -24,11 +31,25 @@ pub struct Browser {
     /// What the page complained about: uncaught errors, console errors, blocked requests.
     pub complaints: Vec<String>,
     _profile: TempDir,
+    _seats: SemaphorePermit<'static>,
 }
 
 impl Browser {
-    /// Opens `url` in a window of `width` x `height` CSS pixels.
+    /// Opens `url` in a window of `width` x `height` CSS pixels, in English.
     pub async fn open(url: &str, width: u32, height: u32) -> Browser {
+        Browser::in_language("en", url, width, height).await
+    }
+
+    /// The same, preferring a language.
+    pub async fn in_language(language: &str, url: &str, width: u32, height: u32) -> Browser {
+        let mut browser = Browser::blank(language, width, height).await;
+        browser.go(url).await;
+        browser
+    }
+
+    /// A browser without a page, for what must be prepared before one is opened.
+    pub async fn blank(language: &str, width: u32, height: u32) -> Browser {
+        let seats = SEATS.acquire().await.expect("never closed");
         let profile = tempfile::tempdir().expect("a directory for the profile");
         let mut child = Command::new("chromium")
             .args([
@@ -43,7 +64,9 @@ impl Browser {
                 "--disable-component-update",
                 "--disable-sync",
             ])
-            .args(["--remote-debugging-port=0", "--lang=en"])
+            .args(["--remote-debugging-port=0"])
+            .arg(format!("--lang={language}"))
+            .arg(format!("--accept-lang={language}"))
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg("about:blank")
             .stdin(Stdio::null())
@@ -90,6 +113,7 @@ impl Browser {
             next_id: 0,
             complaints: Vec::new(),
             _profile: profile,
+            _seats: seats,
         };
         for domain in [
             "Page.enable",
@@ -99,12 +123,63 @@ impl Browser {
         ] {
             browser.call(domain, json!({})).await;
         }
-        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
+        browser.resize(width, height).await;
         browser
-            .call("Emulation.setDeviceMetricsOverride", size)
+    }
+
+    pub async fn go(&mut self, url: &str) {
+        self.call("Page.navigate", json!({"url": url})).await;
+    }
+
+    pub async fn resize(&mut self, width: u32, height: u32) {
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 1000});
+        self.call("Emulation.setDeviceMetricsOverride", size).await;
+    }
+
+    /// Runs a script in every page before its own.
+    pub async fn prepare(&mut self, script: &str) {
+        self.call(
+            "Page.addScriptToEvaluateOnNewDocument",
+            json!({"source": script}),
+        )
+        .await;
+    }
+
+    /// Lets the page save files into a directory.
+    pub async fn downloads_to(&mut self, directory: &Path) {
+        let wish = json!({"behavior": "allow", "downloadPath": directory});
+        self.call("Browser.setDownloadBehavior", wish).await;
+    }
+
+    /// Presses a key, as on a keyboard.
+    pub async fn key(&mut self, key: &str, code: u32) {
+        for kind in ["keyDown", "keyUp"] {
+            let press =
+                json!({"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code});
+            self.call("Input.dispatchKeyEvent", press).await;
+        }
+    }
+
+    /// Clicks what a selector finds, which must be there and in reach.
+    pub async fn click(&mut self, selector: &str) {
+        let selector = json!(selector);
+        self.wait_until(&format!(
+            "(e => e && e.offsetParent !== null && !e.disabled)(document.querySelector({selector}))"
+        ))
+        .await;
+        self.ask(&format!("document.querySelector({selector}).click()"))
             .await;
-        browser.call("Page.navigate", json!({"url": url})).await;
-        browser
+    }
+
+    /// The text of what a selector finds.
+    pub async fn text(&mut self, selector: &str) -> String {
+        let found = self
+            .ask(&format!(
+                "document.querySelector({}).textContent",
+                json!(selector)
+            ))
+            .await;
+        found.as_str().expect("text").to_owned()
     }
 
     /// Prefers `dark` or `light`, and perhaps reduced motion.
@@ -148,7 +223,7 @@ impl Browser {
             .await
             != true
         {
-            if begin.elapsed() > DEADLINE {
+            if begin.elapsed() > PATIENCE {
                 let text = self.ask("document.body.innerText").await;
                 panic!(
                     "did not become true in the page: {expression}\n{text}\n{:?}",

@@ -13,6 +13,7 @@ pub mod phone;
 pub mod private_bus;
 pub mod recompute;
 pub mod small_disk;
+pub mod wire;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -4,6 +4,9 @@ import { mandala } from './mandala.js';
 import { Glide, clamp } from './room.js';
 import { positionAt, breathAt } from './pacer.js';
 
+/** A figure that stands still is shown as it is at this second of its drift. */
+const STILL_S = 60;
+
 const still = matchMedia('(prefers-reduced-motion: reduce)');
 const light = matchMedia('(prefers-color-scheme: light)');
 
@@ -60,13 +63,15 @@ export class Figure {
     const { room } = this, now = this.clock.now(), time = room.time(now), at = breathNow(room, now);
     const figures = room.figures, found = figures && figures.synchrony, lengths = this.lengths();
     const length = !time ? 0 : time.phase === 'integration' ? lengths.integrationMs : time.phase === 'preparation' ? lengths.preparationMs : 0;
+    // What stands still does not glide either: it is drawn anew where a number changed.
+    const glide = (value, wanted) => (this.stillness ? wanted : value.toward(wanted, seconds));
     return {
-      coherence: this.coherence.toward(figures ? figures.average : null, seconds),
-      synchrony: this.together.toward(found ? found.index : null, seconds), chance: found ? found.chanceHigh : null,
-      people: Math.round(this.people.toward(Math.max(room.people, room.scored), seconds)), scored: room.scored,
+      coherence: glide(this.coherence, figures ? figures.average : null),
+      synchrony: glide(this.together, found ? found.index : null), chance: found ? found.chanceHigh : null,
+      people: Math.round(glide(this.people, Math.max(room.people, room.scored))), scored: room.scored,
       phase: time ? time.phase : 'active', progress: length ? clamp(1 - time.untilPhaseEndMs / length) : 0,
       breath: this.stillness || !at ? 0.85 : at.fill,
-      breathTurn: at ? (this.stillness ? Math.floor(at.turn * 4) / 4 : at.turn) : null, time: seconds,
+      breathTurn: at ? (this.stillness ? Math.floor(at.turn * 4) / 4 : at.turn) : null, time: this.stillness ? STILL_S : seconds,
     };
   }
 }

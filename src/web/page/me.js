@@ -49,8 +49,9 @@ export function table(data) {
   const columns = ['sessionId', 'at', 'strap', 'score', 'standardError', 'level', 'reason', 'status', 'beats', 'coverage', 'artefactPct', 'peakHz', 'breathsPerMin', 'meanHrBpm', 'sdnnMs', 'rmssdMs', 'pnn50Pct', 'lfMs2', 'hfMs2', 'lfHf', 'totalMs2', 'algorithm', 'settings'];
   const cell = (name, value) => {
     const text = value === null || value === undefined ? '' : name === 'at' ? new Date(value).toISOString() : String(value);
-    // A text that a spreadsheet would take for a formula is told apart by its quote.
-    return /[",\n]/.test(text) || /^[=+@-](?!\d)/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
+    // A label that a spreadsheet would run as a formula gets the apostrophe that keeps it a text.
+    const safe = typeof value === 'string' && /^[=+@-]/.test(text) ? `'${text}` : text;
+    return /[",\n]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
   };
   const lines = data.scores.map((row) => columns.map((name) => cell(name, row[name])).join(','));
   return `${columns.join(',')}\r\n${lines.join('\r\n')}\r\n`;

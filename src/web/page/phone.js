@@ -271,4 +271,5 @@ function wire() {
   sounding(false);
 }
 
+window.room = { room, clock, heart, get live() { return live; } };   // for those who measure
 begin();

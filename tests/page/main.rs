@@ -1,0 +1,39 @@
+//! The pages, live, in a real Chromium: what phones, the wall and the facilitator see and do. `journeys` walks
+//! the ways that people go, `looks` takes pictures and has them judged for everybody's eyes and hands, `breath`
+//! measures whether all breathe at once, `pieces` tries the pages' pure parts, `lint` reads their sources.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod breath;
+mod journeys;
+mod lint;
+mod looks;
+mod pieces;
+
+use std::path::PathBuf;
+
+use support::browser::Browser;
+
+/// Where pictures go, to be looked at.
+fn picture(name: &str) -> PathBuf {
+    support::root().join("target/pictures").join(name)
+}
+
+/// Joins on an open phone page; with the first strap that is heard, or without one.
+async fn join(page: &mut Browser, with_strap: bool) {
+    let choice = if with_strap {
+        "#straps label.strap:not(.silent) input"
+    } else {
+        "#strap-none"
+    };
+    page.wait_until(&format!("document.querySelector('{choice}')"))
+        .await;
+    page.ask(&format!("document.querySelector('{choice}').click()"))
+        .await;
+    page.click("#join-go").await;
+    page.wait_until("!document.getElementById('live').hidden")
+        .await;
+}
+
+const HAS_SCORE: &str = "!document.getElementById('have').hidden && /^\\d+$/.test(document.getElementById('score').textContent)";

@@ -1,0 +1,64 @@
+//! The pure parts of the pages, run where they will run.
+
+use crate::support::browser::Browser;
+use crate::support::hub::Hub;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pure_parts_of_the_pages_do_what_they_say() {
+    let dir = tempfile::tempdir().expect("a directory for the test");
+    let hub = Hub::demo(dir.path(), &["--people", "3"]).await;
+    let mut page = Browser::open(&hub.url("/"), 390, 844).await;
+    page.wait_until("!document.getElementById('join').hidden")
+        .await;
+    for (what, expression) in [
+        (
+            "a breath in fills, a breath out empties, and the top lies where one turns into the other",
+            "import('/pacer.js').then(({ breathAt, IN }) => {
+                const at = (share) => breathAt(share * 10_000, 6);
+                const near = (a, b) => Math.abs(a - b) < 1e-9;
+                return near(at(0).fill, 0) && near(at(IN).fill, 1) && near(at(IN).turn, .5) && at(.2).into && !at(.8).into && at(.2).fill < at(.3).fill && at(.8).fill > at(.9).fill && near(breathAt(-2500, 6).turn, at(.75).turn);
+            })",
+        ),
+        (
+            "a position runs while it plays and stands while it is paused",
+            "import('/pacer.js').then(({ positionAt }) => positionAt({ state: 'playing', positionMs: 100, rate: 1, at: 1000 }, 1250) === 350 && positionAt({ state: 'paused', positionMs: 100, rate: 1, at: 1000 }, 9000) === 100)",
+        ),
+        (
+            "gaps of a curve are where no score was, and nowhere else",
+            "import('/heart.js').then(({ gapsOf }) => {
+                const points = []; for (let s = 65; s <= 300; s += 5) points.push([s * 1000, s > 100 && s < 150 ? null : 50, 8]);
+                return JSON.stringify(gapsOf(points, 0, 302_000)) === JSON.stringify([[0, 65_000], [100_000, 150_000]]);
+            })",
+        ),
+        (
+            "a curve is not joined across a gap",
+            "import('/charts.js').then(({ trend }) => (trend({ points: [[0, 50, 5], [5, 52, 5], [10, null, null], [15, 60, 5], [20, 61, 5]] }).match(/class=\"me\"/g) || []).length === 2)",
+        ),
+        (
+            "more order in the room is more order in the figure, and agreement by chance is none",
+            "import('/mandala.js').then(({ measures }) => {
+                const m = (coherence, synchrony) => measures({ coherence, synchrony, chance: 17, scored: 8, phase: 'active' });
+                return m(70, 10).order > m(40, 10).order && m(50, 17).lock === 0 && m(50, 40).lock > 0 && !measures({ coherence: 50, scored: 2 }).known;
+            })",
+        ),
+        (
+            "the same session always has the same figure, another another",
+            "import('/mandala.js').then(({ plan, figure }) => {
+                const state = { coherence: 60, synchrony: 30, chance: 10, people: 8, scored: 8, breath: .5, breathTurn: .2, phase: 'active', progress: 0, time: 3 };
+                const sum = (seed) => figure(plan(seed, { detail: .5 }), state).xy.reduce((a, x) => a + x, 0);
+                const finite = Array.from(figure(plan('x', { detail: .5 }), { ...state, coherence: null, synchrony: null }).xy).every(Number.isFinite);
+                return sum('a') === sum('a') && sum('a') !== sum('b') && finite;
+            })",
+        ),
+        (
+            "a table keeps commas and formulas inside their cells",
+            "import('/me.js').then(({ table }) => table({ scores: [{ sessionId: '=1+1', at: 0, strap: 'a,b', score: -1.5 }] }).split('\\r\\n')[1].startsWith('\\'=1+1,1970-01-01T00:00:00.000Z,\"a,b\",-1.5,'))",
+        ),
+        (
+            "an average that glides gets there and never beyond",
+            "import('/room.js').then(({ Glide }) => { const g = new Glide(); g.toward(40, 0); let last = 40; for (let s = .1; s < 20; s += .1) { const v = g.toward(60, s); if (v < last || v > 60) return false; last = v; } return last > 59.9 && g.toward(null, 21) === null; })",
+        ),
+    ] {
+        assert_eq!(page.ask(expression).await, true, "{what}");
+    }
+}
