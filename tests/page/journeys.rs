@@ -278,6 +278,7 @@ async fn who_wants_less_motion_gets_a_figure_that_stands_still() {
         stood |= page.ask(still).await == true;
     }
     assert!(stood);
+    page.ask("document.getElementById('more').focus()").await;
     page.click("#more").await;
     page.key("Escape", 27).await;
     page.wait_until("document.getElementById('menu').hidden")
@@ -306,10 +307,12 @@ async fn a_strap_that_goes_quiet_is_said_with_what_to_do_and_its_return_too() {
     page.wait_until("document.querySelectorAll('#todo li').length > 0")
         .await;
     assert_eq!(
-        page.text("#score").await,
-        "",
-        "no number stands in for the missing one"
+        page.ask("document.getElementById('have').hidden").await,
+        true,
+        "no old number stands in for the missing one"
     );
+    page.wait_until("/^No beat for 0:\\d\\d$/.test(document.getElementById('rate').textContent)")
+        .await;
     page.picture(&picture("phone-quiet.png")).await;
     page.wait_until("/beats a minute/.test(document.getElementById('rate').textContent)")
         .await;
