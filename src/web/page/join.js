@@ -54,6 +54,7 @@ export class Join {
     put('join-people', room.people === 0 ? say('join.first', left) : count('join.people', room.people, left));
   }
 
+  /** Whether it worked. */
   async submit() {
     const fields = {}, own = this.intention === 'own' ? $('intention-own').value.trim() : this.intention && say(`join.intention.${this.intention}`);
     const name = $('name').value.trim(), code = $('room-code').value.trim();
@@ -64,8 +65,10 @@ export class Join {
     if ($('consent').checked) fields.consent = { textVersion: say('consent.text'), scopes: ['display', 'store', 'sync', 'research'] };
     $('join-go').disabled = true;
     show('join-error', false);
-    try { await this.go(fields); } catch (problem) { this.refuse(problem); }
+    let done = true;
+    try { await this.go(fields); } catch (problem) { this.refuse(problem); done = false; }
     $('join-go').disabled = false;
+    return done;
   }
 
   refuse(problem) {

@@ -96,11 +96,11 @@ export class Link {
   }
 
   /** Sends a frame and waits for its answer, which is an object with `type`; an `error` frame, a broken
-      line and ten seconds of silence are thrown. */
-  ask(frame) {
+      line and too long a silence are thrown. */
+  ask(frame, patienceMs = 10_000) {
     const id = `q${++this.asked}`;
     return new Promise((done, fail) => {
-      const timer = setTimeout(() => this.settle(id, { type: 'error', code: 'busy', message: '' }), 10_000);
+      const timer = setTimeout(() => this.settle(id, { type: 'error', code: 'busy', message: '' }), patienceMs);
       this.waiting.set(id, { done, fail, timer });
       if (!this.send({ ...frame, id })) this.settle(id, { type: 'error', code: 'offline', message: '' });
     });

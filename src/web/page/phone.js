@@ -5,6 +5,7 @@ import { Room } from './room.js';
 import { Heart } from './heart.js';
 import { Join, explain } from './join.js';
 import { Live } from './live.js';
+import { Claim } from './claim.js';
 import { Summary } from './summary.js';
 import { StrapList, strapName } from './straps.js';
 import { dataBlock } from './mydata.js';
@@ -22,7 +23,7 @@ const SHARED = 'coherence.shared', CALM = 'coherence.calm';
 const room = new Room(), clock = new HubClock(), heart = new Heart();
 let card = { preparationMs: 30_000, integrationMs: 120_000, roomCode: false, wifiName: null };
 let me = remembered(), strap = null, view = null, joined = false, ended = null, wasLost = false, noticeTimer = 0;
-let link = null, join = null, live = null, summary = null, waitingImage = null;
+let link = null, join = null, live = null, claim = null, summary = null, waitingImage = null;
 const lengths = () => card;
 const lost = () => link !== null && link.lostAt !== null && performance.now() - link.lostAt > QUIET_MS;
 const state = { room, clock, heart, lengths, lost, strap: () => strap };
@@ -40,7 +41,8 @@ async function begin() {
   live.figure.calm = stored(CALM);
   summary = new Summary(state);
   waitingImage = new Figure('join-figure', null, room, clock, lengths, { detail: 0.5, renderer: '2d', radius: 0.46, ring: false });
-  join = new Join({ go: enter, find: () => open('claim'), read, speak: change });
+  join = new Join({ go: enter, find: findFromJoin, read, speak: change });
+  claim = new Claim({ ask: (frame, patience) => link.ask(frame, patience), clock, done: (label) => { strap = label; open('live'); } });
   wire();
   link = new Link(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`, clock, hear, (up) => { if (up) connected(); watch(); });
   setInterval(watch, 500);
@@ -64,7 +66,7 @@ function hear(frame) {
     case 'session_state': if (before && joined) turned(before, frame.session); break;
     case 'personal_feedback': heart.begin(room.session ? room.session.id : null); heart.hear(frame); strap = frame.strap; break;
     case 'beat': heart.beat(frame); if (view === 'live') live.beat(frame); break;
-    case 'strap_moved': moved(frame); break;
+    case 'strap_moved': moved(frame.label); break;
     default:
   }
   if (view === 'live') live.draw();
@@ -102,6 +104,12 @@ async function enter(fields) {
   open('live');
 }
 
+/** Finding one's heart takes being here: joins as the form stands, without a strap, and goes on. */
+async function findFromJoin() {
+  $('strap-none').checked = true; join.list.chosen = '';
+  if (await join.submit()) open('claim');
+}
+
 function entered(answer) {
   joined = true; strap = answer.strap;
   heart.begin(answer.session.id);
@@ -131,10 +139,11 @@ function open(name) {
   if (before === 'summary') summary.end();
   if (name === 'join') { join.show(card.roomCode && $('room-code').value === ''); draw(); }
   if (name === 'live') { live.begin(); if (before === 'join') hint(); }
+  if (name === 'claim') claim.begin();
   if (name === 'summary') { summary.show(ended.session, ended.points); dataBlock($('end-data'), dataOptions); draw(); }
   window.scrollTo(0, 0);
   const heading = $(name).querySelector('h1');
-  if (heading && before !== null) heading.focus({ preventScroll: true });
+  if (heading && before !== null && name !== 'claim') heading.focus({ preventScroll: true });
 }
 
 /** What stands in views that are not the session's own. */
@@ -184,9 +193,10 @@ function notice(text, busy = true) {
 }
 
 /** Another phone has shown that my strap is its heart. */
-function moved(frame) {
+function moved(label) {
   strap = null;
-  notice(say('claim.lost', { strap: strapName(frame.strap) }), false);
+  notice(say('claim.lost', { strap: strapName(label) }), false);
+  noticeTimer = setTimeout(() => notice(''), 4 * BACK_MS);
   if (view === 'live') chooseStrap();
 }
 
@@ -222,7 +232,7 @@ function chooseStrap() {
 async function takeStrap() {
   if (!strapList.list.chosen) return;
   try {
-    entered(await link.ask({ type: 'join_session', resumeToken: me.token, strap: strapList.list.chosen }));
+    strap = (await link.ask({ type: 'claim_strap', strap: strapList.list.chosen })).strap;
     strapList.close();
   } catch (problem) { put('strap-error', explain(problem)); show('strap-error', true); }
 }
@@ -261,6 +271,8 @@ function wire() {
   $('choose').addEventListener('click', chooseStrap);
   $('strap-close').addEventListener('click', () => strapList.close());
   $('strap-take').addEventListener('click', takeStrap);
+  $('strap-find').addEventListener('click', () => { strapList.close(); open('claim'); });
+  $('claim-back').addEventListener('click', () => open('live'));
   $('menu-sound').addEventListener('change', (event) => sounding(event.target.checked));
   $('sound').addEventListener('click', () => sounding(!sound.on()));
   $('menu-still').addEventListener('change', (event) => { store(CALM, event.target.checked); live.figure.rest(event.target.checked); });
