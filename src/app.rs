@@ -29,7 +29,7 @@ use crate::config::{Config, Overrides, Trust};
 use crate::control;
 use crate::gate::Gate;
 use crate::room::rows::Stamp;
-use crate::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
+use crate::room::{ClockReading, Room, SessionPlan, Settings, StageRules, Suppression};
 use crate::room_task::{self, Parts, RoomTaskError};
 use crate::store::{self, Boot, Memory, StoreError};
 use crate::telemetry::{self, LogLevel, Report, TelemetryError};
@@ -432,6 +432,12 @@ fn settings(config: &Config) -> Settings {
         },
         max_participants: config.room.max_participants,
         keep_ms: keep_ms(config.privacy.keep_days),
+        stage: StageRules {
+            room: config.stage.room_leader,
+            named: config.stage.named_leader,
+            leaves: config.stage.leader_leaves,
+            named_max: config.stage.named_max,
+        },
     }
 }
 

@@ -5,7 +5,9 @@
 //!
 //! Full inboxes: straps wait, phones are told `busy`. When the task ends, the process ends.
 
+mod compute;
 mod published;
+mod staged;
 mod told;
 
 use std::collections::HashMap;
@@ -20,15 +22,17 @@ use crate::clock::Clock;
 use crate::room::command::{Command, Refusal, RefusalCode, Reply};
 use crate::room::view::frame;
 use crate::room::{
-    ClockReading, GridJob, GridResult, Note, ParticipantId, Presence, Room, Settings,
+    ClockReading, GridJob, GridResult, ParticipantId, Presence, Room, Settings, StageId,
 };
-use crate::signal::{Scorer, Version};
 use crate::store::Store;
 use crate::telemetry::load::Fault;
 use crate::telemetry::{metric, tally};
 
+use compute::{compute_thread, relive};
 pub use published::{Frame, Published};
 use published::{OfPeople, OfSession, first_look};
+pub use staged::Staged;
+use staged::Topics;
 
 /// Events of straps that may wait.
 const EVENTS: usize = 1_024;
@@ -71,6 +75,11 @@ enum Ask {
         answer: oneshot::Sender<Answer>,
     },
     Detach(u64),
+    /// The stage of a named session, if it is open.
+    Named(
+        String,
+        oneshot::Sender<Option<watch::Receiver<Arc<Staged>>>>,
+    ),
     Settings(Settings, oneshot::Sender<()>),
     Ping(oneshot::Sender<()>),
 }
@@ -80,6 +89,7 @@ enum Ask {
 pub struct RoomHandle {
     asks: mpsc::Sender<Ask>,
     published: watch::Receiver<Arc<Published>>,
+    stage: watch::Receiver<Arc<Staged>>,
 }
 
 impl RoomHandle {
@@ -159,6 +169,19 @@ impl RoomHandle {
         self.published.clone()
     }
 
+    /// The room's stage; the newest only.
+    pub fn stage(&self) -> watch::Receiver<Arc<Staged>> {
+        self.stage.clone()
+    }
+
+    /// The stage of a named session, if it is open; it ends when the session is freed.
+    pub async fn named_stage(&self, name: String) -> Option<watch::Receiver<Arc<Staged>>> {
+        let (answer, answered) = oneshot::channel();
+        // Fails only when the room is gone, and then the process ends.
+        self.asks.send(Ask::Named(name, answer)).await.ok()?;
+        answered.await.ok()?
+    }
+
     /// Whether the room task answers; waits as long as the caller lets it.
     pub async fn ping(&self) -> bool {
         let (answer, answered) = oneshot::channel();
@@ -178,6 +201,7 @@ pub struct RoomTask {
     publisher: watch::Sender<Arc<Published>>,
     wishes: broadcast::Sender<Wish>,
     lines: HashMap<ParticipantId, PhoneLine>,
+    stages: Topics,
     /// The newest grid point that is dealt with.
     grid_done_ms: i64,
     /// The grid point whose figures have come back and are not published yet.
@@ -211,7 +235,9 @@ pub fn prepare(
     let wishes = broadcast::Sender::new(WISHES);
     let (jobs, results) = compute_thread();
     let (publisher, published) = watch::channel(Arc::new(first_look(&room, now_ms)));
+    let (stages, stage) = Topics::new(&room, now_ms);
     let task = RoomTask {
+        stages,
         grid_done_ms: now_ms,
         grid_due_ms: None,
         next_look_ms: now_ms,
@@ -234,64 +260,11 @@ pub fn prepare(
         handle: RoomHandle {
             asks: asks_in,
             published,
+            stage,
         },
         events: events_in,
         wishes,
     }
-}
-
-/// Feeds past events to the room and scores its last grid point, so that figures are there at once.
-fn relive(room: &mut Room, past: Vec<(&'static str, SourceEvent)>, now_ms: i64) {
-    if past.is_empty() {
-        return;
-    }
-    let grid = room.last_grid(now_ms);
-    let at = |event: &SourceEvent| match event {
-        SourceEvent::Strap(event) => event.at_ms,
-        SourceEvent::State(_)
-        | SourceEvent::Step(_)
-        | SourceEvent::Counted { .. }
-        | SourceEvent::Links(_) => i64::MIN,
-    };
-    let mut past = past.into_iter().peekable();
-    if let Some(grid_ms) = grid {
-        while let Some((name, event)) = past.next_if(|(_, event)| at(event) <= grid_ms) {
-            room.source_event(name, event);
-        }
-        room.tick(grid_ms);
-        let job = room.grid_job(grid_ms);
-        room.finish_grid(job.compute(&mut Scorer::new(Version::CURRENT)));
-    }
-    for (name, event) in past {
-        room.source_event(name, event);
-    }
-    room.tick(now_ms);
-    // That straps were met and beat is no news when it happened before the hub was there.
-    room.take_notes()
-        .into_iter()
-        .filter(|note| !matches!(note, Note::StrapNew { .. } | Note::StrapStreaming { .. }))
-        .for_each(told::log);
-}
-
-/// One thread scores all windows, so that neither phones nor straps wait for arithmetic.
-fn compute_thread() -> (mpsc::Sender<GridJob>, mpsc::Receiver<GridResult>) {
-    let (jobs_in, mut jobs) = mpsc::channel::<GridJob>(2);
-    let (results_in, results) = mpsc::channel(2);
-    std::thread::Builder::new()
-        .name("compute".into())
-        .spawn(move || {
-            let mut scorer = Scorer::new(Version::CURRENT);
-            while let Some(job) = jobs.blocking_recv() {
-                let begin = std::time::Instant::now();
-                let result = job.compute(&mut scorer);
-                tally::computed(begin.elapsed());
-                if results_in.blocking_send(result).is_err() {
-                    break;
-                }
-            }
-        })
-        .expect("a thread can be started at the start of the process");
-    (jobs_in, results)
 }
 
 impl RoomTask {
@@ -311,6 +284,7 @@ impl RoomTask {
             if self.presence.is_some() {
                 due_ms = due_ms.min(self.presence_told_ms + PRESENCE_MS);
             }
+            due_ms = due_ms.min(self.stages.due_ms());
             tokio::select! {
                 Some((name, event)) = self.events.recv() => self.room.source_event(name, event),
                 Some(ask) = self.asks.recv() => self.answer(ask),
@@ -326,7 +300,7 @@ impl RoomTask {
             }
             self.act();
         }
-        let rows = self.room.take_rows();
+        let rows = self.room.take_rows(self.clock.mono_ms());
         self.store.commit(rows);
         Ok(())
     }
@@ -383,9 +357,13 @@ impl RoomTask {
             Ask::Detach(socket) => {
                 self.room.detach(socket, now_ms);
                 self.lines.retain(|_, line| line.socket != socket);
+                self.stages.let_go(socket);
+            }
+            Ask::Named(name, answer) => {
+                let _ = answer.send(self.stages.subscribe(&StageId::Named(name)));
             }
             Ask::Settings(settings, answer) => {
-                self.room.set_settings(settings);
+                self.room.set_settings(settings, now_ms);
                 self.publish(now_ms);
                 let _ = answer.send(());
             }
@@ -399,6 +377,10 @@ impl RoomTask {
                     // speaks again when they come back by whatever way.
                     Command::Leave { participant } if line.is_some() => Some(*participant),
                     Command::Erase { participant } => Some(*participant),
+                    _ => None,
+                };
+                let out_of_named = match &command {
+                    Command::LeaveNamed { socket } => Some(*socket),
                     _ => None,
                 };
                 let came_or_went = matches!(
@@ -415,13 +397,23 @@ impl RoomTask {
                 if let Some(participant) = hangs_up {
                     self.lines.remove(&participant);
                 }
-                if let Some(participant) = outcome.joined
-                    && let Some(line) = line.or_else(|| self.lines.get(&participant).cloned())
+                if let Some(socket) = out_of_named {
+                    self.stages.let_go(socket);
+                }
+                let joined = outcome.joined.clone();
+                if let Some((StageId::Room, participant)) = joined
+                    && let Some(line) = line
+                        .clone()
+                        .or_else(|| self.lines.get(&participant).cloned())
                 {
                     self.attach(participant, line);
                 }
                 // First the world sees it, then who asked.
                 self.publish(now_ms);
+                if let (Some((stage @ StageId::Named(_), participant)), Some(line)) = (joined, line)
+                {
+                    self.stages.hold(&stage, participant, line);
+                }
                 if came_or_went {
                     // Presence is told to all twice a second; who asks again at once sees it.
                     self.refresh(now_ms);
@@ -450,19 +442,17 @@ impl RoomTask {
     fn attach(&mut self, participant: ParticipantId, line: PhoneLine) {
         self.lines.retain(|_, other| other.socket != line.socket);
         self.room.attach(participant, line.socket);
-        if let Some(older) = self.lines.insert(participant, line) {
-            tell(
-                &older,
-                ToPhone::Close {
-                    code: 4001,
-                    reason: "this participant is on another phone now",
-                },
-            );
-        }
+        hold(&mut self.lines, participant, line);
     }
 
     fn publish(&mut self, now_ms: i64) {
         let changes = self.room.take_changes();
+        if changes.people.is_some() {
+            self.stages.room_is_peopled();
+        }
+        let news = self.room.take_stage_changes();
+        self.version += 1;
+        self.stages.publish(&self.room, news, self.version, now_ms);
         if changes.links {
             self.refresh(now_ms);
         }
@@ -512,7 +502,7 @@ impl RoomTask {
         self.publisher.send_replace(Arc::new(next));
         if changes.group {
             self.tell_everybody_their_own(now_ms);
-            let rows = self.room.take_rows();
+            let rows = self.room.take_rows(now_ms);
             self.store.commit(rows);
         }
     }
@@ -549,6 +539,7 @@ impl RoomTask {
     fn look(&mut self, now_ms: i64) {
         self.refresh(now_ms);
         told::gauges(&self.publisher.borrow(), self.room.clock_synced());
+        metrics::gauge!(metric::NAMED_SESSIONS).set(self.room.named_sessions() as f64);
         told::counts(self.room.take_counts());
     }
 }
@@ -558,6 +549,25 @@ impl RoomTask {
 pub enum RoomTaskError {
     #[error("the compute thread is gone")]
     NoCompute,
+}
+
+/// The line of a participant; an older socket of theirs is closed.
+fn hold(
+    lines: &mut HashMap<ParticipantId, PhoneLine>,
+    participant: ParticipantId,
+    line: PhoneLine,
+) {
+    let socket = line.socket;
+    let older = lines.insert(participant, line);
+    if let Some(older) = older.filter(|older| older.socket != socket) {
+        tell(
+            &older,
+            ToPhone::Close {
+                code: 4001,
+                reason: "this participant is on another phone now",
+            },
+        );
+    }
 }
 
 fn tell(line: &PhoneLine, what: ToPhone) {

@@ -5,7 +5,7 @@ use coherence_hal::decode::ble::Measurement;
 use coherence_hal::{Rr, SourceEvent, StrapEvent, StrapId, StrapNews};
 use coherence_hub::clock::{Clock, ManualClock};
 use coherence_hub::room::rows::{Row, Stamp};
-use coherence_hub::room::{ClockReading, Room, SessionPlan, Settings, Suppression};
+use coherence_hub::room::{ClockReading, Room, SessionPlan, Settings, StageRules, Suppression};
 use coherence_hub::signal::{Scorer, Version};
 use coherence_hub::store::{self, Boot, Store};
 
@@ -60,6 +60,7 @@ impl Bench {
             },
             max_participants: 40,
             keep_ms: 30 * 24 * HOUR_MS,
+            stage: StageRules::default(),
         };
         let room = Room::new(settings, "0fe122aa-1111", reading(&clock), memory.past);
         Bench {
@@ -90,7 +91,7 @@ impl Bench {
                 let job = self.room.grid_job(grid_ms);
                 self.room
                     .finish_grid(job.compute(&mut Scorer::new(Version::CURRENT)));
-                let rows = self.room.take_rows();
+                let rows = self.room.take_rows(now_ms);
                 self.rows.extend(rows.iter().cloned());
                 self.store.commit(rows);
             }

@@ -13,7 +13,9 @@ use coherence_hal::virtual_room::VirtualRoom;
 use coherence_hal::{SourceClock, SourceEvent};
 use coherence_hub::room::command::{self, Join};
 use coherence_hub::room::rows::Stamp;
-use coherence_hub::room::{ClockReading, ParticipantId, Room, SessionPlan, Settings, Suppression};
+use coherence_hub::room::{
+    ClockReading, ParticipantId, Room, SessionPlan, Settings, StageRules, Suppression,
+};
 use coherence_hub::signal::{Scorer, Version};
 use coherence_hub::store::{self, Boot, Store};
 use rusqlite::{Connection, OpenFlags};
@@ -65,6 +67,7 @@ fn live(dir: &Path, boot_id: &str, now_ms: i64, boot_ms: i64) -> (Store, Room) {
         },
         max_participants: 100,
         keep_ms: 30 * 86_400_000,
+        stage: StageRules::default(),
     };
     let room = Room::new(settings, boot_id, reading, memory.past);
     (store, room)
@@ -120,7 +123,7 @@ impl Played {
             while self.grid_ms <= mono_ms {
                 let job = self.room.grid_job(self.grid_ms);
                 self.room.finish_grid(job.compute(&mut self.scorer));
-                self.store.commit(self.room.take_rows());
+                self.store.commit(self.room.take_rows(mono_ms));
                 self.grid_ms = self.room.next_grid(self.grid_ms);
             }
         }
@@ -136,6 +139,9 @@ impl Played {
             intention: None,
             strap: Some(strap.to_string()),
             consent: None,
+            role: None,
+            socket: None,
+            facilitator: false,
             peer: IpAddr::from([10, 0, 0, n as u8]),
         };
         let now_ms = self.now_ms - self.boot_ms;

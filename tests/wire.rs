@@ -1,11 +1,16 @@
 //! The wire, frozen: each frame as it is written and read, byte for byte. Clients out there were
 //! built on these; a change here is a change of the protocol.
 
+use coherence_hub::room::stage_view::{
+    AnchorView, NamedSessionView, NamesView, SnapshotView, StatsView,
+};
 use coherence_hub::room::view::{
     Distribution, EarlyView, FeedbackView, GroupView, HrvView, Phase, ProofView, Quality,
     SessionView, Synchrony, TrendView, frame,
 };
-use coherence_hub::room::{ParticipantId, SettingsHash};
+use coherence_hub::room::{
+    ParticipantId, Role as StageRole, Scene, SettingsHash, StageWish, State,
+};
 use coherence_hub::web::wire::{self, ClientFrame, Role, ServerFrame};
 use serde_json::{Value, json};
 
@@ -86,11 +91,33 @@ fn feedback() -> FeedbackView {
     }
 }
 
+fn snapshot() -> SnapshotView {
+    SnapshotView {
+        session_id: "20261120T0945Z".into(),
+        anchor: AnchorView {
+            state: State::Playing,
+            position_ms: 20_000.5,
+            rate: 1.25,
+            at: 1_795_168_300_000,
+            version: 12,
+        },
+        tempo: 7.5,
+        turn_ms: 10_000,
+        scene: Scene::Stage,
+        message: Some("Let the breath come.".into()),
+        message_at: Some(1_795_168_290_000),
+        leaders: 1,
+        followers: 17,
+        names: None,
+    }
+}
+
 fn written(frame: &ServerFrame<'_>, re: Option<Value>) -> String {
     String::from_utf8(frame.write(re.as_ref()).to_vec()).unwrap()
 }
 
 const SESSION: &str = r#"{"id":"20261120T0945Z","startsAt":1795167900000,"endsAt":1795168800000,"phase":"active","phaseEndsAt":1795168680000,"participants":18,"scored":16}"#;
+const SNAPSHOT: &str = r#""sessionId":"20261120T0945Z","anchor":{"state":"playing","positionMs":20000.5,"rate":1.25,"at":1795168300000,"version":12},"tempo":7.5,"turnMs":10000,"scene":"stage","message":"Let the breath come.","messageAt":1795168290000,"leaders":1,"followers":17"#;
 const GROUP: &str = r#""sessionId":"20261120T0945Z","at":1795168305000,"average":52,"standardError":2,"peak":61,"distribution":{"low":4,"medium":7,"high":5},"participants":18,"scored":16,"synchrony":{"index":34.5,"chanceHigh":17.0}"#;
 
 #[test]
@@ -123,17 +150,55 @@ fn frames_for_everybody_are_written_so() {
         text(frame("session_state", &Body { session: session() })),
         format!(r#"{{"type":"session_state","session":{SESSION}}}"#)
     );
+    let everybody = snapshot();
+    assert_eq!(
+        text(frame("snapshot", &everybody)),
+        format!(r#"{{"type":"snapshot",{SNAPSHOT}}}"#)
+    );
+    let facilitator = SnapshotView {
+        anchor: AnchorView {
+            state: State::Paused,
+            ..everybody.anchor
+        },
+        scene: Scene::Rest,
+        message: None,
+        message_at: None,
+        names: Some(NamesView {
+            leaders: Vec::new(),
+            followers: vec!["Noor".into()],
+        }),
+        ..everybody
+    };
+    assert_eq!(
+        text(frame("snapshot", &facilitator)),
+        r#"{"type":"snapshot","sessionId":"20261120T0945Z","anchor":{"state":"paused","positionMs":20000.5,"rate":1.25,"at":1795168300000,"version":12},"tempo":7.5,"turnMs":10000,"scene":"rest","message":null,"messageAt":null,"leaders":1,"followers":17,"names":{"leaders":[],"followers":["Noor"]}}"#
+    );
+    let stats = StatsView {
+        session_id: "20261120T0945Z".into(),
+        participants: 18,
+        leaders: 1,
+        followers: 16,
+    };
+    assert_eq!(
+        text(frame("room_stats", &stats)),
+        r#"{"type":"room_stats","sessionId":"20261120T0945Z","participants":18,"leaders":1,"followers":16}"#
+    );
 }
 
 #[test]
 fn frames_for_one_phone_are_written_so() {
     let (session, group, feedback) = (session(), group(), feedback());
+    let (stage, named) = (
+        snapshot(),
+        NamedSessionView::new("jam-1".into(), 1_795_168_300_000, 1),
+    );
     let joined = ServerFrame::SessionJoined {
         participant_id: "6f9619ff-8b86-4011-b42d-00c04fc964ff".into(),
         resume_token: "6f9619ff8b864011b42d00c04fc964ff.00112233445566778899aabbccddeeff".into(),
         session: &session,
         group: &group,
         strap: Some("strap 7"),
+        role: StageRole::Follower,
         server_time: 1_795_168_306_123,
     };
     let cases = [
@@ -141,7 +206,7 @@ fn frames_for_one_phone_are_written_so() {
             joined,
             Some(json!("j1")),
             format!(
-                r#"{{"type":"session_joined","participantId":"6f9619ff-8b86-4011-b42d-00c04fc964ff","resumeToken":"6f9619ff8b864011b42d00c04fc964ff.00112233445566778899aabbccddeeff","session":{SESSION},"group":{{{GROUP}}},"strap":"strap 7","serverTime":1795168306123,"re":"j1"}}"#
+                r#"{{"type":"session_joined","participantId":"6f9619ff-8b86-4011-b42d-00c04fc964ff","resumeToken":"6f9619ff8b864011b42d00c04fc964ff.00112233445566778899aabbccddeeff","session":{SESSION},"group":{{{GROUP}}},"strap":"strap 7","role":"follower","serverTime":1795168306123,"re":"j1"}}"#
             ),
         ),
         (
@@ -170,10 +235,33 @@ fn frames_for_one_phone_are_written_so() {
                 client_time: serde_json::from_str("1234.5").unwrap(),
                 received_at: 1_795_168_306_123,
                 sent_at: 1_795_168_306_124,
-                anchor: None,
+                anchor: snapshot().anchor,
             },
             None,
-            r#"{"type":"sync_response","clientTime":1234.5,"receivedAt":1795168306123,"sentAt":1795168306124,"anchor":null}"#.into(),
+            r#"{"type":"sync_response","clientTime":1234.5,"receivedAt":1795168306123,"sentAt":1795168306124,"anchor":{"state":"playing","positionMs":20000.5,"rate":1.25,"at":1795168300000,"version":12}}"#.into(),
+        ),
+        (
+            ServerFrame::NamedJoined {
+                participant_id: "6f9619ff-8b86-4011-b42d-00c04fc964ff".into(),
+                resume_token: "6f96.0011".into(),
+                session: &named,
+                group: None,
+                strap: None,
+                role: StageRole::Leader,
+                server_time: 1_795_168_306_123,
+            },
+            None,
+            r#"{"type":"session_joined","participantId":"6f9619ff-8b86-4011-b42d-00c04fc964ff","resumeToken":"6f96.0011","session":{"id":"jam-1","startsAt":1795168300000,"endsAt":null,"phase":null,"phaseEndsAt":null,"participants":1,"scored":0},"group":null,"strap":null,"role":"leader","serverTime":1795168306123}"#.into(),
+        ),
+        (
+            ServerFrame::Snapshot(&stage),
+            Some(json!(9)),
+            format!(r#"{{"type":"snapshot",{SNAPSHOT},"re":9}}"#),
+        ),
+        (
+            ServerFrame::ScrollTick { at: 1_795_168_306_123, position_ms: 27_654.125, version: 12 },
+            None,
+            r#"{"type":"scroll_tick","at":1795168306123,"positionMs":27654.125,"version":12}"#.into(),
         ),
         (
             ServerFrame::Error {
@@ -275,6 +363,7 @@ fn frames_of_phones_are_read_so() {
             "name": "Noor",
             "intention": "Calm",
             "strap": "7",
+            "role": "follower",
             "consent": {"textVersion": "en-3", "scopes": ["store", "research"]},
             "resumeToken": "a.b",
             "roomCode": "abc",
@@ -284,6 +373,54 @@ fn frames_of_phones_are_read_so() {
         panic!("a join")
     };
     assert_eq!(join, Default::default());
+
+    let wish = |wish| ClientFrame::Stage(wish);
+    for (text, frame) in [
+        (
+            r#"{"type":"set_role","role":"leader"}"#,
+            ClientFrame::SetRole(StageRole::Leader),
+        ),
+        (
+            r#"{"type":"set_tempo","tempo":5.5}"#,
+            wish(StageWish::Tempo(5.5)),
+        ),
+        (r#"{"type":"play"}"#, wish(StageWish::Play)),
+        (r#"{"type":"pause"}"#, wish(StageWish::Pause(Scene::Stage))),
+        (
+            r#"{"type":"pause","scene":"rest"}"#,
+            wish(StageWish::Pause(Scene::Rest)),
+        ),
+        (
+            r#"{"type":"seek","positionMs":12000.5}"#,
+            wish(StageWish::Seek(12_000.5)),
+        ),
+        (
+            r#"{"type":"update_message","message":" Rest. "}"#,
+            wish(StageWish::Message(Some("Rest.".into()))),
+        ),
+        (
+            r#"{"type":"update_message","message":""}"#,
+            wish(StageWish::Message(None)),
+        ),
+        (
+            r#"{"type":"update_message","message":null}"#,
+            wish(StageWish::Message(None)),
+        ),
+        (
+            r#"{"type":"subscribe_ticks"}"#,
+            ClientFrame::SubscribeTicks { interval_ms: 16 },
+        ),
+        (
+            r#"{"type":"subscribe_ticks","intervalMs":250}"#,
+            ClientFrame::SubscribeTicks { interval_ms: 250 },
+        ),
+        (
+            r#"{"type":"unsubscribe_ticks"}"#,
+            ClientFrame::UnsubscribeTicks,
+        ),
+    ] {
+        assert_eq!(read(text), frame, "{text}");
+    }
 
     let ClientFrame::UpdateRr(rr) =
         read(r#"{"type":"update_coherence","rr":[812,809.5],"timestamp":1795168305999.7}"#)

@@ -1,5 +1,7 @@
 //! A text frame of a phone, and the frame that answers it.
 
+use coherence_hub::room::stage_view::AnchorView;
+use coherence_hub::room::{Role, Scene, StageWish, State};
 use coherence_hub::web::wire::{self, Asked, ClientFrame, FRAME_BYTES_MAX, ServerFrame};
 use serde_json::{Value, json};
 
@@ -25,11 +27,18 @@ pub fn holds(data: &[u8]) {
             let again = as_sent(frame, asked.re.as_ref()).to_string();
             assert_eq!(wire::read(&again), asked, "said again as {again}");
             if let ClientFrame::SyncRequest { client_time } = frame {
+                let anchor = AnchorView {
+                    state: State::Playing,
+                    position_ms: 0.5,
+                    rate: 1.0,
+                    at: 3,
+                    version: 4,
+                };
                 let answer = ServerFrame::SyncResponse {
                     client_time: client_time.clone(),
                     received_at: 1,
                     sent_at: 2,
-                    anchor: None,
+                    anchor,
                 };
                 let answer = answered(&answer, &asked);
                 assert_eq!(answer["clientTime"], Value::from(client_time.clone()));
@@ -70,7 +79,20 @@ fn bounds(frame: &ClientFrame) {
         ClientFrame::JoinSession(join) => fields::join(join),
         ClientFrame::UpdateRr(rr) => fields::rr(rr),
         ClientFrame::UpdateCoherence(score) => fields::coherence(score),
-        ClientFrame::LeaveSession | ClientFrame::Heartbeat | ClientFrame::SyncRequest { .. } => {}
+        ClientFrame::Stage(StageWish::Tempo(tempo)) => assert!(tempo.is_finite()),
+        ClientFrame::Stage(StageWish::Seek(position_ms)) => {
+            assert!((0.0..=9_007_199_254_740_991.0).contains(position_ms));
+        }
+        ClientFrame::Stage(StageWish::Message(message)) => fields::text(message.as_ref(), 500),
+        ClientFrame::SubscribeTicks { interval_ms } => {
+            assert!((16..=60_000).contains(interval_ms));
+        }
+        ClientFrame::LeaveSession
+        | ClientFrame::Heartbeat
+        | ClientFrame::SyncRequest { .. }
+        | ClientFrame::SetRole(_)
+        | ClientFrame::Stage(StageWish::Play | StageWish::Pause(_))
+        | ClientFrame::UnsubscribeTicks => {}
     }
 }
 
@@ -87,6 +109,20 @@ fn as_sent(frame: &ClientFrame, id: Option<&Value>) -> Value {
         ClientFrame::SyncRequest { client_time } => {
             ("sync_request", json!({"clientTime": client_time}))
         }
+        ClientFrame::SetRole(Role::Leader) => ("set_role", json!({"role": "leader"})),
+        ClientFrame::SetRole(Role::Follower) => ("set_role", json!({"role": "follower"})),
+        ClientFrame::Stage(StageWish::Tempo(tempo)) => ("set_tempo", json!({"tempo": tempo})),
+        ClientFrame::Stage(StageWish::Play) => ("play", json!({})),
+        ClientFrame::Stage(StageWish::Pause(Scene::Stage)) => ("pause", json!({})),
+        ClientFrame::Stage(StageWish::Pause(Scene::Rest)) => ("pause", json!({"scene": "rest"})),
+        ClientFrame::Stage(StageWish::Seek(at)) => ("seek", json!({"positionMs": at})),
+        ClientFrame::Stage(StageWish::Message(message)) => {
+            ("update_message", json!({"message": message}))
+        }
+        ClientFrame::SubscribeTicks { interval_ms } => {
+            ("subscribe_ticks", json!({"intervalMs": interval_ms}))
+        }
+        ClientFrame::UnsubscribeTicks => ("unsubscribe_ticks", json!({})),
     };
     sent["type"] = kind.into();
     sent["id"] = id.cloned().into();

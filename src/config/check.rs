@@ -137,6 +137,7 @@ pub(super) fn check(config: &Config) -> Result<(), Refused> {
         1,
         10_000,
     )?;
+    within("stage.named_max", config.stage.named_max, 0, 10_000)?;
     require(
         log_level(&config.log.level),
         "log.level",

@@ -30,6 +30,7 @@ pub struct Config {
     pub access: Access,
     pub straps: Straps,
     pub room: Room,
+    pub stage: Stage,
     pub clock: Clock,
     pub log: Log,
     pub store: Store,
@@ -214,6 +215,48 @@ impl Default for Room {
             max_participants: 500,
         }
     }
+}
+
+/// Who leads what a session plays.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stage {
+    pub room_leader: MayLead,
+    pub named_leader: MayLead,
+    pub leader_leaves: LeaderLeaves,
+    /// Named sessions at the same time; 0: none.
+    pub named_max: u32,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Stage {
+            room_leader: MayLead::Facilitator,
+            named_leader: MayLead::First,
+            leader_leaves: LeaderLeaves::PassOn,
+            named_max: 100,
+        }
+    }
+}
+
+/// Who may lead a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MayLead {
+    /// Facilitators alone, as many as there are.
+    Facilitator,
+    /// One at a time: who came first, or asked while nobody led. Facilitators always.
+    First,
+}
+
+/// What becomes of the lead where the first leads, when they leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaderLeaves {
+    /// It passes on to whoever came first of those who are here.
+    PassOn,
+    /// Nobody leads until somebody asks to.
+    Nobody,
 }
 
 /// When the wall clock is believed.

@@ -3,8 +3,9 @@
 
 use std::net::IpAddr;
 
-use super::ParticipantId;
+use super::stage_view::{NamedSessionView, SnapshotView};
 use super::view::{FeedbackView, GroupView, SessionView};
+use super::{ParticipantId, Role, StageWish};
 
 /// A wish. Who asks has been proved before it gets here.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +38,28 @@ pub enum Command {
     Seen {
         participant: ParticipantId,
     },
+    /// A socket has proved to be a facilitator's.
+    Facilitates {
+        socket: u64,
+    },
+    /// A role is taken or laid down, on the stage on which the socket is.
+    SetRole {
+        socket: u64,
+        /// Proved to be one, just now.
+        facilitator: bool,
+        role: Role,
+    },
+    /// A leader's wish, for the stage on which the socket is.
+    ChangeStage {
+        socket: u64,
+        /// Proved to be one, just now.
+        facilitator: bool,
+        wish: StageWish,
+    },
+    /// Out of a named session.
+    LeaveNamed {
+        socket: u64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -45,13 +68,19 @@ pub struct Join {
     pub participant: ParticipantId,
     /// Whether the id came from a token: then the participant must still be known.
     pub resumed: bool,
-    /// Absent, or the id of the session that is running.
+    /// Absent, or the id of the session that is running: the room's. Any other name: a named session.
     pub session_id: Option<String>,
     pub name: Option<String>,
     pub intention: Option<String>,
     /// The label of the strap that is worn: `strap 7` or `7`.
     pub strap: Option<String>,
     pub consent: Option<ConsentGiven>,
+    /// The role that is asked for; which one it becomes is in the reply.
+    pub role: Option<Role>,
+    /// The socket over which it is asked; none over REST.
+    pub socket: Option<u64>,
+    /// That socket has proved to be a facilitator's.
+    pub facilitator: bool,
     /// Two phone-only people behind one address count once towards the threshold of suppression.
     pub peer: IpAddr,
 }
@@ -71,6 +100,17 @@ pub enum Reply {
         session: SessionView,
         group: GroupView,
         strap: Option<String>,
+        role: Role,
+    },
+    JoinedNamed {
+        participant: ParticipantId,
+        session: NamedSessionView,
+        role: Role,
+    },
+    /// The stage as it is now; `seen` is higher with everything that a facilitator sees of it.
+    Stage {
+        snapshot: SnapshotView,
+        seen: u64,
     },
     Feedback(FeedbackView),
     Done,
@@ -99,6 +139,10 @@ pub enum RefusalCode {
     RateLimited,
     /// More people than the room holds.
     RoomFull,
+    /// More named sessions than the hub holds.
+    SessionsFull,
+    /// The stage is led by others.
+    NotLeader,
     /// The room did not answer in time.
     Busy,
     /// The store could not keep what must be kept before it is answered.
@@ -117,6 +161,8 @@ impl RefusalCode {
             RefusalCode::BadValue => "bad_value",
             RefusalCode::RateLimited => "rate_limited",
             RefusalCode::RoomFull => "room_full",
+            RefusalCode::SessionsFull => "sessions_full",
+            RefusalCode::NotLeader => "not_leader",
             RefusalCode::Busy => "busy",
             RefusalCode::NotStored => "not_stored",
         }

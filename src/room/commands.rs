@@ -3,8 +3,9 @@
 use std::cmp::Ordering;
 
 use super::command::{Command, ConsentGiven, Join, Refusal, RefusalCode, Reply};
+use super::roles::Comer;
 use super::rows::{ConsentRow, Row};
-use super::{HeartKey, ParticipantId, Presence, Room, Settings, StrapNo};
+use super::{HeartKey, ParticipantId, Presence, Role, Room, Settings, StageId, StrapNo};
 
 /// The scopes of consent, in the order in which they are asked. `research` lets something leave the
 /// hub; the others are kept as they were given and change nothing: without its hearts there is no
@@ -20,12 +21,12 @@ pub struct Outcome {
     pub reply: Reply,
     /// These rows must be committed before the answer is given.
     pub durable: Vec<Row>,
-    /// The participant whose socket this becomes, with a join.
-    pub joined: Option<ParticipantId>,
+    /// The participant whose socket this becomes, with a join, and where.
+    pub joined: Option<(StageId, ParticipantId)>,
 }
 
 impl Outcome {
-    fn of(reply: Reply) -> Self {
+    pub(super) fn of(reply: Reply) -> Self {
         Outcome {
             reply,
             durable: Vec::new(),
@@ -38,11 +39,12 @@ impl Room {
     /// Takes new settings while people are here. A raised threshold hides at once what it must; a lowered
     /// one shows from the next grid point on. Nobody is sent away. The lengths of the phases stay: they
     /// are the running session's.
-    pub fn set_settings(&mut self, settings: Settings) {
+    pub fn set_settings(&mut self, settings: Settings, now_ms: i64) {
         self.settings = Settings {
             plan: self.settings.plan,
             ..settings
         };
+        self.obey_stage_rules(now_ms);
         if let Some((group, row)) = &mut self.group {
             group.suppressed |= group.hearts < settings.suppression.min_group;
             row.suppressed = group.suppressed;
@@ -110,6 +112,10 @@ impl Room {
                 self.known(participant)?;
                 let at = self.clock.stamp(now_ms);
                 let before = self.people.present();
+                let person = self.people.get(participant);
+                if let Some(socket) = person.and_then(|person| person.socket) {
+                    self.leave_stage(socket, now_ms);
+                }
                 self.people.leave(participant, at, &mut self.facts);
                 self.hearts.remove(&HeartKey::Phone(participant));
                 self.note_presence(before);
@@ -121,23 +127,36 @@ impl Room {
                 self.sign_of_life(participant, now_ms);
                 Ok(Outcome::of(Reply::Done))
             }
+            Command::Facilitates { socket } => {
+                self.facilitates(socket, now_ms);
+                Ok(Outcome::of(Reply::Done))
+            }
+            Command::SetRole {
+                socket,
+                facilitator,
+                role,
+            } => self.set_role(socket, facilitator, role, now_ms),
+            Command::ChangeStage {
+                socket,
+                facilitator,
+                wish,
+            } => self.change_stage(socket, facilitator, wish, now_ms),
+            Command::LeaveNamed { socket } => {
+                self.leave_stage(socket, now_ms);
+                Ok(Outcome::of(Reply::Done))
+            }
         }
     }
 
     fn join(&mut self, join: Join, now_ms: i64) -> Result<Outcome, Refusal> {
         let id = join.participant;
-        if join.resumed {
-            self.known(id)?;
-        }
         if let Some(session_id) = &join.session_id
             && *session_id != self.clock.session().id
         {
-            return Err(Refusal::new(
-                RefusalCode::UnknownSession,
-                format!(
-                    "Session {session_id:?} is not running here. Leave sessionId out to join the room's own."
-                ),
-            ));
+            return self.join_named(session_id.clone(), join, now_ms);
+        }
+        if join.resumed {
+            self.known(id)?;
         }
         let strap = join
             .strap
@@ -172,6 +191,23 @@ impl Room {
             }
             self.people.claim(id, no, now, &mut self.facts);
         }
+        let role = match join.socket {
+            Some(socket) => {
+                self.leave_named(socket, now_ms);
+                let comer = Comer {
+                    socket,
+                    participant: Some(id),
+                    name: self
+                        .people
+                        .get(id)
+                        .and_then(|person| person.row.name.clone()),
+                    facilitator: join.facilitator,
+                    wants: join.role,
+                };
+                self.enter(&StageId::Room, comer, now_ms)
+            }
+            None => Role::Follower,
+        };
         let mut outcome = Outcome::of(Reply::Joined {
             participant: id,
             session: self.session_view(now_ms),
@@ -185,11 +221,12 @@ impl Room {
                         .get(claim.strap)
                         .map(|strap| strap.row.label.clone())
                 }),
+            role,
         });
         if let Some(consent) = join.consent {
             outcome.durable = self.consent_rows(id, &consent, now_ms);
         }
-        outcome.joined = Some(id);
+        outcome.joined = Some((StageId::Room, id));
         Ok(outcome)
     }
 
@@ -239,6 +276,7 @@ impl Room {
     fn erase(&mut self, id: ParticipantId, now_ms: i64) -> Outcome {
         let before = self.people.present();
         let person = self.people.erase(id);
+        self.forget_on_stages(id, now_ms);
         self.hearts.remove(&HeartKey::Phone(id));
         let claim = person.and_then(|person| person.claim);
         if let Some(heart) = claim
@@ -342,6 +380,7 @@ impl Room {
     /// A socket is gone; its participant stays for two minutes.
     pub fn detach(&mut self, socket: u64, now_ms: i64) {
         self.people.detach(socket, self.clock.stamp(now_ms));
+        self.go_off_stage(socket, true, now_ms);
     }
 
     /// Beats held and counted for one heart; for tests.

@@ -20,8 +20,13 @@ mod heart;
 mod people;
 mod proof;
 mod remembered;
+mod roles;
 pub mod rows;
 mod session;
+mod stage;
+mod stage_commands;
+pub mod stage_view;
+mod stages;
 mod straps;
 pub mod view;
 
@@ -36,7 +41,10 @@ pub use grid::{GridJob, GridResult, remade};
 pub use group::{Suppression, view as shown_group};
 pub use proof::{SettingsHash, Window};
 pub use remembered::Remembered;
+pub use roles::Role;
 pub use session::{ClockReading, GRID_MS, SessionPlan};
+pub use stage::{Anchor, Message, Scene, StageWish, State};
+pub use stages::{StageChanges, StageId, StageRules};
 
 use arrival::Placed;
 use group::Group;
@@ -44,6 +52,7 @@ use heart::Heart;
 use people::People;
 use rows::{GroupRow, Row, RrMark, RrRow};
 use session::SessionClock;
+use stages::Stages;
 use straps::Straps;
 use view::{BeatView, GroupView, Phase, SessionView, SourceView, StrapView};
 
@@ -77,6 +86,7 @@ pub struct Settings {
     pub max_participants: u32,
     /// Who was not here for so long is forgotten, ms.
     pub keep_ms: i64,
+    pub stage: StageRules,
 }
 
 /// What changed for everybody since the changes were last taken.
@@ -155,6 +165,7 @@ pub struct Room {
     straps: Straps,
     hearts: BTreeMap<HeartKey, Heart>,
     people: People,
+    stages: Stages,
     sources: Vec<SourceView>,
     next_rr_id: i64,
     /// The newest grid point of this session.
@@ -246,6 +257,14 @@ impl Room {
         if everybody_went {
             people.all_gone(now, &mut facts);
         }
+        let session = clock.session();
+        let stages = Stages::remembered(
+            past.stages,
+            &session.id,
+            session.start_mono_ms,
+            everybody_went,
+            now,
+        );
         let mut room = Room {
             settings,
             last_phase: clock.phase(reading.mono_ms).0,
@@ -253,6 +272,7 @@ impl Room {
             straps: Straps::remembered(past.straps),
             hearts,
             people,
+            stages,
             sources: Vec::new(),
             next_rr_id: past.next_rr_id,
             group,
@@ -312,8 +332,10 @@ impl Room {
             self.people.forget_straps_of_the_absent();
             self.people.forget_old(self.settings.keep_ms, now_ms);
             self.session_begins(now_ms);
+            self.begin_session_on_stages(now_ms);
             self.changes.session = true;
         }
+        self.tick_stages(now_ms);
         let phase = self.clock.phase(now_ms).0;
         if phase != self.last_phase {
             self.last_phase = phase;
@@ -388,7 +410,10 @@ impl Room {
             .filter_map(Heart::settles_at)
             .min()
             .unwrap_or(i64::MAX);
-        phase_end.min(settle).min(now_ms + 1_000)
+        phase_end
+            .min(settle)
+            .min(self.stages.due_ms())
+            .min(now_ms + 1_000)
     }
 
     /// Hub time (Unix ms) minus monotonic time.
@@ -468,7 +493,8 @@ impl Room {
     }
 
     /// Everything that is to be kept, for the commit of a grid point.
-    pub fn take_rows(&mut self) -> Vec<Row> {
+    pub fn take_rows(&mut self, now_ms: i64) -> Vec<Row> {
+        self.keep_stages(now_ms);
         let mut rows = self.take_facts();
         rows.append(&mut self.beats);
         rows

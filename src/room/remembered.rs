@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::rows::{
-    ClaimRow, GroupRow, ParticipantRow, ParticipationRow, RrRow, SessionRow, Stamp, StrapRow,
+    ClaimRow, GroupRow, ParticipantRow, ParticipationRow, RrRow, SessionRow, StageRow, Stamp,
+    StrapRow,
 };
 use super::{ParticipantId, StrapNo};
 use crate::signal::course::Point;
@@ -36,6 +37,8 @@ pub struct Remembered {
     pub group: Vec<GroupRow>,
     /// The scores that the hub made of each person's heart in the newest session, in order of time.
     pub own_scores: Vec<(ParticipantId, Point)>,
+    /// With their anchors in this boot's monotonic time.
+    pub stages: Vec<StageRow>,
 }
 
 impl Remembered {

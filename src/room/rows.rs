@@ -3,7 +3,9 @@
 //! Rows are values, not tables: here belongs what a fact *is*, with its units. How it is laid out
 //! on disk is the store's business.
 
-use super::{HeartKey, ParticipantId, SettingsHash, StrapNo, Window};
+use super::{
+    HeartKey, Message, ParticipantId, Scene, SettingsHash, StageId, State, StrapNo, Window,
+};
 
 /// A moment on both clocks. The boot to which `mono_ms` belongs is the store's to add: a process
 /// lives in one boot.
@@ -32,6 +34,11 @@ pub enum Row {
     Score(ScoreRow),
     Group(GroupRow),
     Pair(PairRow),
+    Stage(StageRow),
+    /// A named session ended.
+    StageFreed {
+        name: String,
+    },
     /// Everything about this participant goes: name, participations, claims, scores, pairs, consents,
     /// and the R-R of a strap inside this participant's claims. Group figures stay.
     Erase {
@@ -258,4 +265,27 @@ pub struct PairRow {
     pub plv: f64,
     /// By how much `a` is ahead of `b`, in radians of their common rhythm.
     pub lag_rad: f64,
+}
+
+/// A stage as it is (same id: replaced). Of who is on it only the one who leads is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageRow {
+    pub id: StageId,
+    /// The room's session in which it was written.
+    pub session_id: String,
+    /// When it was opened, hub time.
+    pub opened_at_ms: i64,
+    pub state: State,
+    /// Position at `at`, ms.
+    pub position_ms: f64,
+    /// Ms of position per ms.
+    pub rate: f64,
+    pub at: Stamp,
+    pub version: u64,
+    /// Turns per minute.
+    pub tempo: f64,
+    pub scene: Scene,
+    pub message: Option<Message>,
+    /// Who leads, where one person does.
+    pub leader: Option<ParticipantId>,
 }

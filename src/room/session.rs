@@ -24,6 +24,9 @@ use super::view::Phase;
 /// All scores are computed at multiples of this, counted from the beginning of the session.
 pub const GRID_MS: i64 = 5_000;
 
+/// Characters of the boot id in the ids of a hub that does not know the time.
+pub(super) const BOOT_TAG_CHARS: usize = 8;
+
 /// A wall clock that disagrees by less is slewed silently at the next boundary; one that disagrees
 /// by more is on another grid, which is joined at that grid's next boundary.
 const SAME_GRID_MS: i64 = 1_000;
@@ -87,7 +90,7 @@ impl SessionClock {
         let boot_tag: String = boot_id
             .chars()
             .filter(char::is_ascii_hexdigit)
-            .take(8)
+            .take(BOOT_TAG_CHARS)
             .collect();
         let now = reading.mono_ms;
         let running = resume.filter(|row| row.start_mono_ms <= now && now < row.end_mono_ms);

@@ -1,5 +1,5 @@
 //! The room as a conversation: at this time this happens, then that is seen. Here: hearts, straps and
-//! what is seen of them; people have a file of their own.
+//! what is seen of them; people and stages have files of their own.
 
 use std::net::IpAddr;
 
@@ -14,6 +14,7 @@ use crate::signal::{Scorer, Version};
 
 mod people;
 mod rig;
+mod stages;
 
 use rig::*;
 
@@ -298,12 +299,12 @@ fn a_raised_threshold_hides_at_once_and_a_lowered_one_shows_at_the_next_grid_poi
         ..settings()
     };
     rig.room.take_changes();
-    rig.room.set_settings(with(5));
+    rig.room.set_settings(with(5), rig.now_ms);
     let view = rig.room.group_view(rig.now_ms);
     assert_eq!((view.average, view.suppressed), (None, Some("too_few")));
     assert_eq!(rig.feedback(1).contribution, None);
     assert!(rig.room.take_changes().group, "everybody is told");
-    rig.room.set_settings(with(4));
+    rig.room.set_settings(with(4), rig.now_ms);
     assert!(rig.room.group_view(rig.now_ms).suppressed.is_some());
     rig.until(105_000);
     assert!(rig.room.group_view(rig.now_ms).average.is_some());

@@ -11,7 +11,7 @@ use crate::clock::ManualClock;
 use crate::room::command::{ConsentGiven, Join};
 use crate::room::rows::Stamp;
 use crate::room::view::Phase;
-use crate::room::{Remembered, SessionPlan, Settings, Suppression};
+use crate::room::{Remembered, SessionPlan, Settings, StageRules, Suppression};
 use crate::store::{self, Boot};
 
 /// 2026-11-20 09:45:00 UTC, where the monotonic clock shows 0.
@@ -48,6 +48,7 @@ fn rig(now_ms: i64) -> Rig {
         },
         max_participants: 10,
         keep_ms: 30 * 86_400_000,
+        stage: StageRules::default(),
     };
     let reading = ClockReading {
         mono_ms: now_ms,
@@ -98,6 +99,9 @@ impl Rig {
             intention: None,
             strap: strap.map(str::to_owned),
             consent,
+            role: None,
+            socket: None,
+            facilitator: false,
             peer: IpAddr::from([10, 0, 0, n as u8]),
         };
         self.handle.apply(Command::Join(join), None).await

@@ -126,6 +126,7 @@ fn kind(row: &Row) -> &'static str {
         Row::Score(_) => "score",
         Row::Group(_) => "group",
         Row::Pair(_) => "pair",
+        Row::Stage(_) | Row::StageFreed { .. } => "stage",
         Row::Erase { .. } => "erasure",
     }
 }

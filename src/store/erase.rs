@@ -234,7 +234,13 @@ impl Erased {
                 (None, HeartKey::Strap(strap)) => was_worn(strap, &row.at),
             },
             Row::Pair(row) => [row.a, row.b].iter().any(|id| self.people.contains_key(id)),
-            Row::Session(_) | Row::Strap(_) | Row::Group(_) | Row::Erase { .. } => false,
+            // The one who leads in their place comes in the next.
+            Row::Stage(row) => row.leader.is_some_and(|id| self.people.contains_key(&id)),
+            Row::Session(_)
+            | Row::Strap(_)
+            | Row::Group(_)
+            | Row::StageFreed { .. }
+            | Row::Erase { .. } => false,
         }
     }
 }

@@ -234,7 +234,10 @@ impl Keeper {
         rows.retain(|row| {
             let covered = self.erased.covers(row);
             if covered {
-                acted |= !matches!(row, Row::Rr(_) | Row::Score(_) | Row::Pair(_));
+                acted |= !matches!(
+                    row,
+                    Row::Rr(_) | Row::Score(_) | Row::Pair(_) | Row::Stage(_)
+                );
                 self.erased.learn(row);
             }
             !covered

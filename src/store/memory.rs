@@ -8,6 +8,7 @@ use super::doors;
 use super::moment::{Appended, DISORDER_MS, Moment, first_at_or_after};
 use super::open::Opened;
 use super::read;
+use super::stages;
 use crate::access::{Door, Scoped, Tries};
 use crate::room::rows::{RrRow, SessionRow};
 use crate::room::{ParticipantId, Remembered, StrapNo};
@@ -121,6 +122,7 @@ pub(super) fn read(opened: &Opened, boot: &Boot) -> rusqlite::Result<Memory> {
                 None => Vec::new(),
             },
             group,
+            stages: stages::read(conn, opened.boot_no, boot)?,
         },
     })
 }

@@ -10,7 +10,7 @@
 //! - `open`: the file, its schema, the hub's identity; `memory`: what is read at the start
 //! - `aside`: files that are damaged; `away`: a file that can't be opened; `snapshot`: before an upgrade
 //! - `keeper`: the thread; `backlog`: rows that wait; `batch`: one transaction
-//! - `write`, `read`, `erase`, `forget`, `doors`, `history`: the statements; `moment`: a stretch of time in them
+//! - `write`, `read`, `erase`, `forget`, `doors`, `history`, `stages`: the statements; `moment`: a stretch of time in them
 //! - `evidence`: a session's scores and their R-R, read to be checked
 //! - `outbox`: what waits to go upstream; `facility_key`: the secret behind the pseudonyms
 
@@ -35,6 +35,7 @@ mod read;
 #[cfg(test)]
 mod samples;
 mod snapshot;
+mod stages;
 #[cfg(test)]
 mod tests;
 mod write;

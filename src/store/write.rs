@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::erase;
 use super::moment::Moment;
 use super::outbox;
+use super::stages;
 use crate::room::rows::{
     ClaimRow, ConsentRow, GroupRow, PairRow, ParticipantRow, ParticipationRow, Row, RrRow,
     ScoreRow, SessionRow, Stamp, StrapRow,
@@ -83,11 +84,14 @@ impl<'a> Pen<'a> {
             Row::Score(row) => self.score(row),
             Row::Group(row) => self.group(row),
             Row::Pair(row) => self.pair(row),
+            Row::Stage(row) => stages::write(self.conn, self.boot_no, row),
+            Row::StageFreed { name } => stages::freed(self.conn, name),
             Row::Erase { participant, at } => {
                 let until = Moment {
                     boot_no: self.boot_no,
                     mono_ms: at.mono_ms,
                 };
+                stages::forget_leader(self.conn, *participant)?;
                 let told = outbox::erase(self.conn, self.boot_no, *participant, at)?;
                 self.owes.set(self.owes.get() || !told.is_empty());
                 if erase::delete(self.conn, *participant, until)? {
@@ -430,6 +434,8 @@ pub(super) fn present_stamp(row: &Row) -> Option<Stamp> {
         | Row::Strap(_)
         | Row::Participant(_)
         | Row::Participation(_)
-        | Row::Claim(_) => None,
+        | Row::Claim(_)
+        | Row::Stage(_)
+        | Row::StageFreed { .. } => None,
     }
 }

@@ -83,6 +83,10 @@ metrics! {
         "time from a grid point to the moment at which a phone's socket has taken its figures"
     WS_CLIENTS "coherence_ws_clients" Gauge Count []
         "open WebSocket connections"
+    NAMED_SESSIONS "coherence_named_sessions" Gauge Count []
+        "named sessions that are open"
+    TICKS_SKIPPED "coherence_ticks_skipped_total" Counter Count []
+        "ticks of a stage that a slow phone did not get because a newer one replaced them"
     WS_FRAMES_RECEIVED "coherence_ws_frames_received_total" Counter Count []
         "WebSocket frames received from phones"
     WS_FRAMES_SENT "coherence_ws_frames_sent_total" Counter Count []

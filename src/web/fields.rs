@@ -1,11 +1,14 @@
 //! What phones may ask, checked field by field: the same for a frame and for a REST body, so that
 //! both refuse with the same words. Unknown fields are nobody's business and are passed over.
 
+use std::ops::RangeInclusive;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::problem::Problem;
+use crate::room::Role;
 use crate::room::command::ConsentGiven;
 
 /// Characters in a name, in an intention, in any other text.
@@ -18,14 +21,15 @@ const RR_VALUES: usize = 256;
 const RR_MAX_MS: f64 = 65_535.0;
 const SCOPES: usize = 16;
 /// Beyond this a JavaScript number is no longer exact.
-const TIME_MAX_MS: f64 = 9_007_199_254_740_991.0;
+pub const TIME_MAX_MS: f64 = 9_007_199_254_740_991.0;
 
 /// To take part. Every field may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Join)]
 pub struct JoinFields {
-    /// The id of the running session; absent: whichever runs.
+    /// Absent, or the id of the running session: the room's. Another name of 1 to 64 small letters, digits and
+    /// hyphens, over the WebSocket: a named session, which has a stage only.
     pub session_id: Option<String>,
     /// At most 64 characters. Only the facilitator sees it.
     #[schema(max_length = 64)]
@@ -36,6 +40,8 @@ pub struct JoinFields {
     /// The label of the strap that is worn: `strap 7` or `7`.
     pub strap: Option<String>,
     pub consent: Option<ConsentFields>,
+    /// The role on the stage that is asked for, over the WebSocket; which one it becomes is in the answer.
+    pub role: Option<Role>,
     /// From an earlier join: the same person comes back.
     pub resume_token: Option<String>,
     /// The room's code, where the room has one; who comes back with a token needs none.
@@ -77,7 +83,7 @@ pub struct CoherenceFields {
     pub coherence: f64,
 }
 
-type Fields = Map<String, Value>;
+pub type Fields = Map<String, Value>;
 
 impl JoinFields {
     pub fn read(fields: &Fields) -> Result<Self, Problem> {
@@ -103,6 +109,7 @@ impl JoinFields {
                     return Err(Problem::bad_value("consent", wants));
                 }
             },
+            role: role(fields)?,
             resume_token: text(fields, "resumeToken", 128)?,
             room_code: text(fields, "roomCode", WORD_CHARS)?,
         })
@@ -222,6 +229,32 @@ fn strap(fields: &Fields) -> Result<Option<String>, Problem> {
         Some(Value::Number(number)) if number.is_u64() => Ok(Some(number.to_string())),
         Some(Value::String(_)) | None => text(fields, "strap", WORD_CHARS),
         Some(_) => Err(Problem::bad_value("strap", "must be the label of a strap")),
+    }
+}
+
+/// `leader` or `follower`.
+pub fn role(fields: &Fields) -> Result<Option<Role>, Problem> {
+    match present(fields, "role") {
+        None => Ok(None),
+        Some(Value::String(role)) if role == "leader" => Ok(Some(Role::Leader)),
+        Some(Value::String(role)) if role == "follower" => Ok(Some(Role::Follower)),
+        Some(_) => Err(Problem::bad_value("role", "must be `leader` or `follower`")),
+    }
+}
+
+/// A number in bounds, fractions and all.
+pub fn number(
+    fields: &Fields,
+    name: &str,
+    bounds: RangeInclusive<f64>,
+    wants: &str,
+) -> Result<Option<f64>, Problem> {
+    match present(fields, name) {
+        None => Ok(None),
+        Some(value) => match value.as_f64() {
+            Some(number) if bounds.contains(&number) => Ok(Some(number)),
+            _ => Err(Problem::bad_value(name, wants)),
+        },
     }
 }
 

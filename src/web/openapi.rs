@@ -72,6 +72,7 @@ pub fn routes() -> OpenApiRouter<Arc<WebState>> {
         .routes(routes!(rest::sessions))
         .routes(routes!(rest::current_session))
         .routes(routes!(rest::session))
+        .routes(routes!(rest::stage))
         .routes(routes!(rest::straps))
         .routes(routes!(invite::room))
         .routes(routes!(invite::page_code))
@@ -162,6 +163,7 @@ mod tests {
             "GET /api/time",
             "GET /health",
             "GET /metrics",
+            "GET /sessions/{id}",
             "GET /ws",
             "POST /api/participants",
             "POST /api/participants/{id}/coherence",

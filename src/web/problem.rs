@@ -83,7 +83,9 @@ codes! {
     UpgradeRequired "upgrade_required" UPGRADE_REQUIRED "This is a WebSocket"
     RateLimited "rate_limited" TOO_MANY_REQUESTS "Too many requests"
     Internal "internal" INTERNAL_SERVER_ERROR "The hub failed"
+    NotLeader "not_leader" FORBIDDEN "Others lead here"
     RoomFull "room_full" SERVICE_UNAVAILABLE "The room is full"
+    SessionsFull "sessions_full" SERVICE_UNAVAILABLE "The hub holds no more sessions"
     Busy "busy" SERVICE_UNAVAILABLE "The hub is busy"
     TooManyConnections "too_many_connections" SERVICE_UNAVAILABLE "The hub has no place for this connection"
     NotStored "not_stored" SERVICE_UNAVAILABLE "It could not be stored"
@@ -117,7 +119,10 @@ impl Problem {
 impl Problem {
     /// Counts it if it is the hub's own fault; a full room is none.
     pub fn count(&self) {
-        let full = matches!(self.code, Code::RoomFull | Code::TooManyConnections);
+        let full = matches!(
+            self.code,
+            Code::RoomFull | Code::SessionsFull | Code::TooManyConnections
+        );
         if self.code.status().is_server_error() && !full {
             tally::fault(Fault::Answer, 1);
         }
@@ -302,6 +307,8 @@ mod tests {
             BadValue,
             RateLimited,
             RoomFull,
+            SessionsFull,
+            NotLeader,
             Busy,
             NotStored,
         ];

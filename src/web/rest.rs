@@ -17,6 +17,7 @@ use super::problem::{Code, Problem, ProblemBody};
 use super::rest_participants::bearer;
 use crate::access::{Scope, Who};
 use crate::room::rows::GroupRow;
+use crate::room::stage_view::SnapshotView;
 use crate::room::view::{GroupView, Phase, SessionView, SourceView, StrapView};
 use crate::room::{SettingsHash, Suppression, shown_group};
 use crate::room_task::Published;
@@ -49,6 +50,16 @@ pub struct SessionWithGroup {
     pub definitions: Vec<Definition>,
     /// The group's figures at each grid point (every 5 s), in order of time.
     pub group: Vec<GroupView>,
+}
+
+/// A stage as it is now.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StageShown {
+    #[serde(flatten)]
+    pub stage: SnapshotView,
+    /// Unix ms of the hub's clock.
+    pub server_time: i64,
 }
 
 /// A definition of the score, and since when it was in force.
@@ -218,6 +229,38 @@ pub async fn session(
             Err(Problem::new(Code::UnknownSession, detail))
         }
     }
+}
+
+/// The stage of a session, to look at once: the room's under the id of the running session, a named
+/// session's under its name. Live it comes as `snapshot` through the WebSocket.
+#[utoipa::path(
+    get, path = "/sessions/{id}", tag = "room",
+    params(("id" = String, Path, description = "As in `session.id`, or the name of a named session")),
+    responses(
+        (status = 200, body = StageShown),
+        (status = 404, description = "unknown_session: it does not run now", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn stage(
+    State(web): State<Arc<WebState>>,
+    Path(id): Path<String>,
+) -> Result<impl IntoResponse, Problem> {
+    let running = web.room.published().borrow().session.id == id;
+    let stage = match running {
+        true => Some(web.room.stage()),
+        false => web.room.named_stage(id.clone()).await,
+    };
+    let Some(stage) = stage else {
+        let id: String = id.chars().take(64).collect();
+        let detail = format!(
+            "No session {id:?} runs now, and a stage is not kept when its session has ended. GET /api/sessions \
+             lists the room's sessions, GET /api/sessions/{{id}} shows their figures."
+        );
+        return Err(Problem::new(Code::UnknownSession, detail));
+    };
+    let stage = stage.borrow().view.clone();
+    let server_time = web.hub_now_ms();
+    Ok(fresh(StageShown { stage, server_time }))
 }
 
 /// All straps by their label with their state, and the radios through which they are heard. With a

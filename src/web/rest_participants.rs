@@ -82,6 +82,14 @@ pub fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     Ok(token.trim())
 }
 
+/// The socket over which somebody asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Over {
+    pub socket: u64,
+    /// It has proved to be a facilitator's.
+    pub facilitator: bool,
+}
+
 /// Turns what somebody asked into the room's join. A token from before makes it a return; it comes
 /// from the socket's own proof (`proved`) or from the fields. Who has none must know the room's code.
 pub async fn join_of(
@@ -89,6 +97,7 @@ pub async fn join_of(
     fields: JoinFields,
     proved: Option<ParticipantId>,
     peer: Peer,
+    over: Option<Over>,
 ) -> Result<Join, Problem> {
     let known = match &fields.resume_token {
         None => proved,
@@ -112,6 +121,9 @@ pub async fn join_of(
         intention: fields.intention,
         strap: fields.strap,
         consent: fields.consent.map(Into::into),
+        role: fields.role,
+        socket: over.map(|over| over.socket),
+        facilitator: over.is_some_and(|over| over.facilitator),
         peer: peer.network(),
     })
 }
@@ -139,12 +151,13 @@ pub async fn join(
     Json(fields): Fields,
 ) -> Result<impl IntoResponse, Problem> {
     let fields = JoinFields::read(&fields)?;
-    let join = join_of(&web, fields, None, peer).await?;
+    let join = join_of(&web, fields, None, peer, None).await?;
     let Reply::Joined {
         participant,
         session,
         group,
         strap,
+        ..
     } = web.room.apply(Command::Join(join), None).await?
     else {
         return Err(unexpected());

@@ -1,19 +1,31 @@
 //! The frames of the socket as JSON: what phones send, read and checked, and what goes to one
 //! phone, written. Frames for everybody come from the room, already written.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 
-use super::fields::{CoherenceFields, JoinFields, RrFields, present, text};
+use super::fields::{
+    CoherenceFields, Fields, JoinFields, RrFields, TIME_MAX_MS, number, present, role, text,
+};
 use super::problem::{Code, Problem};
+use crate::room::stage_view::{AnchorView, NamedSessionView, SnapshotView};
 use crate::room::view::{FeedbackView, GroupView, SessionView};
+use crate::room::{Role as StageRole, Scene, StageWish};
 
 /// The one version of what is spoken here.
 pub const SUBPROTOCOL: &str = "coherence.v1";
 
 /// The largest frame a phone may send, bytes.
 pub const FRAME_BYTES_MAX: usize = 4096;
+
+/// Characters of the message to a session.
+const MESSAGE_CHARS: usize = 500;
+
+/// From one tick to the next, ms: from the pace of a screen to where a snapshot would do as well.
+const TICK_MS: RangeInclusive<f64> = 16.0..=60_000.0;
 
 /// Characters of an `id`.
 const ID_CHARS: usize = 64;
@@ -39,6 +51,13 @@ pub enum ClientFrame {
     SyncRequest {
         client_time: Number,
     },
+    SetRole(StageRole),
+    Stage(StageWish),
+    /// Ticks of the stage from now on.
+    SubscribeTicks {
+        interval_ms: u64,
+    },
+    UnsubscribeTicks,
 }
 
 /// Reads a text frame. Whatever it holds, there is an answer to it.
@@ -76,7 +95,7 @@ pub fn read(frame: &str) -> Asked {
     Asked { re, frame }
 }
 
-fn read_fields(fields: &Map<String, Value>) -> Result<ClientFrame, Problem> {
+fn read_fields(fields: &Fields) -> Result<ClientFrame, Problem> {
     let Some(Value::String(kind)) = present(fields, "type") else {
         return Err(Problem::bad_value(
             "type",
@@ -119,6 +138,44 @@ fn read_fields(fields: &Map<String, Value>) -> Result<ClientFrame, Problem> {
                 "must be a number of milliseconds",
             )),
         },
+        "set_role" => match role(fields)? {
+            Some(role) => Ok(ClientFrame::SetRole(role)),
+            None => Err(Problem::bad_value("role", "must be `leader` or `follower`")),
+        },
+        "set_tempo" => {
+            let wants = "must be a number, per minute";
+            // Its bounds are the stage's.
+            let tempo = number(fields, "tempo", f64::MIN..=f64::MAX, wants)?;
+            let tempo = tempo.ok_or_else(|| Problem::bad_value("tempo", wants))?;
+            Ok(ClientFrame::Stage(StageWish::Tempo(tempo)))
+        }
+        "play" => Ok(ClientFrame::Stage(StageWish::Play)),
+        "pause" => match text(fields, "scene", ID_CHARS)?.as_deref() {
+            None | Some("stage") => Ok(ClientFrame::Stage(StageWish::Pause(Scene::Stage))),
+            Some("rest") => Ok(ClientFrame::Stage(StageWish::Pause(Scene::Rest))),
+            Some(_) => Err(Problem::bad_value("scene", "must be `stage` or `rest`")),
+        },
+        "seek" => {
+            let wants = "must be a number of ms from 0";
+            let position_ms = number(fields, "positionMs", 0.0..=TIME_MAX_MS, wants)?;
+            let position_ms = position_ms.ok_or_else(|| Problem::bad_value("positionMs", wants))?;
+            Ok(ClientFrame::Stage(StageWish::Seek(position_ms)))
+        }
+        "update_message" => {
+            let message = text(fields, "message", MESSAGE_CHARS)?;
+            if !fields.contains_key("message") {
+                let wants = "must be given; null or empty clears it";
+                return Err(Problem::bad_value("message", wants));
+            }
+            Ok(ClientFrame::Stage(StageWish::Message(message)))
+        }
+        "subscribe_ticks" => {
+            let wants = "must be a number of ms from 16 to 60000";
+            let interval_ms = number(fields, "intervalMs", TICK_MS, wants)?;
+            let interval_ms = interval_ms.unwrap_or(*TICK_MS.start()) as u64;
+            Ok(ClientFrame::SubscribeTicks { interval_ms })
+        }
+        "unsubscribe_ticks" => Ok(ClientFrame::UnsubscribeTicks),
         other => {
             let other: String = other.chars().take(40).collect();
             let detail = format!("The hub knows no frame of type {other:?}.");
@@ -158,7 +215,28 @@ pub enum ServerFrame<'a> {
         group: &'a GroupView,
         /// The label of the strap that is theirs; null for none.
         strap: Option<&'a str>,
+        /// On the stage.
+        role: StageRole,
         server_time: i64,
+    },
+    /// Into a named session: no group, no strap.
+    #[serde(rename = "session_joined")]
+    NamedJoined {
+        participant_id: String,
+        resume_token: String,
+        session: &'a NamedSessionView,
+        group: Option<()>,
+        strap: Option<()>,
+        role: StageRole,
+        server_time: i64,
+    },
+    /// The answer to who changed the stage; others get it from the room, already written.
+    Snapshot(&'a SnapshotView),
+    /// Where the stage is, for clients that can't draw from an anchor.
+    ScrollTick {
+        at: i64,
+        position_ms: f64,
+        version: u64,
     },
     SessionLeft {},
     PersonalFeedback(&'a FeedbackView),
@@ -169,8 +247,8 @@ pub enum ServerFrame<'a> {
         client_time: Number,
         received_at: i64,
         sent_at: i64,
-        /// There is no stage yet whose anchor this could be.
-        anchor: Option<()>,
+        /// Of the stage on which the phone is.
+        anchor: AnchorView,
     },
     Error {
         code: &'static str,
@@ -244,6 +322,10 @@ mod tests {
     #[test]
     fn a_wrong_value_is_refused_with_the_name_of_its_field() {
         let long_name = format!(r#"{{"type":"join_session","name":"{}"}}"#, "ä".repeat(65));
+        let long_message = format!(
+            r#"{{"type":"update_message","message":"{}"}}"#,
+            "ü".repeat(501)
+        );
         let long_word = format!(
             r#"{{"type":"join_session","intention":"{}"}}"#,
             "x".repeat(201)
@@ -323,6 +405,26 @@ mod tests {
             (
                 r#"{"type":"update_coherence","coherence":"50"}"#,
                 "coherence",
+            ),
+            (r#"{"type":"join_session","role":"king"}"#, "role"),
+            (r#"{"type":"set_role"}"#, "role"),
+            (r#"{"type":"set_role","role":1}"#, "role"),
+            (r#"{"type":"set_tempo"}"#, "tempo"),
+            (r#"{"type":"set_tempo","tempo":"6"}"#, "tempo"),
+            (r#"{"type":"pause","scene":"party"}"#, "scene"),
+            (r#"{"type":"seek"}"#, "positionMs"),
+            (r#"{"type":"seek","positionMs":-1}"#, "positionMs"),
+            (r#"{"type":"seek","positionMs":1e300}"#, "positionMs"),
+            (r#"{"type":"update_message"}"#, "message"),
+            (r#"{"type":"update_message","message":["x"]}"#, "message"),
+            (&long_message, "message"),
+            (
+                r#"{"type":"subscribe_ticks","intervalMs":15}"#,
+                "intervalMs",
+            ),
+            (
+                r#"{"type":"subscribe_ticks","intervalMs":60001}"#,
+                "intervalMs",
             ),
             (r#"{"type":"sync_request"}"#, "clientTime"),
             (r#"{"type":"sync_request","clientTime":"1"}"#, "clientTime"),

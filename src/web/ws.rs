@@ -5,6 +5,7 @@
 //! order. It ends when the phone goes, is silent for 60 s, or takes nothing for as long.
 
 mod answer;
+mod stage;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::SinkExt;
-use serde_json::Value;
+use serde_json::{Number, Value};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -26,6 +27,7 @@ use super::guard::Peer;
 use super::problem::{Code, Problem, ProblemBody};
 use super::wire::{FRAME_BYTES_MAX, SUBPROTOCOL, ServerFrame};
 use crate::room::ParticipantId;
+use crate::room::stage_view::AnchorView;
 use crate::room_task::{Frame, PhoneLine, Published, ToPhone};
 use crate::telemetry::{metric, tally};
 
@@ -50,9 +52,11 @@ const STOPPING: End = Some((1001, "the hub stops"));
 
 /// The live connection: JSON text frames, each a flat object with `type`.
 ///
-/// Every socket gets `session_state` and `group_metrics_update` at once and at each change. A phone
-/// may send `auth`, `join_session`, `update_coherence`, `leave_session`, `heartbeat` and
-/// `sync_request`; its `id` comes back as `re`. The subprotocol `coherence.v1` is optional.
+/// Every socket gets `session_state`, `group_metrics_update` and the `snapshot` of a stage (the room's, or its
+/// named session's) at once and at each change. A phone may send `auth`, `join_session`, `update_coherence`,
+/// `leave_session`, `set_role`, `set_tempo`, `play`, `pause`, `seek`, `update_message`, `subscribe_ticks`,
+/// `unsubscribe_ticks`, `heartbeat` and `sync_request`; its `id` comes back as `re`. The subprotocol
+/// `coherence.v1` is optional.
 #[utoipa::path(
     get, path = "/ws", tag = "room",
     responses(
@@ -104,12 +108,48 @@ struct Phone {
     /// Proved by a token or by joining.
     participant: Option<ParticipantId>,
     joined: bool,
+    on: stage::On,
     sent: Sent,
     pace: Pace,
     /// What leaves with the next write.
-    pending: Vec<Message>,
+    pending: Vec<Pending>,
     /// The grid point (monotonic, ms) whose figures are in it, if they are news.
     due_ms: Option<i64>,
+}
+
+/// What leaves with the next write.
+#[derive(Debug)]
+enum Pending {
+    Frame(Message),
+    /// The answer to a `sync_request`: written and stamped when it leaves.
+    Sync {
+        client_time: Number,
+        received_at: i64,
+        anchor: AnchorView,
+        re: Option<Value>,
+    },
+}
+
+impl Pending {
+    fn message(self, web: &WebState) -> Message {
+        match self {
+            Pending::Frame(message) => message,
+            Pending::Sync {
+                client_time,
+                received_at,
+                anchor,
+                re,
+            } => {
+                let frame = ServerFrame::SyncResponse {
+                    client_time,
+                    received_at,
+                    sent_at: web.hub_now_ms(),
+                    anchor,
+                };
+                text(frame.write(re.as_ref()))
+            }
+        }
+    }
 }
 
 /// The versions that this phone has.
@@ -137,6 +177,7 @@ impl Phone {
         let socket = web.live.next_socket.fetch_add(1, Ordering::Relaxed);
         web.live.sockets.fetch_add(1, Ordering::Relaxed);
         metrics::gauge!(metric::WS_CLIENTS).increment(1);
+        let web_stage = web.room.stage();
         Phone {
             web,
             peer,
@@ -144,6 +185,7 @@ impl Phone {
             own,
             participant: None,
             joined: false,
+            on: stage::On::room(web_stage),
             sent: Sent::default(),
             pace: Pace {
                 began: Instant::now(),
@@ -189,17 +231,20 @@ impl Phone {
         loop {
             let newest = Arc::clone(&published.borrow_and_update());
             self.collect(&newest);
+            self.collect_stage();
             self.write(socket).await?;
             let reading = self.pace.frames < FRAMES_READ_PER_SECOND;
-            let mut wake = next_ping.min(heard + SILENCE);
+            let mut wake = next_ping.min(heard + SILENCE).min(self.on.next_tick());
             if !reading {
                 wake = wake.min(self.pace.began + SECOND);
             }
             tokio::select! {
                 message = socket.recv(), if reading => {
+                    // As near to the socket as can be: a phone finds the hub's time by it.
+                    let received_at = self.web.hub_now_ms();
                     heard = Instant::now();
                     match message {
-                        Some(Ok(message)) => self.heard(message, heard).await?,
+                        Some(Ok(message)) => self.heard(message, heard, received_at).await?,
                         Some(Err(error)) => return Err(self.unreadable(socket, &error).await),
                         None => return Err(None),
                     }
@@ -207,6 +252,7 @@ impl Phone {
                 // Never without a sender: `self.line` holds one.
                 Some(own) = self.own.recv() => self.own_frame(own)?,
                 changed = published.changed() => changed.map_err(|_| STOPPING)?,
+                ended = self.on.changed() => if ended { self.off_stage() },
                 () = stopped(&mut closing) => return Err(STOPPING),
                 () = sleep_until(wake) => {
                     let now = Instant::now();
@@ -215,8 +261,9 @@ impl Phone {
                     }
                     if now >= next_ping {
                         next_ping = now + PING_EVERY;
-                        self.pending.push(Message::Ping(Bytes::new()));
+                        self.pending.push(Pending::Frame(Message::Ping(Bytes::new())));
                     }
+                    self.tick(now);
                     self.pace.renew(now);
                 }
             }
@@ -237,7 +284,7 @@ impl Phone {
                 && frame.version > *sent
             {
                 *sent = frame.version;
-                pending.push(text(frame.json.clone()));
+                pending.push(Pending::Frame(text(frame.json.clone())));
             }
         };
         take(newest.ended_frame.as_ref(), &mut sent.ended);
@@ -252,10 +299,10 @@ impl Phone {
             return Ok(());
         }
         let frames = self.pending.len();
-        let pending = &mut self.pending;
+        let (web, pending) = (&self.web, &mut self.pending);
         let sending = async {
-            for message in pending.drain(..) {
-                socket.feed(message).await?;
+            for pending in pending.drain(..) {
+                socket.feed(pending.message(web)).await?;
             }
             socket.flush().await
         };
@@ -275,14 +322,14 @@ impl Phone {
     fn own_frame(&mut self, own: ToPhone) -> Result<(), End> {
         match own {
             ToPhone::Text(json) => {
-                self.pending.push(text(json));
+                self.pending.push(Pending::Frame(text(json)));
                 Ok(())
             }
             ToPhone::Close { code, reason } => Err(Some((code, reason))),
         }
     }
 
-    async fn heard(&mut self, message: Message, now: Instant) -> Result<(), End> {
+    async fn heard(&mut self, message: Message, now: Instant, received_at: i64) -> Result<(), End> {
         tally::frame_in();
         self.pace.renew(now);
         self.pace.frames += 1;
@@ -297,7 +344,7 @@ impl Phone {
             return Ok(());
         }
         match message {
-            Message::Text(frame) => self.answer(&frame).await,
+            Message::Text(frame) => self.answer(&frame, received_at).await,
             Message::Binary(_) => {
                 let problem =
                     Problem::new(Code::NotText, "Frames are JSON text; this one was binary.");
@@ -332,7 +379,7 @@ impl Phone {
 
     /// Hands a frame to the next write.
     fn tell(&mut self, frame: &ServerFrame<'_>, re: Option<&Value>) {
-        self.pending.push(text(frame.write(re)));
+        self.pending.push(Pending::Frame(text(frame.write(re))));
     }
 }
 

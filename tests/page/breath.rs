@@ -1,6 +1,9 @@
-//! Whether all breathe at once: two pages behind a slow line, beside each other and beside the hub.
+//! Whether all breathe at once: the two modules that pages draw the breath from, and two pages behind a slow
+//! line, beside each other and beside the hub.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
 
 use crate::support::browser::Browser;
 use crate::support::hub::Hub;
@@ -42,7 +45,8 @@ async fn two_pages_behind_a_slow_line_breathe_within_20_ms_of_each_other_and_of_
     let mut phone = Browser::open(&wire.url("/"), 390, 844).await;
     let mut wall = Browser::open(&wire.url("/wall"), 960, 540).await;
     for page in [&mut phone, &mut wall] {
-        page.wait_until("room.clock.exchanges >= 16").await;
+        page.wait_until("room.clock.known && !room.clock.young")
+            .await; // a round of sixteen
     }
     let (mut worst, mut apart) = (0.0_f64, 0.0_f64);
     for _ in 0..5 {
@@ -65,4 +69,102 @@ async fn two_pages_behind_a_slow_line_breathe_within_20_ms_of_each_other_and_of_
     phone.wait_until("room.room.stage !== null").await;
     wall.wait_until("room.room.stage !== null").await;
     assert_eq!(phone.ask(breath).await, wall.ask(breath).await);
+}
+
+/// Of a hub that hears nothing and begins a session at midnight only.
+const QUIET: &str =
+    "[straps]\nble = false\n[clock]\ntrust = \"always\"\n[session]\nlength_min = 1440\n";
+
+/// A page of a hub, with a function of our own in it.
+async fn page(url: &str) -> Browser {
+    let mut page = Browser::open(url, 390, 844).await;
+    page.wait_until("document.readyState === 'complete'").await;
+    page
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hubs_time_is_found_by_the_quickest_ways_and_kept_until_it_is_known_better() {
+    let dir = tempfile::tempdir().expect("a directory for the test");
+    let hub = Hub::run(dir.path(), QUIET, None).await;
+    let mut page = page(&hub.url("/")).await;
+    let found = page
+        .ask(
+            r#"(async () => {
+            const { HubClock, ROUND, exchange, best } = await import('/clock.js');
+            let now = 0;
+            const clock = new HubClock(() => now), seen = { round: ROUND, before: clock.now() };
+            // The hub is 1,000,000 ms ahead; each way takes its own time.
+            const meet = (up, down, offset = 1e6) => { const sent = now, there = sent + up + offset; now += up + down; clock.learn(sent, there, there, now); now += 200; };
+            const error = (offset = 1e6) => clock.now() - now - offset;
+            meet(100, 20); seen.first = error();
+            meet(4, 60); seen.second = error();
+            for (let n = 2; n < ROUND; n++) meet(50 + n, 50);
+            seen.whole = error();
+            clock.begin(); meet(10, 400); seen.kept = error();
+            for (let n = 1; n < ROUND; n++) meet(9, 9);
+            seen.renewed = error();
+            // Set by an hour: no travel explains that, so it counts at once and more are asked for.
+            meet(10, 10, 4.6e6); seen.set = error(4.6e6); seen.due = clock.due;
+            seen.slow = exchange(0, 9000, 9000, 9001); seen.liar = exchange(0, 0, 50, 40);
+            seen.fine = best([exchange(0, 100, 101, 0.5)]);
+            return seen;
+        })()"#,
+        )
+        .await;
+    let expected = json!({
+        "round": 16, "before": null, "first": 40.0, "second": -8.0, "whole": -8.0, "kept": -8.0,
+        "renewed": 0.0, "set": 0.0, "due": true, "slow": null, "liar": null,
+        "fine": {"offset": 100.25, "travel": 0.0, "at": 0.5},
+    });
+    for (what, value) in expected.as_object().expect("an object") {
+        let same = match (value.as_f64(), found[what].as_f64()) {
+            (Some(wanted), Some(found)) => (wanted - found).abs() < 1e-6,
+            _ => what == "fine" || *value == found[what],
+        };
+        assert!(same, "{what}: {found:#}");
+    }
+    assert_eq!(found["fine"]["travel"], 0, "{found:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_breath_follows_from_the_anchor_alone() {
+    let dir = tempfile::tempdir().expect("a directory for the test");
+    let hub = Hub::run(dir.path(), QUIET, None).await;
+    let mut page = page(&hub.url("/")).await;
+    let found = page
+        .ask(
+            r#"(async () => {
+            const { IN, TURN_MS, positionAt, turnsAt, breathAt } = await import('/pacer.js');
+            const playing = { state: 'playing', positionMs: 5000, rate: 0.8, at: 100_000, version: 1 };
+            const around = (at) => { const a = breathAt(at - 0.5), b = breathAt(at + 0.5); return Math.abs(a.fill - b.fill); };
+            let jump = 0;
+            for (let at = -20_000; at < 40_000; at += 1) jump = Math.max(jump, around(at));
+            return {
+                playing: positionAt(playing, 110_000), before: positionAt(playing, 99_000),
+                paused: positionAt({ ...playing, state: 'paused' }, 110_000),
+                turns: turnsAt({ anchor: playing, turnMs: 1000 }, 110_000),
+                begin: breathAt(0), top: breathAt(IN * TURN_MS).fill, topTurn: breathAt(IN * TURN_MS).turn,
+                into: breathAt(1000).into, out: breathAt(7000).into, next: breathAt(TURN_MS).fill, jump,
+            };
+        })()"#,
+        )
+        .await;
+    assert_eq!(
+        (&found["playing"], &found["before"], &found["paused"]),
+        (&json!(13_000), &json!(4_200), &json!(5_000))
+    );
+    assert_eq!(found["turns"], 13);
+    assert_eq!(found["begin"], json!({"turn": 0, "fill": 0, "into": true}));
+    assert_eq!(found["top"], 1);
+    let top_turn = found["topTurn"].as_f64().expect("a number");
+    assert!((top_turn - 0.5).abs() < 1e-9, "{top_turn}");
+    assert_eq!(
+        (&found["into"], &found["out"]),
+        (&json!(true), &json!(false))
+    );
+    assert_eq!(found["next"], 0);
+    assert!(
+        found["jump"].as_f64() < Some(0.001),
+        "it never jumps: {found:#}"
+    );
 }

@@ -87,7 +87,7 @@ fn moment(share: f64, phase: &str, group: Value, message: &str) -> Value {
     json!([
         {"type": "session_state", "session": session},
         update,
-        {"type": "snapshot", "sessionId": "20261120T0945Z", "anchor": {"state": "playing", "positionMs": 0, "rate": 1.0, "at": now - 3_300, "version": 1}, "tempo": 6.0, "message": message, "scene": "pacer"},
+        {"type": "snapshot", "sessionId": "20261120T0945Z", "anchor": {"state": "playing", "positionMs": 0, "rate": 1.0, "at": now - 3_300, "version": 1}, "tempo": 6.0, "turnMs": 10000, "message": message, "scene": "stage"},
     ])
 }
 

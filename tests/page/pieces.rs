@@ -12,18 +12,6 @@ async fn the_pure_parts_of_the_pages_do_what_they_say() {
         .await;
     for (what, expression) in [
         (
-            "a breath in fills, a breath out empties, and the top lies where one turns into the other",
-            "import('/pacer.js').then(({ breathAt, IN }) => {
-                const at = (share) => breathAt(share * 10_000, 6);
-                const near = (a, b) => Math.abs(a - b) < 1e-9;
-                return near(at(0).fill, 0) && near(at(IN).fill, 1) && near(at(IN).turn, .5) && at(.2).into && !at(.8).into && at(.2).fill < at(.3).fill && at(.8).fill > at(.9).fill && near(breathAt(-2500, 6).turn, at(.75).turn);
-            })",
-        ),
-        (
-            "a position runs while it plays and stands while it is paused",
-            "import('/pacer.js').then(({ positionAt }) => positionAt({ state: 'playing', positionMs: 100, rate: 1, at: 1000 }, 1250) === 350 && positionAt({ state: 'paused', positionMs: 100, rate: 1, at: 1000 }, 9000) === 100)",
-        ),
-        (
             "gaps of a curve are where no score was, and nowhere else",
             "import('/heart.js').then(({ gapsOf }) => {
                 const points = []; for (let s = 65; s <= 300; s += 5) points.push([s * 1000, s > 100 && s < 150 ? null : 50, 8]);

@@ -276,7 +276,7 @@ fn who_is_erased_is_unknown_and_what_waited_for_its_commit_is_gone() {
     assert!(
         matches!(outcome.durable[..], [Row::Erase { participant, .. }] if participant == person(1))
     );
-    let waiting = rig.room.take_rows();
+    let waiting = rig.room.take_rows(rig.now_ms);
     assert!(
         waiting
             .iter()
@@ -328,7 +328,7 @@ fn an_erasure_while_scores_are_computed_leaves_no_score() {
     .expect("is known");
     rig.room
         .finish_grid(job.compute(&mut Scorer::new(Version::CURRENT)));
-    let scores = rig.room.take_rows();
+    let scores = rig.room.take_rows(rig.now_ms);
     assert!(
         scores
             .iter()

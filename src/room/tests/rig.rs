@@ -59,7 +59,7 @@ impl Rig {
             straps: (1..=straps).map(beating).collect(),
             rows: Vec::new(),
         };
-        rig.rows.append(&mut rig.room.take_rows());
+        rig.rows.append(&mut rig.room.take_rows(now_ms));
         rig
     }
 
@@ -78,7 +78,7 @@ impl Rig {
                     .finish_grid(job.compute(&mut Scorer::new(Version::CURRENT)));
                 self.grid_ms = self.room.next_grid(self.grid_ms);
             }
-            self.rows.append(&mut self.room.take_rows());
+            self.rows.append(&mut self.room.take_rows(self.now_ms));
         }
     }
 
@@ -168,6 +168,14 @@ impl Rig {
                     let point = row.score.map(|score| Point { at_ms, score });
                     past.own_scores.extend(row.participant.zip(point));
                 }
+                Row::Stage(row) => {
+                    past.stages.retain(|old| old.id != row.id);
+                    past.stages.push(row);
+                }
+                Row::StageFreed { name } => {
+                    past.stages
+                        .retain(|old| old.id != StageId::Named(name.clone()));
+                }
                 Row::Pair(_) | Row::Consent(_) | Row::Erase { .. } => {}
             }
         }
@@ -184,6 +192,7 @@ pub fn settings() -> Settings {
         },
         max_participants: 10,
         keep_ms: 30 * 86_400_000,
+        stage: StageRules::default(),
     }
 }
 
@@ -208,6 +217,9 @@ pub fn join(n: u128, strap: Option<&str>, resumed: bool) -> Join {
         intention: None,
         strap: strap.map(str::to_owned),
         consent: None,
+        role: None,
+        socket: None,
+        facilitator: false,
         peer: IpAddr::from([10, 0, 0, n as u8]),
     }
 }

@@ -14,7 +14,15 @@ const light = matchMedia('(prefers-color-scheme: light)');
 export function breathNow(room, now) {
   const time = room.time(now), stage = room.stage;
   if (!stage || !time || time.phase === 'integration' || time.phase === 'complete' || stage.anchor.state !== 'playing') return null;
-  return breathAt(positionAt(stage.anchor, now), stage.tempo);
+  return breathAt(positionAt(stage.anchor, now));
+}
+
+/** What the breath does now, as the key of its sentence; null while nothing is known of it. */
+export function breathWord(room, now) {
+  const at = breathNow(room, now), time = room.time(now);
+  if (at) return at.into ? 'breath.in' : 'breath.out';
+  if (!room.stage || !time || time.phase === 'complete') return null;
+  return time.phase === 'integration' || room.stage.scene === 'rest' ? 'breath.own' : 'breath.paused';
 }
 
 export class Figure {

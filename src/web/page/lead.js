@@ -1,10 +1,11 @@
 // The facilitator: the pacer, a message to the room, a rest, and the truth about every strap. What is shown
 // is what the hub says, never what was wished.
 
-import { Link, HubClock } from './link.js';
+import { Link } from './link.js';
+import { HubClock } from './clock.js';
 import { Room, levelOf } from './room.js';
 import { breathNow } from './figure.js';
-import { positionAt, IN } from './pacer.js';
+import { positionAt, IN, TURN_MS } from './pacer.js';
 import { phaseMark } from './charts.js';
 import { Truth } from './truth.js';
 import { $, put, show, draw, speakAll, tell, make } from './dom.js';
@@ -20,7 +21,7 @@ const QUIET_MS = 2000;
 const PAST_MOST = 8;
 
 const room = new Room(), clock = new HubClock(), truth = new Truth();
-let card = { integrationMs: 120_000 }, link = null, token = null, wished = null, sending = 0, shownAt = null, lookTimer = 0;
+let card = { integrationMs: 120_000 }, link = null, token = null, wished = null, sending = 0, lookTimer = 0;
 const kept = (value) => { try { if (value === undefined) return sessionStorage.getItem(TOKEN); if (value === null) sessionStorage.removeItem(TOKEN); else sessionStorage.setItem(TOKEN, value); } catch (_) { /* for this page only */ } return value; };
 
 async function begin() {
@@ -37,11 +38,9 @@ async function begin() {
 }
 
 function hear(frame) {
-  const message = room.stage && room.stage.message;
   room.hear(frame);
   if (frame.type === 'snapshot') {
     if (wished !== null && Math.abs(frame.tempo - wished) < 0.05) wished = null;
-    if (message !== frame.message) shownAt = clock.now();
   }
   refresh();
 }
@@ -120,7 +119,7 @@ function stage() {
   put('play', say(plays ? 'lead.pause' : 'lead.start'));
   put('rest', say(rests ? 'lead.rest.end' : 'lead.rest'));
   const message = now && now.message;
-  put('message-state', message ? (shownAt === null ? message : say('lead.shown', { time: span(clock.now() - shownAt) })) : say('lead.message.none'));
+  put('message-state', message ? say('lead.shown', { time: span(clock.now() - now.messageAt) }) : say('lead.message.none'));
 }
 
 async function look() {
@@ -171,7 +170,7 @@ function held(id, act) {
 /** One breath back or on. */
 function seek(breaths) {
   if (!room.stage) return;
-  const at = positionAt(room.stage.anchor, clock.now()) + breaths * 60_000 / room.stage.tempo;
+  const at = positionAt(room.stage.anchor, clock.now()) + breaths * TURN_MS;
   command({ type: 'seek', positionMs: Math.max(0, Math.round(at)) }, 'pacer-refused');
 }
 

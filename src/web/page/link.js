@@ -1,35 +1,9 @@
-// The line to the hub: one WebSocket that comes back by itself, and the hub's time. No drawing here.
+// The line to the hub: one WebSocket that comes back by itself, and asks for the hub's time. No drawing here.
+
+import { HubClock, ROUND, ROUND_EVERY_MS } from './clock.js';
 
 const SILENCE_MS = 12_000;     // the hub speaks every 5 s; after this the line is dead, whatever it says
-const KEEP_SAMPLES_MS = 120_000;
-
-/** The hub's clock as seen from here: an offset, from the exchange that took the least time. */
-export class HubClock {
-  constructor(local = () => performance.now()) { this.local = local; this.samples = []; this.wall = Date.now() - local(); }
-  get known() { return this.samples.length > 0; }
-  /** Unix ms of the hub's clock; null until the hub has told it. */
-  now() {
-    return this.known ? this.local() + this.best : null;
-  }
-  /** True when this machine slept or its clock was set: what was measured before is worth nothing. */
-  slept() {
-    const wall = Date.now() - this.local();
-    const jumped = Math.abs(wall - this.wall) > 1000;
-    this.wall = wall;
-    return jumped;
-  }
-  /** Begins anew; the old offset holds until the first new answer. */
-  doubt() { this.doubtful = true; }
-  /** NTP's four stamps: ours at sending, the hub's two, ours at receiving. */
-  learn(sent, received, answered, back) {
-    const travel = (back - sent) - (answered - received);
-    if (!(travel >= 0) || travel > 5000) return;
-    if (this.doubtful) { this.samples = []; this.doubtful = false; }
-    this.samples = this.samples.filter((s) => back - s.at < KEEP_SAMPLES_MS);
-    this.samples.push({ at: back, travel, offset: ((received - sent) + (answered - back)) / 2 });
-    this.best = this.samples.reduce((a, b) => (b.travel < a.travel ? b : a)).offset;
-  }
-}
+const SYNC_STEP_MS = 200;       // between the exchanges of one round
 
 /** Connects, and connects again. `onFrame(frame)` for each frame, `onState(open)` when the line opens or closes. */
 export class Link {
@@ -82,7 +56,7 @@ export class Link {
 
   /** Looked at again, or the network is back: no waiting. */
   wake() {
-    this.clock.doubt();
+    if (this.clock.slept()) this.clock.doubt();
     this.tries = 0;
     if (this.up && performance.now() - this.heard < SILENCE_MS) this.syncSoon();
     else if (!this.socket || this.up) { this.drop(); this.open(); }
@@ -117,17 +91,26 @@ export class Link {
   watch() {
     if (this.clock.slept()) { this.clock.doubt(); if (this.up) this.syncSoon(); }
     if (this.socket && performance.now() - this.heard > SILENCE_MS) this.drop();
-    if (this.up && performance.now() > this.nextSync) this.sync();
+    if (this.up && (this.clock.due || performance.now() > this.nextSync)) this.syncSoon();
   }
 
   sync() {
-    this.nextSync = performance.now() + 20_000;
     if (this.up) this.socket.send(JSON.stringify({ type: 'sync_request', clientTime: performance.now() }));
   }
 
-  /** Several exchanges at once, so that one of them is quick. */
+  /** A round of exchanges, one after the other, so that one of them is quick. */
   syncSoon() {
     const socket = this.socket;
-    for (const wait of [0, 150, 400, 900, 1800]) setTimeout(() => { if (this.socket === socket) this.sync(); }, wait);
+    this.nextSync = performance.now() + ROUND_EVERY_MS;
+    this.clock.begin();
+    clearTimeout(this.round);
+    const step = (left) => {
+      if (this.socket !== socket || left === 0) return;
+      this.sync();
+      this.round = setTimeout(() => step(left - 1), SYNC_STEP_MS);
+    };
+    step(ROUND);
   }
 }
+
+export { HubClock };

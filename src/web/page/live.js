@@ -3,7 +3,7 @@
 
 import { $, put, show, draw, tell } from './dom.js';
 import { levelOf } from './room.js';
-import { Figure, breathNow } from './figure.js';
+import { Figure, breathNow, breathWord } from './figure.js';
 import { gapsOf } from './heart.js';
 import { strapName } from './straps.js';
 import { phaseMark, scale, trend, FLOOR } from './charts.js';
@@ -50,10 +50,9 @@ export class Live {
   }
 
   breathe() {
-    const { room, clock } = this.state, now = clock.now(), at = breathNow(room, now), time = room.time(now);
-    const rests = time && time.phase === 'integration' ? 'breath.own' : room.stage && room.stage.anchor.state === 'paused' ? 'breath.paused' : null;
-    put('breath', at ? say(at.into ? 'breath.in' : 'breath.out') : rests ? say(rests) : '');
-    sound.breathe(at);
+    const { room, clock } = this.state, now = clock.now(), word = breathWord(room, now);
+    put('breath', word ? say(word) : '');
+    sound.breathe(breathNow(room, now));
   }
 
   message(text) {

@@ -1,6 +1,7 @@
 // The phone: joins, stays, heals by itself, and says so. Which view stands is decided here; what it shows, there.
 
-import { Link, HubClock } from './link.js';
+import { Link } from './link.js';
+import { HubClock } from './clock.js';
 import { Room } from './room.js';
 import { Heart } from './heart.js';
 import { Join, explain } from './join.js';

@@ -1,9 +1,10 @@
 // The wall: opened once and left for years. What everybody in the room may see, readable from ten
 // metres; no number of a single heart, nothing to press.
 
-import { Link, HubClock } from './link.js';
+import { Link } from './link.js';
+import { HubClock } from './clock.js';
 import { Room, levelOf } from './room.js';
-import { Figure, breathNow } from './figure.js';
+import { Figure, breathWord } from './figure.js';
 import { phaseMark, distribution, synchrony } from './charts.js';
 import { $, put, show, draw } from './dom.js';
 import { speak, say, count, span, number } from './texts.js';
@@ -152,9 +153,8 @@ function drawTogether(figures) {
 }
 
 function breathe() {
-  const now = clock.now(), at = breathNow(room, now), time = room.time(now);
-  const own = time && time.phase === 'integration' ? say('breath.own') : room.stage && room.stage.anchor.state === 'paused' ? say('breath.paused') : '';
-  put('breath', at ? say(at.into ? 'breath.in' : 'breath.out') : own);
+  const word = breathWord(room, clock.now());
+  put('breath', word ? say(word) : '');
 }
 
 let resting = 0;

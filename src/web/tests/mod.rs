@@ -13,7 +13,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::*;
 use crate::room::rows::Stamp;
-use crate::room::{ClockReading, Remembered, Room, SessionPlan, Settings};
+use crate::room::{ClockReading, Remembered, Room, SessionPlan, Settings, StageRules};
 use crate::room_task::{self, Parts};
 use crate::store::{self, Boot};
 
@@ -75,6 +75,7 @@ async fn hub_with(guard: Guard) -> Hub {
         suppression: SUPPRESSION,
         max_participants: 100,
         keep_ms: 30 * 86_400_000,
+        stage: StageRules::default(),
     };
     let room = Room::new(settings, "test", reading, Remembered::default());
     let Parts { task, handle, .. } =
@@ -190,6 +191,8 @@ impl Phone {
                 "group_metrics_update",
                 "participant_update",
                 "personal_feedback",
+                "snapshot",
+                "room_stats",
             ];
             let got = frame["type"].as_str().unwrap();
             assert!(expected.contains(&got), "waited for {kind}, got {frame}");

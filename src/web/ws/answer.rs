@@ -1,20 +1,21 @@
 //! What a phone asks over its socket: each frame becomes the room's command, and the room's reply a
 //! frame. The reading and writing of the socket itself is in `ws`.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use super::Phone;
+use super::{Pending, Phone};
 use crate::access::Who;
 use crate::room::ParticipantId;
 use crate::room::command::{Command, Reply};
 use crate::web::problem::{Code, Problem};
-use crate::web::rest_participants::{join_of, unexpected};
+use crate::web::rest_participants::{Over, join_of, unexpected};
 use crate::web::wire::{self, Asked, ClientFrame, Role, ServerFrame};
 
 impl Phone {
     /// Carries out what a frame asks and says how it went. Whatever it holds, there is an answer.
-    pub(super) async fn answer(&mut self, frame: &str) {
-        let received_at = self.web.hub_now_ms();
+    pub(super) async fn answer(&mut self, frame: &str, received_at: i64) {
         let Asked { re, frame } = wire::read(frame);
         let done = match frame {
             Ok(frame) => self.carry_out(frame, re.as_ref(), received_at).await,
@@ -41,7 +42,10 @@ impl Phone {
         match frame {
             ClientFrame::AuthToken(token) => {
                 let (role, expires_at) = match self.web.who(&token)? {
-                    Who::Facilitator { expires_at_ms } => (Role::Facilitator, Some(expires_at_ms)),
+                    Who::Facilitator { expires_at_ms } => {
+                        self.facilitates(token).await?;
+                        (Role::Facilitator, Some(expires_at_ms))
+                    }
                     Who::Participant(id) => {
                         self.is(id)?;
                         self.participant = Some(id);
@@ -64,6 +68,7 @@ impl Phone {
             }
             ClientFrame::AuthPin(pin) => {
                 let (token, expires_at_ms) = self.web.facilitator(self.peer.ip(), &pin).await?;
+                self.facilitates(token.clone()).await?;
                 let (token, expires_at) = (Some(token), Some(expires_at_ms));
                 self.tell(
                     &ServerFrame::AuthOk {
@@ -75,32 +80,59 @@ impl Phone {
                 );
             }
             ClientFrame::JoinSession(fields) => {
-                let join = join_of(&self.web, fields, self.participant, self.peer).await?;
+                self.may_enter(fields.session_id.as_deref())?;
+                let over = Some(Over {
+                    socket: self.line.socket,
+                    facilitator: self.is_facilitator(),
+                });
+                let join = join_of(&self.web, fields, self.participant, self.peer, over).await?;
                 self.is(join.participant)?;
                 let reply = self
                     .web
                     .room
                     .apply(Command::Join(join), Some(self.line.clone()))
                     .await?;
-                let Reply::Joined {
-                    participant,
-                    session,
-                    group,
-                    strap,
-                } = reply
-                else {
-                    return Err(unexpected());
-                };
-                (self.participant, self.joined) = (Some(participant), true);
-                let joined = ServerFrame::SessionJoined {
-                    participant_id: participant.to_string(),
-                    resume_token: self.web.gate.participant_token(participant),
-                    session: &session,
-                    group: &group,
-                    strap: strap.as_deref(),
-                    server_time: self.web.hub_now_ms(),
-                };
-                self.tell(&joined, re);
+                match reply {
+                    Reply::Joined {
+                        participant,
+                        session,
+                        group,
+                        strap,
+                        role,
+                    } => {
+                        (self.participant, self.joined) = (Some(participant), true);
+                        let joined = ServerFrame::SessionJoined {
+                            participant_id: participant.to_string(),
+                            resume_token: self.web.gate.participant_token(participant),
+                            session: &session,
+                            group: &group,
+                            strap: strap.as_deref(),
+                            role,
+                            server_time: self.web.hub_now_ms(),
+                        };
+                        self.tell(&joined, re);
+                        self.on.show_again();
+                    }
+                    Reply::JoinedNamed {
+                        participant,
+                        session,
+                        role,
+                    } => {
+                        self.participant = Some(participant);
+                        let joined = ServerFrame::NamedJoined {
+                            participant_id: participant.to_string(),
+                            resume_token: self.web.gate.participant_token(participant),
+                            session: &session,
+                            group: None,
+                            strap: None,
+                            role,
+                            server_time: self.web.hub_now_ms(),
+                        };
+                        self.tell(&joined, re);
+                        self.on_named(session.id).await;
+                    }
+                    _ => return Err(unexpected()),
+                }
             }
             ClientFrame::UpdateRr(fields) => {
                 let participant = self.present()?;
@@ -127,6 +159,10 @@ impl Phone {
                 )
                 .await?;
             }
+            ClientFrame::LeaveSession if self.on.is_named() => {
+                self.leave_named().await?;
+                self.tell(&ServerFrame::SessionLeft {}, re);
+            }
             ClientFrame::LeaveSession => {
                 let participant = self.present()?;
                 self.web
@@ -148,15 +184,36 @@ impl Phone {
                 self.tell(&ServerFrame::HeartbeatResponse { server_time }, re);
             }
             ClientFrame::SyncRequest { client_time } => {
-                let sent_at = self.web.hub_now_ms();
-                let frame = ServerFrame::SyncResponse {
+                let anchor = self.on.anchor();
+                self.pending.push(Pending::Sync {
                     client_time,
                     received_at,
-                    sent_at,
-                    anchor: None,
-                };
-                self.tell(&frame, re);
+                    anchor,
+                    re: re.cloned(),
+                });
             }
+            ClientFrame::SetRole(role) => {
+                let (socket, facilitator) = (self.line.socket, self.is_facilitator());
+                let command = Command::SetRole {
+                    socket,
+                    facilitator,
+                    role,
+                };
+                self.staged(command, facilitator, re).await?;
+            }
+            ClientFrame::Stage(wish) => {
+                let (socket, facilitator) = (self.line.socket, self.is_facilitator());
+                let command = Command::ChangeStage {
+                    socket,
+                    facilitator,
+                    wish,
+                };
+                self.staged(command, facilitator, re).await?;
+            }
+            ClientFrame::SubscribeTicks { interval_ms } => {
+                self.subscribe(Duration::from_millis(interval_ms), re);
+            }
+            ClientFrame::UnsubscribeTicks => self.unsubscribe(re),
         }
         Ok(())
     }
