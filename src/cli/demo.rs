@@ -29,10 +29,10 @@ pub struct DemoArgs {
 
 /// Sessions lie on the same slots everywhere.
 fn minutes(text: &str) -> Result<u32, String> {
-    let divides = |min: &u32| (1..=60).contains(min) && (24 * 60_u32).is_multiple_of(*min);
+    let divides = |min: &u32| (1..=24 * 60).contains(min) && (24 * 60_u32).is_multiple_of(*min);
     let minutes = text.parse().ok().filter(divides);
     minutes.ok_or_else(|| {
-        "minutes that divide a day: 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 60".into()
+        "minutes that divide a day: 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 60 … 1440".into()
     })
 }
 

@@ -40,7 +40,7 @@ async fn page_offset_ms(page: &mut Browser) -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_pages_behind_a_slow_line_breathe_within_20_ms_of_each_other_and_of_the_hub() {
     let dir = tempfile::tempdir().expect("a directory for the test");
-    let hub = Hub::demo(dir.path(), &["--people", "8"]).await;
+    let hub = Hub::demo(dir.path(), &["--people", "8", "--session-min", "60"]).await;
     let wire = Wire::to(hub.address, 5..30).await;
     let mut phone = Browser::open(&wire.url("/"), 390, 844).await;
     let mut wall = Browser::open(&wire.url("/wall"), 960, 540).await;

@@ -12,9 +12,14 @@ use crate::support::wait_until;
 use crate::support::wire::Wire;
 use crate::{HAS_SCORE, join, picture};
 
+/// A demo whose session does not end under the test's hands, unless `more` says otherwise.
 async fn demo(more: &[&str]) -> (TempDir, Hub) {
     let dir = tempfile::tempdir().expect("a directory for the test");
-    let hub = Hub::demo(dir.path(), more).await;
+    let more = match more.contains(&"--session-min") {
+        true => more.to_vec(),
+        false => [more, &["--session-min", "1440"]].concat(),
+    };
+    let hub = Hub::demo(dir.path(), &more).await;
     (dir, hub)
 }
 
@@ -197,7 +202,8 @@ async fn a_hub_that_restarts_in_mid_session_costs_a_phone_nothing() {
 
     let mut again = std::process::Command::new(PROGRAM);
     quiet(&mut again)
-        .args(["demo", "--people", "8", "--listen", &address, "--data-dir"])
+        .args(["demo", "--people", "8", "--session-min", "1440"])
+        .args(["--listen", &address, "--data-dir"])
         .arg(dir.path());
     let _hub = Hub::start(&mut again).await;
     page.wait_until("/Connected again/.test(document.getElementById('notice').textContent)")

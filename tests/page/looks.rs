@@ -187,7 +187,7 @@ async fn the_wall_is_fit_to_be_shown_in_every_moment() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_phone_is_fit_to_be_shown_to_everybody_and_usable_by_everybody() {
     let dir = tempfile::tempdir().expect("a directory for the test");
-    let hub = Hub::demo(dir.path(), &["--people", "24"]).await;
+    let hub = Hub::demo(dir.path(), &["--people", "24", "--session-min", "60"]).await;
     let mut page = Browser::open(&hub.url("/"), 390, 844).await;
     page.prefer("light", false).await;
     page.wait_until("document.querySelectorAll('#straps label').length > 9")
@@ -248,7 +248,7 @@ async fn the_phone_is_fit_to_be_shown_to_everybody_and_usable_by_everybody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_desk_is_fit_to_be_used_on_a_laptop_and_on_a_phone() {
     let dir = tempfile::tempdir().expect("a directory for the test");
-    let hub = Hub::demo(dir.path(), &["--people", "24"]).await;
+    let hub = Hub::demo(dir.path(), &["--people", "24", "--session-min", "60"]).await;
     let mut page = Browser::open(&hub.url("/lead"), 1024, 768).await;
     page.prefer("dark", false).await;
     page.wait_until("!document.getElementById('gate').hidden")

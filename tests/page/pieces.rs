@@ -6,7 +6,7 @@ use crate::support::hub::Hub;
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pure_parts_of_the_pages_do_what_they_say() {
     let dir = tempfile::tempdir().expect("a directory for the test");
-    let hub = Hub::demo(dir.path(), &["--people", "3"]).await;
+    let hub = Hub::demo(dir.path(), &["--people", "3", "--session-min", "60"]).await;
     let mut page = Browser::open(&hub.url("/"), 390, 844).await;
     page.wait_until("!document.getElementById('join').hidden")
         .await;
