@@ -120,6 +120,13 @@ impl Room {
                     .measurement(at_ms, &measurement, &mut placed);
                 self.keep(key, placed);
             }
+            StrapNews::Beats(beats) => {
+                strap.link = Some(Link::Up);
+                let mut placed = std::mem::take(&mut self.placed);
+                let heart = self.hearts.entry(key).or_default();
+                self.counts.missing += heart.beats(at_ms, &beats, &mut placed);
+                self.keep(key, placed);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! Not here: whose heart it is (`people`), which strap carries it (`straps`).
 
 use coherence_hal::decode::ble::Measurement;
+use coherence_hal::{BeatItem, Beats, Origin};
 
 use super::HeartKey;
 use super::arrival::{Arrivals, Placed};
@@ -172,6 +173,12 @@ pub struct Heart {
     begins: bool,
     pub beats_accepted: u64,
     pub beats_rejected: u64,
+    /// Beats of which the strap told that they were lost.
+    pub beats_missing: u64,
+    /// How its beats are told, where the strap's radio says so.
+    pub origin: Option<Origin>,
+    /// Its strap counts beats: what is lost is told, and a link that goes and comes loses nothing.
+    counted: bool,
     /// The outcome at the last grid point.
     pub latest: Option<Scored>,
 }
@@ -191,6 +198,9 @@ impl Default for Heart {
             begins: true,
             beats_accepted: 0,
             beats_rejected: 0,
+            beats_missing: 0,
+            origin: None,
+            counted: false,
             latest: None,
         }
     }
@@ -203,6 +213,21 @@ impl Heart {
         self.arrivals.measurement(at_ms, measurement, out);
     }
 
+    /// Takes beats that came another way; returns how many are missing between them.
+    pub fn beats(&mut self, at_ms: i64, beats: &Beats, out: &mut Vec<Placed>) -> u64 {
+        self.heard_ms = Some(at_ms);
+        self.origin = Some(beats.origin);
+        self.counted = beats.counted;
+        self.arrivals.beats(at_ms, beats, out);
+        let missing = beats.items.iter().map(|item| match item {
+            BeatItem::Missing { beats, .. } => u64::from(*beats),
+            BeatItem::Rr(_) | BeatItem::Gap => 0,
+        });
+        let missing = missing.sum();
+        self.beats_missing += missing;
+        missing
+    }
+
     pub fn posted_rr(&mut self, at_ms: i64, rr_ms: &[f64], out: &mut Vec<Placed>) {
         self.arrivals.posted(at_ms, rr_ms, out);
     }
@@ -212,7 +237,9 @@ impl Heart {
     }
 
     pub fn link_down(&mut self) {
-        self.arrivals.link_down();
+        if !self.counted {
+            self.arrivals.link_down();
+        }
     }
 
     pub fn settle(&mut self, now_ms: i64, out: &mut Vec<Placed>) {

@@ -142,6 +142,8 @@ pub struct Counts {
     /// Bytes in measurements that belong to no field.
     pub trailing_bytes: u64,
     pub gaps: u64,
+    /// Beats that straps counted and nobody heard.
+    pub missing: u64,
     /// Losses that belong to no strap, by source and what was lost.
     pub of_sources: BTreeMap<(&'static str, &'static str), u64>,
     /// Steps of recovery, by rung.

@@ -121,15 +121,21 @@ pub enum RrMark {
     OffBody,
     /// Not on the tachogram: an interval of zero length.
     Zero,
+    /// Not on the tachogram: the device made it from an average.
+    Computed,
+    /// Not on the tachogram: the device plays a heart.
+    Simulated,
 }
 
 impl RrMark {
-    pub const ALL: [RrMark; 5] = [
+    pub const ALL: [RrMark; 7] = [
         RrMark::Accepted,
         RrMark::Implausible,
         RrMark::Suspect,
         RrMark::OffBody,
         RrMark::Zero,
+        RrMark::Computed,
+        RrMark::Simulated,
     ];
 
     pub fn on_tachogram(self) -> bool {
@@ -144,6 +150,8 @@ impl RrMark {
             RrMark::Suspect => "suspect",
             RrMark::OffBody => "off_body",
             RrMark::Zero => "zero",
+            RrMark::Computed => "computed",
+            RrMark::Simulated => "simulated",
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use coherence_hal::{About, Link, StrapId};
+use coherence_hal::{About, Link, Origin, StrapId};
 
 use super::StrapNo;
 use super::heart::Heart;
@@ -197,9 +197,11 @@ impl Strap {
             model: self.about.model.clone(),
             location: self.about.location,
             rssi_dbm: self.rssi_dbm,
+            origin: heart.and_then(|heart| heart.origin).map(Origin::word),
             last_beat_age_ms: heart.and_then(|heart| heart.age_ms(now_ms)),
             beats_accepted: Some(heart.map_or(0, |heart| heart.beats_accepted)),
             beats_rejected: Some(heart.map_or(0, |heart| heart.beats_rejected)),
+            beats_missing: Some(heart.map_or(0, |heart| heart.beats_missing)),
         }
     }
 }

@@ -252,7 +252,7 @@ pub struct Quality {
 #[serde(rename_all = "camelCase")]
 pub struct StrapView {
     pub label: String,
-    /// `ble`, `virtual`, `replay`.
+    /// `ble`, `ant`, `text`, `virtual`, `replay`.
     pub transport: String,
     /// Somebody wears it.
     pub claimed: bool,
@@ -274,6 +274,10 @@ pub struct StrapView {
     pub location: Option<&'static str>,
     /// Signal strength of the last advertisement, dBm.
     pub rssi_dbm: Option<i16>,
+    /// How its beats are told, where that is known: `electrical`, `pulse`, `computed` (from an average,
+    /// no use for a score), `simulated` (no heart at all).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<&'static str>,
     /// Age of the newest beat, ms; whole seconds except for the facilitator.
     pub last_beat_age_ms: Option<i64>,
     /// Beats on the tachogram since the hub began; only for the facilitator.
@@ -282,6 +286,9 @@ pub struct StrapView {
     /// Beats that were kept but are no part of a score; only for the facilitator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beats_rejected: Option<u64>,
+    /// Beats that the strap counted and the hub did not hear; only for the facilitator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beats_missing: Option<u64>,
 }
 
 impl StrapView {
@@ -291,6 +298,7 @@ impl StrapView {
         self.last_beat_age_ms = self.last_beat_age_ms.map(|age_ms| age_ms / 1_000 * 1_000);
         self.beats_accepted = None;
         self.beats_rejected = None;
+        self.beats_missing = None;
         self
     }
 }

@@ -53,6 +53,7 @@ pub(super) fn counts(counts: Counts) {
     metrics::counter!(metric::DUPLICATES).increment(counts.duplicates);
     metrics::counter!(metric::TRAILING_BYTES).increment(counts.trailing_bytes);
     metrics::counter!(metric::GAPS).increment(counts.gaps);
+    metrics::counter!(metric::BEATS_MISSING).increment(counts.missing);
     for ((source, what), n) in counts.of_sources {
         metrics::counter!(metric::SOURCE_LOST, "source" => source, "what" => what).increment(n);
     }

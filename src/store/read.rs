@@ -499,10 +499,7 @@ pub(super) fn no_such_word(column: usize) -> rusqlite::Error {
 }
 
 pub(super) fn rr_mark(word: &str) -> Option<RrMark> {
-    use RrMark::{Accepted, Implausible, OffBody, Suspect, Zero};
-    [Accepted, Implausible, Suspect, OffBody, Zero]
-        .into_iter()
-        .find(|mark| mark.word() == word)
+    RrMark::ALL.into_iter().find(|mark| mark.word() == word)
 }
 
 fn heart(row: &SqlRow<'_>, strap_column: usize, phone_column: usize) -> rusqlite::Result<HeartKey> {

@@ -61,6 +61,8 @@ metrics! {
         "bytes in strap messages that belong to no field"
     GAPS "coherence_rr_gaps_total" Counter Count []
         "gaps and breaks found on arrival"
+    BEATS_MISSING "coherence_beats_missing_total" Counter Count []
+        "beats that straps counted and the hub did not hear"
     SOURCE_LOST "coherence_source_lost_total" Counter Count ["source", "what"]
         "what a source of straps lost or refused where no strap can be named, by what it was"
     RECOVERY_STEPS "coherence_recovery_steps_total" Counter Count ["rung"]

@@ -138,7 +138,7 @@ pub struct MyRr {
     pub rr_ms: f64,
     /// Time lost before this interval; 0 almost always.
     pub gap_ms: f64,
-    /// `accepted`, `implausible`, `suspect`, `off_body`, `zero`.
+    /// `accepted`, `implausible`, `suspect`, `off_body`, `zero`, `computed`, `simulated`.
     pub mark: &'static str,
     /// The strap's label; null when the phone itself was the source.
     pub strap: Option<String>,
