@@ -266,6 +266,7 @@ fn relive(room: &mut Room, past: Vec<(&'static str, SourceEvent)>, now_ms: i64) 
         room.source_event(name, event);
     }
     room.tick(now_ms);
+    room.straps_are_no_news(now_ms);
     // That straps were met and beat is no news when it happened before the hub was there.
     room.take_notes()
         .into_iter()
@@ -326,6 +327,7 @@ impl RoomTask {
             }
             self.act();
         }
+        self.room.write_down_straps();
         let rows = self.room.take_rows();
         self.store.commit(rows);
         Ok(())

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::ParticipantId;
-use super::view::{FeedbackView, GroupView, SessionView};
+use super::view::{FeedbackView, GroupView, RegistryView, SessionView, StrapView};
 
 /// A wish. Who asks has been proved before it gets here.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +37,17 @@ pub enum Command {
     Seen {
         participant: ParticipantId,
     },
+    /// The facilitator's or the admin's: another label for a strap. `strap` is a label or a number.
+    LabelStrap {
+        strap: String,
+        label: String,
+    },
+    /// The facilitator's or the admin's: a strap leaves the registry.
+    ForgetStrap {
+        strap: String,
+    },
+    /// The admin's alone: all straps with their addresses.
+    Registry,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +84,9 @@ pub enum Reply {
         strap: Option<String>,
     },
     Feedback(FeedbackView),
+    /// With what only a facilitator may see.
+    Strap(StrapView),
+    Registry(Vec<RegistryView>),
     Done,
 }
 
@@ -93,6 +107,8 @@ pub enum RefusalCode {
     UnknownStrap,
     /// Somebody else wears it.
     StrapTaken,
+    /// Another strap has this label.
+    LabelTaken,
     UnknownSession,
     BadValue,
     /// More beats than a heart can make.
@@ -113,6 +129,7 @@ impl RefusalCode {
             RefusalCode::NotJoined => "not_joined",
             RefusalCode::UnknownStrap => "unknown_strap",
             RefusalCode::StrapTaken => "strap_taken",
+            RefusalCode::LabelTaken => "label_taken",
             RefusalCode::UnknownSession => "unknown_session",
             RefusalCode::BadValue => "bad_value",
             RefusalCode::RateLimited => "rate_limited",

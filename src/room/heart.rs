@@ -14,6 +14,10 @@ use crate::signal::{Evaluation, Interval, Level, Scorer, Status, Tachogram, Vers
 
 /// Newest R-R older than this at a grid point: the heart is silent.
 pub const SILENT_MS: i64 = 6_000;
+/// A phone posts every 5 s or so, and the newest beat that it knows of is up to one interval old: by the
+/// limit for straps its heart would be silent before every other post. So a heart that a phone posts is
+/// silent after two posts and one slow beat, as its own score is after two.
+const POSTED_SILENT_MS: i64 = 12_000;
 /// A score that a phone computed holds for two of its own posts.
 const POSTED_SCORE_MS: i64 = 10_000;
 
@@ -169,6 +173,8 @@ pub struct Heart {
     pub last_beat_ms: Option<i64>,
     last_rr: Option<LastRr>,
     posted: Option<(f64, i64)>,
+    /// How old the newest beat may be; a phone posts in lumps.
+    silent_ms: i64,
     /// The next interval is the first of which anything is known: of a new heart, of another person.
     begins: bool,
     pub beats_accepted: u64,
@@ -193,6 +199,7 @@ impl Default for Heart {
             last_beat_ms: None,
             last_rr: None,
             posted: None,
+            silent_ms: SILENT_MS,
             // Where something is stored of it that was not handed over (the hub was off for long, the
             // phone was away), no window may be made of both.
             begins: true,
@@ -229,6 +236,7 @@ impl Heart {
     }
 
     pub fn posted_rr(&mut self, at_ms: i64, rr_ms: &[f64], out: &mut Vec<Placed>) {
+        self.silent_ms = POSTED_SILENT_MS;
         self.arrivals.posted(at_ms, rr_ms, out);
     }
 
@@ -300,6 +308,9 @@ impl Heart {
                 rr_ms: row.rr_ms,
                 gap_ms: row.gap_ms,
             });
+            if let HeartKey::Phone(_) = row.heart {
+                self.silent_ms = POSTED_SILENT_MS;
+            }
             self.begins = false;
             self.last_beat_ms = Some(row.arrived.mono_ms);
             self.last_rr = Some(LastRr {
@@ -316,7 +327,7 @@ impl Heart {
     }
 
     pub fn silent(&self, now_ms: i64) -> bool {
-        self.age_ms(now_ms).is_none_or(|age| age > SILENT_MS)
+        self.age_ms(now_ms).is_none_or(|age| age > self.silent_ms)
     }
 
     /// Whether the strap says that nobody's skin is there; one that says nothing any more is silent.

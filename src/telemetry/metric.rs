@@ -77,6 +77,12 @@ metrics! {
         "hearts with a score at the last grid point"
     STRAPS "coherence_straps" Gauge Count ["transport", "state"]
         "known straps, by transport and state"
+    STRAPS_UNSCORED "coherence_straps_unscored" Gauge Count ["cause": "warming_up" | "poor_signal" | "flat" | "off_body"
+        | "silent" | "link_down" | "battery_empty" | "waiting_for_link" | "connecting" | "seen" | "not_heard" | "computed"
+        | "simulated"]
+        "known straps that give no score, by cause"
+    STRAPS_FORGOTTEN "coherence_straps_forgotten_total" Counter Count []
+        "straps that the hub forgot because they were not heard for long"
     STRAPS_CONNECTED "coherence_straps_connected" Gauge Count ["transport"]
         "straps that are heard, on or off the body, by transport"
     COMPUTE_SECONDS "coherence_compute_seconds" Histogram Seconds []
