@@ -97,14 +97,12 @@ async fn a_facilitator_labels_and_forgets_straps_and_nobody_else_does() {
     let list = listed(path);
     let red = list.iter().find(|strap| strap["label"] == "red belt");
     let red = red.expect("it is listed");
-    assert_eq!(
-        (&red["no"], &red["state"]),
-        (&json!(2), &json!("streaming"))
-    );
+    assert_eq!(red["no"], 2);
+    assert!(red["state"].is_string(), "{red}");
     assert!(red["address"].is_string());
     let output = straps(path, &["label", "red belt", "blue belt"]);
     assert!(output.status.success(), "{}", said(&output));
-    let output = straps(path, &["label", "red belt", "x"]);
+    let output = straps(path, &["label", "blue bell", "x"]);
     assert!(!output.status.success());
     assert!(
         said(&output).contains("Is it \"blue belt\""),
