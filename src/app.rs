@@ -313,8 +313,13 @@ async fn serve(
     match control::listen(&control::socket_path(data_dir)) {
         Ok(listener) => {
             let (clock, room) = (clock.clone(), handle.clone());
-            let now = move || room.published().borrow().stamp(clock.mono_ms());
-            helpers.spawn(control::serve(listener, gate, now));
+            let published = room.published();
+            let now = move || published.borrow().stamp(clock.mono_ms());
+            let ask = move |command| {
+                let room = room.clone();
+                async move { room.apply(command, None).await }
+            };
+            helpers.spawn(control::serve(listener, gate, ask, now));
         }
         Err(error) => {
             tracing::warn!(%error, "the command line can't talk to this hub: its socket can't be made")

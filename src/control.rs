@@ -4,6 +4,9 @@
 //! owner and group only. While no hub runs, the command line lets [`answer`] do the same on the
 //! database itself.
 
+mod straps;
+
+use std::future::Future;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -17,7 +20,10 @@ use tokio::net::UnixListener;
 
 use crate::access::{Scope, Scoped};
 use crate::gate::{Gate, GateError};
+use crate::room::command::{Command, Refusal, Reply};
 use crate::room::rows::Stamp;
+
+pub use straps::StrapShown;
 
 /// Longest request.
 const REQUEST_BYTES: u64 = 4096;
@@ -43,6 +49,15 @@ pub enum Request {
     RevokeToken {
         name: String,
     },
+    Straps,
+    /// `strap`: its label or number.
+    LabelStrap {
+        strap: String,
+        label: String,
+    },
+    ForgetStrap {
+        strap: String,
+    },
 }
 
 /// What is answered.
@@ -55,6 +70,13 @@ pub enum Answer {
     /// The text of a new token.
     Token(String),
     Tokens(Vec<TokenShown>),
+    Straps {
+        straps: Vec<StrapShown>,
+        /// Unix ms of the hub's clock.
+        now_at: i64,
+        /// A hub runs: their state is as it is now.
+        running: bool,
+    },
     Done,
     /// It was not done; why, in words.
     Error(String),
@@ -82,8 +104,34 @@ impl From<Scoped> for TokenShown {
     }
 }
 
-/// Does what is asked.
-pub async fn answer(gate: &Gate, request: Request, now: Stamp) -> Answer {
+/// Does what is asked. `room` carries out what concerns straps.
+pub async fn answer<F>(
+    gate: &Gate,
+    room: impl FnOnce(Command) -> F,
+    request: Request,
+    now: Stamp,
+) -> Answer
+where
+    F: Future<Output = Result<Reply, Refusal>>,
+{
+    let command = match request {
+        Request::Straps => Command::Registry,
+        Request::LabelStrap { strap, label } => Command::LabelStrap { strap, label },
+        Request::ForgetStrap { strap } => Command::ForgetStrap { strap },
+        request => return at_the_gate(gate, request, now).await,
+    };
+    match room(command).await {
+        Ok(Reply::Registry(registered)) => Answer::Straps {
+            straps: registered.into_iter().map(StrapShown::from).collect(),
+            now_at: now.wall_ms,
+            running: true,
+        },
+        Ok(_) => Answer::Done,
+        Err(refusal) => Answer::Error(refusal.message),
+    }
+}
+
+async fn at_the_gate(gate: &Gate, request: Request, now: Stamp) -> Answer {
     let done = match request {
         Request::Pin => Ok(Answer::Pin(gate.pin())),
         Request::NewPin => gate.new_pin().await.map(Answer::Pin),
@@ -96,6 +144,9 @@ pub async fn answer(gate: &Gate, request: Request, now: Stamp) -> Answer {
             gate.tokens().into_iter().map(TokenShown::from).collect(),
         )),
         Request::RevokeToken { name } => gate.revoke_token(&name).await.map(|()| Answer::Done),
+        Request::Straps | Request::LabelStrap { .. } | Request::ForgetStrap { .. } => {
+            unreachable!("the room answers what concerns straps")
+        }
     };
     done.unwrap_or_else(|error: GateError| Answer::Error(error.to_string()))
 }
@@ -125,16 +176,26 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Answers for ever, one asker after the other. `now` tells the present moment in hub time.
-pub async fn serve(listener: UnixListener, gate: Arc<Gate>, now: impl Fn() -> Stamp) {
-    serve_patiently(listener, gate, now, PATIENCE).await;
-}
-
-async fn serve_patiently(
+pub async fn serve<F>(
     listener: UnixListener,
     gate: Arc<Gate>,
+    room: impl Fn(Command) -> F + Clone + Send + 'static,
+    now: impl Fn() -> Stamp,
+) where
+    F: Future<Output = Result<Reply, Refusal>> + Send + 'static,
+{
+    serve_patiently(listener, gate, room, now, PATIENCE).await;
+}
+
+async fn serve_patiently<F>(
+    listener: UnixListener,
+    gate: Arc<Gate>,
+    room: impl Fn(Command) -> F + Clone + Send + 'static,
     now: impl Fn() -> Stamp,
     patience: Duration,
-) {
+) where
+    F: Future<Output = Result<Reply, Refusal>> + Send + 'static,
+{
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors, say: others are closed in time.
@@ -142,16 +203,20 @@ async fn serve_patiently(
             continue;
         };
         // An asker who goes away in mid-question harms only himself.
-        let _ = converse(stream, &gate, &now, patience).await;
+        let _ = converse(stream, &gate, room.clone(), &now, patience).await;
     }
 }
 
-async fn converse(
+async fn converse<F>(
     stream: tokio::net::UnixStream,
     gate: &Arc<Gate>,
+    room: impl FnOnce(Command) -> F + Send + 'static,
     now: impl Fn() -> Stamp,
     patience: Duration,
-) -> io::Result<()> {
+) -> io::Result<()>
+where
+    F: Future<Output = Result<Reply, Refusal>> + Send + 'static,
+{
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
     let mut reader = AsyncBufReader::new(reader.take(REQUEST_BYTES));
@@ -160,7 +225,7 @@ async fn converse(
         Ok(request) => {
             // To its end, whoever stops waiting: what is on the disk must come into force.
             let (gate, now) = (Arc::clone(gate), now());
-            let work = async move { answer(&gate, request, now).await };
+            let work = async move { answer(&gate, room, request, now).await };
             tokio::spawn(work).await.map_err(io::Error::other)?
         }
         Err(error) => Answer::Error(format!("the hub does not understand this: {error}")),
@@ -230,7 +295,12 @@ fn in_words(error: io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::room::command::RefusalCode;
     use crate::store::{self, Boot};
+
+    async fn no_room(_: Command) -> Result<Reply, Refusal> {
+        Err(Refusal::new(RefusalCode::Busy, "There is no room."))
+    }
 
     #[tokio::test]
     async fn a_running_hub_tells_its_pin_and_none_is_none() {
@@ -251,7 +321,7 @@ mod tests {
         let (store, memory) = store::open(&dir.path().join("hub.db"), boot).expect("it opens");
         let gate = Arc::new(Gate::new(store, &memory, 0));
         let listener = listen(&socket_path(dir.path())).expect("the directory is ours");
-        let server = tokio::spawn(serve(listener, gate, move || now));
+        let server = tokio::spawn(serve(listener, gate, no_room, move || now));
         let path = dir.path().to_owned();
         let asked = tokio::task::spawn_blocking(move || {
             let mut stream = UnixStream::connect(socket_path(&path)).expect("it listens");
@@ -296,6 +366,7 @@ mod tests {
         let server = tokio::spawn(serve_patiently(
             listener,
             Arc::clone(&gate),
+            no_room,
             move || now,
             patience,
         ));

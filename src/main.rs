@@ -20,6 +20,7 @@ enum Command {
     Demo(cli::demo::DemoArgs),
     Score(cli::score::ScoreArgs),
     CheckConfig(cli::check_config::CheckConfigArgs),
+    Straps(cli::straps::StrapsArgs),
     Pin(cli::pin::PinArgs),
     Token(cli::token::TokenArgs),
 }
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => cli::demo::run(args),
         Command::Score(args) => cli::score::run(args),
         Command::CheckConfig(args) => cli::check_config::run(args),
+        Command::Straps(args) => cli::straps::run(args),
         Command::Pin(args) => cli::pin::run(args),
         Command::Token(args) => cli::token::run(args),
     }

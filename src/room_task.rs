@@ -300,6 +300,7 @@ impl RoomTask {
             }
             self.act();
         }
+        self.room.write_down_straps();
         let rows = self.room.take_rows(self.clock.mono_ms());
         self.store.commit(rows);
         Ok(())

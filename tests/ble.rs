@@ -159,7 +159,7 @@ impl Ear {
                     StrapNews::Measurement(measurement) => heard.rr.extend(measurement.rr),
                     StrapNews::Malformed(_) => heard.malformed += 1,
                     StrapNews::Battery(percent) => heard.batteries.push(percent),
-                    StrapNews::Duplicate | StrapNews::About(_) => {}
+                    StrapNews::Duplicate | StrapNews::About(_) | StrapNews::Beats(_) => {}
                 }
             }
             SourceEvent::Step(_) | SourceEvent::Counted { .. } | SourceEvent::Links(_) => {}

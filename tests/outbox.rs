@@ -60,13 +60,11 @@ fn people(count: u8) -> Vec<Row> {
     };
     let of = |n: u8| {
         [
-            Row::Strap(StrapRow {
-                no: StrapNo(n.into()),
-                identity: format!("ble:AA:BB:CC:DD:EE:{n:02X}"),
-                label: format!("strap {n}"),
-                name: None,
-                first_seen: at(0),
-            }),
+            Row::Strap(StrapRow::new(
+                StrapNo(n.into()),
+                format!("ble:AA:BB:CC:DD:EE:{n:02X}"),
+                at(0),
+            )),
             Row::Participant(ParticipantRow {
                 id: person(n),
                 name: Some(format!("Name {n}")),

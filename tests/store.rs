@@ -50,13 +50,11 @@ fn session_row() -> SessionRow {
 }
 
 fn strap_row(no: u32) -> StrapRow {
-    StrapRow {
-        no: StrapNo(no),
-        identity: format!("ble:AA:BB:CC:DD:EE:{no:02X}"),
-        label: format!("strap {no}"),
-        name: None,
-        first_seen: at(90_000),
-    }
+    StrapRow::new(
+        StrapNo(no),
+        format!("ble:AA:BB:CC:DD:EE:{no:02X}"),
+        at(90_000),
+    )
 }
 
 fn participant_row(n: u8) -> ParticipantRow {

@@ -87,6 +87,7 @@ fn feedback() -> FeedbackView {
             algorithm: 1,
             settings: SettingsHash::read("0123456789abcdef").expect("sixteen digits"),
         }),
+        origin: Some("strap"),
         strap: Some("strap 7".into()),
     }
 }
@@ -212,7 +213,7 @@ fn frames_for_one_phone_are_written_so() {
         (
             ServerFrame::PersonalFeedback(&feedback),
             Some(json!(7)),
-            r#"{"type":"personal_feedback","at":1795168305000,"score":57.25,"standardError":7.5,"level":"medium","trend":{"perMin":1.5,"standardError":0.75},"baseline":48.5,"contribution":0.3,"quality":{"coverage":0.98,"artefactPct":1.5,"ageMs":640},"reason":null,"heartRate":64.0,"breathsPerMin":6.09375,"hrv":{"sdnnMs":70.5,"rmssdMs":45.25,"pnn50Pct":20.0,"lfMs2":2000.5,"hfMs2":300.25,"lfHf":6.5,"totalMs2":2500.0},"proof":{"lastRrAt":1795168304360,"windowStartAt":1795168240360,"windowEndAt":1795168304360,"beats":68,"algorithm":1,"settings":"0123456789abcdef"},"strap":"strap 7","re":7}"#.into(),
+            r#"{"type":"personal_feedback","at":1795168305000,"score":57.25,"standardError":7.5,"level":"medium","trend":{"perMin":1.5,"standardError":0.75},"baseline":48.5,"contribution":0.3,"quality":{"coverage":0.98,"artefactPct":1.5,"ageMs":640},"reason":null,"heartRate":64.0,"breathsPerMin":6.09375,"hrv":{"sdnnMs":70.5,"rmssdMs":45.25,"pnn50Pct":20.0,"lfMs2":2000.5,"hfMs2":300.25,"lfHf":6.5,"totalMs2":2500.0},"proof":{"lastRrAt":1795168304360,"windowStartAt":1795168240360,"windowEndAt":1795168304360,"beats":68,"algorithm":1,"settings":"0123456789abcdef"},"origin":"strap","strap":"strap 7","re":7}"#.into(),
         ),
         (
             ServerFrame::AuthOk { role: Role::Facilitator, token: Some("f1.00".into()), expires_at: Some(1) },
@@ -318,10 +319,11 @@ fn a_score_that_is_not_there_yet_is_written_with_its_reason() {
         breaths_per_min: None,
         hrv: None,
         proof: None,
+        origin: None,
         strap: None,
         ..feedback()
     };
-    let expected = r#"{"type":"personal_feedback","at":1795168305000,"score":null,"standardError":null,"level":null,"early":{"score":41.5,"standardError":16.25},"trend":null,"baseline":null,"contribution":null,"quality":{"coverage":0.3,"artefactPct":null,"ageMs":null},"reason":"warming_up","leftMs":42000,"heartRate":null,"breathsPerMin":null,"hrv":null,"proof":null,"strap":null}"#;
+    let expected = r#"{"type":"personal_feedback","at":1795168305000,"score":null,"standardError":null,"level":null,"early":{"score":41.5,"standardError":16.25},"trend":null,"baseline":null,"contribution":null,"quality":{"coverage":0.3,"artefactPct":null,"ageMs":null},"reason":"warming_up","leftMs":42000,"heartRate":null,"breathsPerMin":null,"hrv":null,"proof":null,"origin":null,"strap":null}"#;
     assert_eq!(
         written(&ServerFrame::PersonalFeedback(&warming), None),
         expected

@@ -177,6 +177,8 @@ pub enum StrapNews {
     Link(Link),
     /// A Heart Rate Measurement value, decoded.
     Measurement(decode::ble::Measurement),
+    /// Intervals that came another way than as a Heart Rate Measurement.
+    Beats(Beats),
     /// Bytes that are no Heart Rate Measurement; dropped and to be counted.
     Malformed(decode::ble::DecodeError),
     /// The same bytes again within 20 ms, carrying R-R: one of the two was dropped.
@@ -185,6 +187,56 @@ pub enum StrapNews {
     Battery(u8),
     /// What the strap says of itself. Only what is said is news.
     About(About),
+}
+
+/// Intervals in the order of their beats, and what is known to be missing between them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Beats {
+    /// Oldest first.
+    pub items: Vec<BeatItem>,
+    pub origin: Origin,
+    /// The strap counts its beats on its own clock: whatever is missing is among the items, and the time
+    /// at which bytes arrive says nothing about losses. False for a sensor of which a lost beat leaves
+    /// no trace.
+    pub counted: bool,
+}
+
+/// One step along a chain of beats.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BeatItem {
+    Rr(Rr),
+    /// So many intervals are lost. Their sum is known, unless `span_ms` is None.
+    Missing {
+        beats: u32,
+        span_ms: Option<f64>,
+    },
+    /// The chain is torn: nobody knows how much lies between the beats before and after.
+    Gap,
+}
+
+/// How a beat was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// From the heart's own voltage: a chest strap.
+    Electrical,
+    /// From the pulse in the skin.
+    Pulse,
+    /// By the device from an average: it knows no single beat, so variability can't be told from it.
+    Computed,
+    /// There is no heart: the device plays one.
+    Simulated,
+}
+
+impl Origin {
+    /// As it is shown.
+    pub fn word(self) -> &'static str {
+        match self {
+            Origin::Electrical => "electrical",
+            Origin::Pulse => "pulse",
+            Origin::Computed => "computed",
+            Origin::Simulated => "simulated",
+        }
+    }
 }
 
 /// Device information as a strap gives it; texts without control characters.

@@ -1,39 +1,13 @@
-//! The decoder against the vectors of `hrm.json`, wherever there is a copy of them.
-//!
-//! The project's own copy is the default. A folder in `COHERENCE_VECTORS` takes its place, and a
-//! `shared/vectors` beside the project is read as well, so that a newer copy there can't go unseen.
+//! The decoder against the vectors of `hrm.json`.
 
-use std::env;
-use std::fs;
-use std::path::{Path, PathBuf};
+#[path = "support/vectors.rs"]
+mod vectors;
 
 use coherence_hal::decode::ble::{HrFormat, Measurement, decode, encode, encode_as};
 use coherence_hal::{Rr, StrapId, StrapNews, decode::ble::Deduplicator};
 use serde_json::Value;
 
-fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn vectors(folder: &Path) -> Vec<Value> {
-    let file = folder.join("hrm.json");
-    let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    let vectors: Vec<Value> = serde_json::from_str(&text).unwrap();
-    assert!(
-        vectors.len() >= 40,
-        "{} has only {} vectors",
-        file.display(),
-        vectors.len()
-    );
-    vectors
-}
-
-fn bytes_of(hex: &str) -> Vec<u8> {
-    (0..hex.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
-        .collect()
-}
+use vectors::{bytes_of, for_each};
 
 fn floats(rr: &[Rr]) -> Vec<Value> {
     rr.iter().map(|rr| Value::from(rr.ms())).collect()
@@ -69,10 +43,10 @@ fn assert_expected(id: &str, value: &Measurement, expect: &Value) {
     }
 }
 
-fn assert_all(folder: &Path) {
-    for vector in vectors(folder) {
-        let id = vector["id"].as_str().unwrap();
-        let bytes = bytes_of(vector["hex"].as_str().unwrap());
+#[test]
+fn every_vector_decodes_as_it_says() {
+    for_each("hrm.json", 40, |id, vector| {
+        let bytes = bytes_of(&vector["hex"]);
         let expect = &vector["expect"];
         let event = Deduplicator::new().event(&StrapId::new("ble", id), 0, &bytes);
         match decode(&bytes) {
@@ -93,24 +67,5 @@ fn assert_all(folder: &Path) {
                 assert_eq!(event.news, StrapNews::Malformed(error), "{id}");
             }
         }
-    }
-}
-
-#[test]
-fn every_vector_decodes_as_it_says() {
-    let folder = match env::var_os("COHERENCE_VECTORS") {
-        Some(folder) => PathBuf::from(folder),
-        None => project().join("tests/data/vectors"),
-    };
-    assert_all(&folder);
-}
-
-#[test]
-fn the_shared_vectors_beside_the_project_decode_as_they_say() {
-    let folder = project().join("../shared/vectors");
-    if folder.is_dir() {
-        assert_all(&folder);
-    } else {
-        eprintln!("NOT CHECKED: there is no {}", folder.display());
-    }
+    });
 }

@@ -2,13 +2,14 @@
 //! made of, and only as long as no daemon starts.
 
 use super::lock::lock;
-use super::{AppError, boot};
+use super::{AppError, boot, settings};
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::control::{self, Answer, Request};
 use crate::gate::Gate;
-use crate::room::ClockReading;
-use crate::store;
+use crate::room::command::{Command, Refusal, RefusalCode, Reply};
+use crate::room::{ClockReading, Room};
+use crate::store::{self, Store};
 
 /// Does what is asked.
 ///
@@ -24,7 +25,8 @@ pub fn answer(config: &Config, request: Request) -> Result<Answer, AppError> {
         wall_ms: clock.wall_ms(),
         known: clock.known(),
     };
-    let boot = boot(&clock::boot_id(), reading);
+    let boot_id = clock::boot_id();
+    let boot = boot(&boot_id, reading);
     let now = boot.start;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -32,8 +34,37 @@ pub fn answer(config: &Config, request: Request) -> Result<Answer, AppError> {
     runtime.block_on(async {
         let (store, memory) = store::open_as_it_is(&database, boot)?;
         let gate = Gate::new(store.clone(), &memory, now.mono_ms);
-        let answer = control::answer(&gate, request, now).await;
+        // A room as the next start would find it. Nothing of its beginning is kept, only what is asked for.
+        let room = Room::new(settings(config), &boot_id, reading, memory.past);
+        let of_straps = |command| carry_out(room, command, now.mono_ms, &store);
+        let mut answer = control::answer(&gate, of_straps, request, now).await;
+        if let Answer::Straps { running, .. } = &mut answer {
+            *running = false;
+        }
         store.close().await?;
         Ok(answer)
     })
+}
+
+/// Carries a command out in a room that nobody is in.
+async fn carry_out(
+    mut room: Room,
+    command: Command,
+    now_ms: i64,
+    store: &Store,
+) -> Result<Reply, Refusal> {
+    let outcome = room.apply(command, now_ms)?;
+    if !outcome.durable.is_empty() {
+        let (done, stored) = tokio::sync::oneshot::channel();
+        let tell = move |result| drop(done.send(result));
+        store.commit_then(outcome.durable, Box::new(tell));
+        let stored = stored.await.unwrap_or(Err(store::StoreError::Closed));
+        stored.map_err(|error| {
+            Refusal::new(
+                RefusalCode::NotStored,
+                format!("The database could not keep this: {error}"),
+            )
+        })?;
+    }
+    Ok(outcome.reply)
 }

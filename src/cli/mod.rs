@@ -8,6 +8,7 @@ pub mod demo;
 pub mod pin;
 pub mod run;
 pub mod score;
+pub mod straps;
 pub mod token;
 
 use std::process::ExitCode;

@@ -45,6 +45,10 @@ pub enum Mark {
     OffBody,
     /// Not on the tachogram: an interval of zero length.
     Zero,
+    /// Not on the tachogram: the device made it from an average.
+    Computed,
+    /// Not on the tachogram: the device plays a heart.
+    Simulated,
 }
 
 impl Mark {
@@ -61,6 +65,8 @@ impl From<RrMark> for Mark {
             RrMark::Suspect => Mark::Suspect,
             RrMark::OffBody => Mark::OffBody,
             RrMark::Zero => Mark::Zero,
+            RrMark::Computed => Mark::Computed,
+            RrMark::Simulated => Mark::Simulated,
         }
     }
 }

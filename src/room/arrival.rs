@@ -12,7 +12,11 @@
 //! - After a disconnect there is always a break: radio standards discard what they could not send,
 //!   so no pair of beats may be formed across it, even where no time seems to be missing.
 //!
+//! What a strap itself tells of its losses is placed in `counted`.
+//!
 //! Not here: whether a beat is an artefact (`signal` cleans), who the heart belongs to.
+
+mod counted;
 
 use std::collections::VecDeque;
 
@@ -66,6 +70,8 @@ pub struct Arrivals {
     held: Vec<(f64, RrMark, i64)>,
     /// The link broke since the last placed value.
     broken: bool,
+    /// Time known to lie between the last placed value and the next, ms.
+    owed_ms: f64,
 }
 
 impl Arrivals {

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::stage_view::{NamedSessionView, SnapshotView};
-use super::view::{FeedbackView, GroupView, SessionView};
+use super::view::{FeedbackView, GroupView, RegistryView, SessionView, StrapView};
 use super::{ParticipantId, Role, StageWish};
 
 /// A wish. Who asks has been proved before it gets here.
@@ -60,6 +60,17 @@ pub enum Command {
     LeaveNamed {
         socket: u64,
     },
+    /// The facilitator's or the admin's: another label for a strap. `strap` is a label or a number.
+    LabelStrap {
+        strap: String,
+        label: String,
+    },
+    /// The facilitator's or the admin's: a strap leaves the registry.
+    ForgetStrap {
+        strap: String,
+    },
+    /// The admin's alone: all straps with their addresses.
+    Registry,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +124,9 @@ pub enum Reply {
         seen: u64,
     },
     Feedback(FeedbackView),
+    /// With what only a facilitator may see.
+    Strap(StrapView),
+    Registry(Vec<RegistryView>),
     Done,
 }
 
@@ -133,6 +147,8 @@ pub enum RefusalCode {
     UnknownStrap,
     /// Somebody else wears it.
     StrapTaken,
+    /// Another strap has this label.
+    LabelTaken,
     UnknownSession,
     BadValue,
     /// More beats than a heart can make.
@@ -157,6 +173,7 @@ impl RefusalCode {
             RefusalCode::NotJoined => "not_joined",
             RefusalCode::UnknownStrap => "unknown_strap",
             RefusalCode::StrapTaken => "strap_taken",
+            RefusalCode::LabelTaken => "label_taken",
             RefusalCode::UnknownSession => "unknown_session",
             RefusalCode::BadValue => "bad_value",
             RefusalCode::RateLimited => "rate_limited",

@@ -145,6 +145,9 @@ impl Room {
                 self.leave_stage(socket, now_ms);
                 Ok(Outcome::of(Reply::Done))
             }
+            Command::LabelStrap { strap, label } => self.label_strap(&strap, &label, now_ms),
+            Command::ForgetStrap { strap } => self.forget_strap(&strap, now_ms),
+            Command::Registry => Ok(Outcome::of(Reply::Registry(self.registry(now_ms)))),
         }
     }
 
@@ -231,7 +234,7 @@ impl Room {
     }
 
     /// The strap passes to another person: what is still held was the last one's.
-    fn begin_anew(&mut self, key: HeartKey) {
+    pub(super) fn begin_anew(&mut self, key: HeartKey) {
         let mut placed = std::mem::take(&mut self.placed);
         if let Some(heart) = self.hearts.get_mut(&key) {
             heart.settle(i64::MAX, &mut placed);

@@ -227,6 +227,7 @@ impl Room {
                 breaths_per_min: None,
                 hrv: None,
                 proof: None,
+                origin: None,
                 strap,
             };
         };
@@ -261,6 +262,7 @@ impl Room {
             breaths_per_min: evaluation.and_then(|e| breaths_per_min(e.peak_hz, e.score)),
             hrv: evaluation.and_then(|e| e.hrv).map(Into::into),
             proof: self.proof(&scored),
+            origin: Some(key.origin()),
             strap,
         }
     }

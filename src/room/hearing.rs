@@ -50,10 +50,12 @@ impl Room {
             }
             SourceEvent::Links(links) => {
                 let label = |id: &StrapId| self.straps.label_of(id);
+                let waiting = links.waiting;
                 let links = LinksView {
-                    waiting: links.waiting.iter().filter_map(label).collect(),
+                    waiting: waiting.iter().filter_map(label).collect(),
                     adapters: links.adapters.into_iter().map(Into::into).collect(),
                 };
+                self.straps.note_waiting(name, &waiting);
                 self.source(name).links = Some(links);
                 self.changes.links = true;
             }
@@ -72,10 +74,10 @@ impl Room {
 
     fn strap_event(&mut self, event: StrapEvent) {
         let at_ms = event.at_ms;
+        self.make_room_for(&event.strap, at_ms);
         let (strap, new) = self.straps.meet(&event.strap, self.clock.stamp(at_ms));
         let no = strap.row.no;
         if new {
-            self.facts.push(Row::Strap(strap.row.clone()));
             self.notes.push(Note::StrapNew {
                 label: strap.row.label.clone(),
             });
@@ -86,7 +88,7 @@ impl Room {
                 strap.rssi_dbm = rssi_dbm.or(strap.rssi_dbm);
                 if name.is_some() && name != strap.row.name {
                     strap.row.name = name;
-                    self.facts.push(Row::Strap(strap.row.clone()));
+                    self.straps.owe(no);
                 }
             }
             StrapNews::Link(link) => {
@@ -99,15 +101,22 @@ impl Room {
                 self.changes.links = true;
             }
             StrapNews::Battery(percent) => {
-                if percent < 15 && strap.battery_pct.is_none_or(|before| before >= 15) {
+                let before = strap.row.battery.map(|battery| battery.pct);
+                if percent < 15 && before.is_none_or(|before| before >= 15) {
                     self.notes.push(Note::StrapBatteryLow {
                         label: strap.row.label.clone(),
                         percent,
                     });
                 }
-                strap.battery_pct = Some(percent);
+                if strap.battery(percent, self.clock.stamp(at_ms)) {
+                    self.straps.owe(no);
+                }
             }
-            StrapNews::About(about) => strap.learn(about),
+            StrapNews::About(about) => {
+                if strap.learn(about) {
+                    self.straps.owe(no);
+                }
+            }
             StrapNews::Malformed(_) => self.counts.malformed += 1,
             StrapNews::Duplicate => self.counts.duplicates += 1,
             StrapNews::Measurement(measurement) => {
@@ -118,6 +127,16 @@ impl Room {
                     .entry(key)
                     .or_default()
                     .measurement(at_ms, &measurement, &mut placed);
+                self.keep(key, placed);
+            }
+            StrapNews::Beats(beats) => {
+                strap.link = Some(Link::Up);
+                if strap.is_of(beats.origin) {
+                    self.straps.owe(no);
+                }
+                let mut placed = std::mem::take(&mut self.placed);
+                let heart = self.hearts.entry(key).or_default();
+                self.counts.missing += heart.beats(at_ms, &beats, &mut placed);
                 self.keep(key, placed);
             }
         }
@@ -131,6 +150,7 @@ impl Room {
         };
         let Room {
             hearts,
+            straps,
             clock,
             counts,
             beats,
@@ -138,6 +158,11 @@ impl Room {
             pulses,
             ..
         } = self;
+        if let HeartKey::Strap(no) = key
+            && !placed.is_empty()
+        {
+            straps.note_use(no);
+        }
         if let Some(heart) = hearts.get_mut(&key) {
             for placed in placed.drain(..) {
                 *counts.rr.entry(placed.mark).or_default() += 1;

@@ -2,6 +2,7 @@
 //! Not here: whose heart it is (`people`), which strap carries it (`straps`).
 
 use coherence_hal::decode::ble::Measurement;
+use coherence_hal::{BeatItem, Beats, Origin};
 
 use super::HeartKey;
 use super::arrival::{Arrivals, Placed};
@@ -13,6 +14,10 @@ use crate::signal::{Evaluation, Interval, Level, Scorer, Status, Tachogram, Vers
 
 /// Newest R-R older than this at a grid point: the heart is silent.
 pub const SILENT_MS: i64 = 6_000;
+/// A phone posts every 5 s or so, and the newest beat that it knows of is up to one interval old: by the
+/// limit for straps its heart would be silent before every other post. So a heart that a phone posts is
+/// silent after two posts and one slow beat, as its own score is after two.
+const POSTED_SILENT_MS: i64 = 12_000;
 /// A score that a phone computed holds for two of its own posts.
 const POSTED_SCORE_MS: i64 = 10_000;
 
@@ -168,10 +173,18 @@ pub struct Heart {
     pub last_beat_ms: Option<i64>,
     last_rr: Option<LastRr>,
     posted: Option<(f64, i64)>,
+    /// How old the newest beat may be; a phone posts in lumps.
+    silent_ms: i64,
     /// The next interval is the first of which anything is known: of a new heart, of another person.
     begins: bool,
     pub beats_accepted: u64,
     pub beats_rejected: u64,
+    /// Beats of which the strap told that they were lost.
+    pub beats_missing: u64,
+    /// How its beats are told, where the strap's radio says so.
+    pub origin: Option<Origin>,
+    /// Its strap counts beats: what is lost is told, and a link that goes and comes loses nothing.
+    counted: bool,
     /// The outcome at the last grid point.
     pub latest: Option<Scored>,
 }
@@ -186,11 +199,15 @@ impl Default for Heart {
             last_beat_ms: None,
             last_rr: None,
             posted: None,
+            silent_ms: SILENT_MS,
             // Where something is stored of it that was not handed over (the hub was off for long, the
             // phone was away), no window may be made of both.
             begins: true,
             beats_accepted: 0,
             beats_rejected: 0,
+            beats_missing: 0,
+            origin: None,
+            counted: false,
             latest: None,
         }
     }
@@ -203,7 +220,23 @@ impl Heart {
         self.arrivals.measurement(at_ms, measurement, out);
     }
 
+    /// Takes beats that came another way; returns how many are missing between them.
+    pub fn beats(&mut self, at_ms: i64, beats: &Beats, out: &mut Vec<Placed>) -> u64 {
+        self.heard_ms = Some(at_ms);
+        self.origin = Some(beats.origin);
+        self.counted = beats.counted;
+        self.arrivals.beats(at_ms, beats, out);
+        let missing = beats.items.iter().map(|item| match item {
+            BeatItem::Missing { beats, .. } => u64::from(*beats),
+            BeatItem::Rr(_) | BeatItem::Gap => 0,
+        });
+        let missing = missing.sum();
+        self.beats_missing += missing;
+        missing
+    }
+
     pub fn posted_rr(&mut self, at_ms: i64, rr_ms: &[f64], out: &mut Vec<Placed>) {
+        self.silent_ms = POSTED_SILENT_MS;
         self.arrivals.posted(at_ms, rr_ms, out);
     }
 
@@ -212,7 +245,9 @@ impl Heart {
     }
 
     pub fn link_down(&mut self) {
-        self.arrivals.link_down();
+        if !self.counted {
+            self.arrivals.link_down();
+        }
     }
 
     pub fn settle(&mut self, now_ms: i64, out: &mut Vec<Placed>) {
@@ -273,6 +308,9 @@ impl Heart {
                 rr_ms: row.rr_ms,
                 gap_ms: row.gap_ms,
             });
+            if let HeartKey::Phone(_) = row.heart {
+                self.silent_ms = POSTED_SILENT_MS;
+            }
             self.begins = false;
             self.last_beat_ms = Some(row.arrived.mono_ms);
             self.last_rr = Some(LastRr {
@@ -289,7 +327,7 @@ impl Heart {
     }
 
     pub fn silent(&self, now_ms: i64) -> bool {
-        self.age_ms(now_ms).is_none_or(|age| age > SILENT_MS)
+        self.age_ms(now_ms).is_none_or(|age| age > self.silent_ms)
     }
 
     /// Whether the strap says that nobody's skin is there; one that says nothing any more is silent.

@@ -11,6 +11,7 @@
 //! to be counted as counts; the task around the room takes them and acts.
 
 mod arrival;
+mod cause;
 pub mod command;
 mod commands;
 mod grid;
@@ -19,6 +20,7 @@ mod hearing;
 mod heart;
 mod people;
 mod proof;
+mod registry;
 mod remembered;
 mod roles;
 pub mod rows;
@@ -30,12 +32,13 @@ mod stages;
 mod straps;
 pub mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use coherence_hal::{Link, SourceState, Wish};
+use coherence_hal::{SourceState, Wish};
 use uuid::Uuid;
 
+pub use cause::CODES as CAUSES;
 pub use commands::Outcome;
 pub use grid::{GridJob, GridResult, remade};
 pub use group::{Suppression, view as shown_group};
@@ -89,6 +92,16 @@ pub struct Settings {
     pub stage: StageRules,
 }
 
+impl HeartKey {
+    /// Who measured: `strap` or `phone`, everywhere the same word.
+    pub fn origin(self) -> &'static str {
+        match self {
+            HeartKey::Strap(_) => "strap",
+            HeartKey::Phone(_) => "phone",
+        }
+    }
+}
+
 /// What changed for everybody since the changes were last taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -122,6 +135,18 @@ pub enum Note {
     },
     StrapSilent {
         label: String,
+        code: &'static str,
+        why: String,
+        advice: &'static str,
+    },
+    /// Its beats arrive and give a score.
+    StrapScored {
+        label: String,
+    },
+    /// Its beats arrive and give none.
+    StrapUnscored {
+        label: String,
+        code: &'static str,
         why: String,
     },
     StrapBatteryLow {
@@ -152,6 +177,10 @@ pub struct Counts {
     /// Bytes in measurements that belong to no field.
     pub trailing_bytes: u64,
     pub gaps: u64,
+    /// Straps that were not heard for so long that they were forgotten.
+    pub straps_forgotten: u64,
+    /// Beats that straps counted and nobody heard.
+    pub missing: u64,
     /// Losses that belong to no strap, by source and what was lost.
     pub of_sources: BTreeMap<(&'static str, &'static str), u64>,
     /// Steps of recovery, by rung.
@@ -241,6 +270,10 @@ impl Room {
             })
             .collect();
         let mut facts = Vec::new();
+        // A strap that was forgotten is nobody's.
+        let known: BTreeSet<StrapNo> = past.straps.iter().map(|row| row.no).collect();
+        past.claims.retain(|row| known.contains(&row.strap));
+        past.last_claims.retain(|(_, no)| known.contains(no));
         let mut people = People::remembered(
             past.participants,
             past.participations,
@@ -269,7 +302,7 @@ impl Room {
             settings,
             last_phase: clock.phase(reading.mono_ms).0,
             clock,
-            straps: Straps::remembered(past.straps),
+            straps: Straps::remembered(past.straps, past.resting, reading.mono_ms),
             hearts,
             people,
             stages,
@@ -290,7 +323,7 @@ impl Room {
         room.session_begins(reading.mono_ms);
         if goes_on {
             // A restart is no news of the room.
-            room.note_straps(reading.mono_ms);
+            room.straps_are_no_news(reading.mono_ms);
             room.notes.clear();
         }
         room
@@ -331,6 +364,8 @@ impl Room {
             self.people.begin_course();
             self.people.forget_straps_of_the_absent();
             self.people.forget_old(self.settings.keep_ms, now_ms);
+            self.forget_outdated_straps(now_ms);
+            self.write_down_straps();
             self.session_begins(now_ms);
             self.begin_session_on_stages(now_ms);
             self.changes.session = true;
@@ -371,34 +406,6 @@ impl Room {
             HeartKey::Strap(_) => true,
             HeartKey::Phone(id) => people.get(*id).is_some_and(|person| person.takes_part()),
         });
-    }
-
-    /// Notes the straps whose beats began or stopped flowing.
-    fn note_straps(&mut self, now_ms: i64) {
-        for no in self.straps.numbers() {
-            let heart = self.hearts.get(&HeartKey::Strap(no));
-            let streaming = heart.is_some_and(|heart| !heart.silent(now_ms));
-            let Some(strap) = self.straps.get_mut(no) else {
-                continue;
-            };
-            if streaming == strap.streaming {
-                continue;
-            }
-            strap.streaming = streaming;
-            let label = strap.row.label.clone();
-            self.notes.push(if streaming {
-                Note::StrapStreaming { label }
-            } else {
-                let why = match &strap.link {
-                    Some(Link::Down { why }) => why.clone(),
-                    _ if heart.is_some_and(|heart| heart.off_body(now_ms)) => {
-                        "it has no skin contact".to_owned()
-                    }
-                    _ => "no beat for 6 s".to_owned(),
-                };
-                Note::StrapSilent { label, why }
-            });
-        }
     }
 
     /// When [`Room::tick`] has something to do that can be told in advance, if nothing happens before.
@@ -489,13 +496,16 @@ impl Room {
 
     /// Facts to commit at once.
     pub fn take_facts(&mut self) -> Vec<Row> {
-        std::mem::take(&mut self.facts)
+        if self.facts.is_empty() {
+            return Vec::new();
+        }
+        self.facts_with_straps()
     }
 
     /// Everything that is to be kept, for the commit of a grid point.
     pub fn take_rows(&mut self, now_ms: i64) -> Vec<Row> {
         self.keep_stages(now_ms);
-        let mut rows = self.take_facts();
+        let mut rows = self.facts_with_straps();
         rows.append(&mut self.beats);
         rows
     }

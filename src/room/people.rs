@@ -303,6 +303,17 @@ impl People {
         }
     }
 
+    /// The hub forgets a strap: nobody wears it any more, and nobody takes it up again.
+    pub fn forget_strap(&mut self, strap: StrapNo, at: Stamp, rows: &mut Vec<Row>) {
+        if let Some(id) = self.wearer(strap) {
+            self.release(id, at, rows);
+        }
+        self.last_wearer.remove(&strap);
+        for person in self.known.values_mut() {
+            person.last_strap = person.last_strap.filter(|last| *last != strap);
+        }
+    }
+
     /// Notes who has become absent; true when anybody has.
     pub fn note_absent(&mut self, now_ms: i64, rows: &mut Vec<Row>) -> bool {
         let mut changed = false;

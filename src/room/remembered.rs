@@ -20,6 +20,8 @@ pub struct Remembered {
     pub session_ids: BTreeSet<String>,
     /// By number.
     pub straps: Vec<StrapRow>,
+    /// Numbers of forgotten straps that rows still name.
+    pub resting: BTreeSet<StrapNo>,
     pub participants: Vec<ParticipantRow>,
     /// Those of the newest session.
     pub participations: Vec<ParticipationRow>,

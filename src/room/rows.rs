@@ -3,6 +3,8 @@
 //! Rows are values, not tables: here belongs what a fact *is*, with its units. How it is laid out
 //! on disk is the store's business.
 
+use coherence_hal::{About, Origin};
+
 use super::{
     HeartKey, Message, ParticipantId, Scene, SettingsHash, StageId, State, StrapNo, Window,
 };
@@ -45,6 +47,14 @@ pub enum Row {
         participant: ParticipantId,
         at: Stamp,
     },
+    /// A strap leaves the registry: what it is recognised by, and what it says of itself, goes, and whoever
+    /// wears it wears it no longer. Its R-R stay whose they are.
+    ForgetStrap {
+        strap: StrapNo,
+        /// Rows name it: until they are gone its number is nobody else's.
+        rests: bool,
+        at: Stamp,
+    },
 }
 
 /// A session, written when it begins and again when its end or offset changed (same id: replaced).
@@ -61,7 +71,7 @@ pub struct SessionRow {
     pub synced: bool,
 }
 
-/// A strap of the registry (same number: replaced).
+/// A strap of the registry (same number: all but `first_seen` replaced).
 #[derive(Clone, Debug, PartialEq)]
 pub struct StrapRow {
     pub no: StrapNo,
@@ -70,7 +80,52 @@ pub struct StrapRow {
     pub label: String,
     /// As the strap names itself.
     pub name: Option<String>,
+    /// What else it says of itself.
+    pub about: About,
+    /// How its beats are told, where it says so.
+    pub origin: Option<Origin>,
+    pub battery: Option<Battery>,
     pub first_seen: Stamp,
+    /// When anything was heard of it last; written now and then.
+    pub last_seen: Stamp,
+    /// It has delivered a beat or was worn: rows may name it.
+    pub used: bool,
+}
+
+/// The battery of a strap, as it said last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Battery {
+    /// Per cent.
+    pub pct: u8,
+    pub at: Stamp,
+}
+
+impl StrapRow {
+    /// A strap that was just heard for the first time.
+    pub fn new(no: StrapNo, identity: impl Into<String>, at: Stamp) -> Self {
+        StrapRow {
+            no,
+            identity: identity.into(),
+            label: StrapRow::number_label(no),
+            name: None,
+            about: About::default(),
+            origin: None,
+            battery: None,
+            first_seen: at,
+            last_seen: at,
+            used: false,
+        }
+    }
+
+    /// The label of a strap to which nobody gave another.
+    pub fn number_label(no: StrapNo) -> String {
+        format!("strap {}", no.0)
+    }
+
+    /// Somebody gave it a label.
+    pub fn is_labelled(&self) -> bool {
+        self.label != StrapRow::number_label(self.no)
+    }
 }
 
 /// A person in the room (same id: all but `since` replaced).
@@ -128,15 +183,21 @@ pub enum RrMark {
     OffBody,
     /// Not on the tachogram: an interval of zero length.
     Zero,
+    /// Not on the tachogram: the device made it from an average.
+    Computed,
+    /// Not on the tachogram: the device plays a heart.
+    Simulated,
 }
 
 impl RrMark {
-    pub const ALL: [RrMark; 5] = [
+    pub const ALL: [RrMark; 7] = [
         RrMark::Accepted,
         RrMark::Implausible,
         RrMark::Suspect,
         RrMark::OffBody,
         RrMark::Zero,
+        RrMark::Computed,
+        RrMark::Simulated,
     ];
 
     pub fn on_tachogram(self) -> bool {
@@ -151,6 +212,8 @@ impl RrMark {
             RrMark::Suspect => "suspect",
             RrMark::OffBody => "off_body",
             RrMark::Zero => "zero",
+            RrMark::Computed => "computed",
+            RrMark::Simulated => "simulated",
         }
     }
 }

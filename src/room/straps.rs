@@ -1,17 +1,34 @@
-//! The registry: which straps the hub knows, by number and label, and what their radio last said.
-//! Not here: their beats (`heart`), who wears them (`people`).
+//! The registry: which straps the hub knows, by number and label, what their radio last said, and for how
+//! long they are remembered. Not here: their beats (`heart`), who wears them (`people`), why one gives no
+//! score (`cause`), what the room does with all this (`registry`).
+//!
+//! A strap gets the lowest free number when it is first heard. The room hears strangers' devices too, so
+//! one that never delivered a beat, was never worn and has no label is dropped a day after it was heard
+//! last; any other, unless somebody gave it a label, after `privacy.keep_days`. A number that rows name is
+//! given to nobody else until they are gone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use coherence_hal::{About, Link, StrapId};
+use coherence_hal::{About, Link, Origin, StrapId};
 
 use super::StrapNo;
+use super::cause::Cause;
 use super::heart::Heart;
-use super::rows::{Stamp, StrapRow};
+use super::rows::{Battery, Row, Stamp, StrapRow};
 use super::view::{StrapState, StrapView};
 
 /// A strap that was not heard in the air for longer is away.
 const AWAY_MS: i64 = 30_000;
+/// A stranger's device is remembered so long after it was heard last: a strap that was carried through the
+/// room today keeps its number until tomorrow.
+const STRANGER_MS: i64 = 86_400_000;
+/// Straps known at a time, several times the largest room: who sends under ever new addresses must not
+/// fill memory and disk.
+const KNOWN_MAX: usize = 1_000;
+/// The longest label, characters.
+const LABEL_CHARS: usize = 32;
+/// Labels that are offered where one is unknown.
+const NEAR_LABELS: usize = 3;
 
 /// One known strap.
 #[derive(Clone, Debug)]
@@ -19,14 +36,15 @@ pub struct Strap {
     pub row: StrapRow,
     transport: String,
     pub link: Option<Link>,
-    pub battery_pct: Option<u8>,
     pub rssi_dbm: Option<i16>,
-    /// What it says of itself.
-    pub about: About,
+    /// The source that has no free link for it.
+    pub waits_for: Option<&'static str>,
     /// When anything was last heard of it in this run of the hub.
     last_sign_ms: Option<i64>,
-    /// Whether its beats were flowing when last looked at, for the notes of changes.
-    pub streaming: bool,
+    /// `last_seen` as it was written last, monotonic.
+    written_seen_ms: i64,
+    /// What the log was told of it, and what it may have to be told.
+    pub told: super::registry::Told,
 }
 
 /// All known straps.
@@ -34,11 +52,23 @@ pub struct Strap {
 pub struct Straps {
     by_no: BTreeMap<StrapNo, Strap>,
     by_identity: HashMap<String, StrapNo>,
+    /// Numbers of forgotten straps that rows name.
+    resting: BTreeSet<StrapNo>,
+    /// When this run of the hub began, monotonic.
+    since_ms: i64,
+    /// Rows of dropped straps, and the straps whose rows are to be written with the next commit.
+    gone: Vec<Row>,
+    owed: BTreeSet<StrapNo>,
 }
 
 impl Straps {
-    pub fn remembered(rows: Vec<StrapRow>) -> Self {
-        let mut straps = Straps::default();
+    /// The registry as a restart finds it.
+    pub fn remembered(rows: Vec<StrapRow>, resting: BTreeSet<StrapNo>, now_ms: i64) -> Self {
+        let mut straps = Straps {
+            resting,
+            since_ms: now_ms,
+            ..Straps::default()
+        };
         for row in rows {
             straps.insert(row);
         }
@@ -50,42 +80,162 @@ impl Straps {
         let transport = StrapId::from_stored(&row.identity).transport().to_owned();
         self.by_identity.insert(row.identity.clone(), no);
         let strap = Strap {
-            row,
             transport,
             link: None,
-            battery_pct: None,
             rssi_dbm: None,
-            about: About::default(),
+            waits_for: None,
             last_sign_ms: None,
-            streaming: false,
+            written_seen_ms: row.last_seen.mono_ms,
+            told: super::registry::Told::default(),
+            row,
         };
         self.by_no.insert(no, strap);
         no
     }
 
-    /// The strap of this identity; a stranger gets the next number. True when it is new.
+    /// The strap of this identity; a stranger gets a number. True when it is new.
     pub fn meet(&mut self, id: &StrapId, at: Stamp) -> (&mut Strap, bool) {
         let known = self.by_identity.get(id.as_str()).copied();
         let no = known.unwrap_or_else(|| {
-            let no = StrapNo(
-                self.by_no
-                    .last_key_value()
-                    .map_or(1, |(last, _)| last.0 + 1),
-            );
-            self.insert(StrapRow {
-                no,
-                identity: id.as_str().to_owned(),
-                label: format!("strap {}", no.0),
-                name: None,
-                first_seen: at,
-            })
+            let no = self.free_no();
+            self.owed.insert(no);
+            self.insert(StrapRow::new(no, id.as_str(), at))
         });
         let strap = self
             .by_no
             .get_mut(&no)
             .expect("both maps hold the same straps");
         strap.last_sign_ms = Some(at.mono_ms);
+        strap.row.last_seen = at;
         (strap, known.is_none())
+    }
+
+    /// The lowest number that is nobody's and whose label nobody has.
+    fn free_no(&self) -> StrapNo {
+        (1..)
+            .map(StrapNo)
+            .find(|no| {
+                !self.by_no.contains_key(no)
+                    && !self.resting.contains(no)
+                    && self.labelled(&StrapRow::number_label(*no)).is_none()
+            })
+            .expect("there are more numbers than straps")
+    }
+
+    /// Whom to forget before another stranger is met, where there are as many as may be: never one that
+    /// somebody wears or has labelled.
+    pub fn one_too_many(&self, id: &StrapId, worn: &BTreeSet<StrapNo>) -> Option<StrapNo> {
+        if self.by_no.len() < KNOWN_MAX || self.by_identity.contains_key(id.as_str()) {
+            return None;
+        }
+        let may_go = self
+            .by_no
+            .values()
+            .filter(|strap| !strap.row.is_labelled() && !worn.contains(&strap.row.no));
+        may_go
+            .min_by_key(|strap| (strap.row.used, strap.last_sign_ms))
+            .map(|strap| strap.row.no)
+    }
+
+    /// Who was not heard for so long that the hub forgets them.
+    pub fn outdated(&self, keep_ms: i64, worn: &BTreeSet<StrapNo>, now: Stamp) -> Vec<StrapNo> {
+        let is_outdated = |strap: &&Strap| {
+            let kept_ms = if strap.row.used { keep_ms } else { STRANGER_MS };
+            !strap.row.is_labelled()
+                && !worn.contains(&strap.row.no)
+                && self.unheard_ms(strap, now) >= kept_ms
+        };
+        let outdated = self.by_no.values().filter(is_outdated);
+        outdated.map(|strap| strap.row.no).collect()
+    }
+
+    /// How long nothing was heard of it, as far as that is certain.
+    fn unheard_ms(&self, strap: &Strap, now: Stamp) -> i64 {
+        let in_this_run_ms = now.mono_ms - strap.last_sign_ms.unwrap_or(self.since_ms);
+        let seen = strap.row.last_seen;
+        if strap.last_sign_ms.is_none() && seen.synced && now.synced {
+            in_this_run_ms.max(now.wall_ms - seen.wall_ms)
+        } else {
+            in_this_run_ms
+        }
+    }
+
+    /// Takes a strap out; what is to be written of it.
+    pub fn forget(&mut self, no: StrapNo, at: Stamp) -> Option<(Strap, Row)> {
+        let strap = self.by_no.remove(&no)?;
+        self.by_identity.remove(&strap.row.identity);
+        self.owed.remove(&no);
+        let rests = strap.row.used;
+        if rests {
+            self.resting.insert(no);
+        }
+        let row = Row::ForgetStrap {
+            strap: no,
+            rests,
+            at,
+        };
+        Some((strap, row))
+    }
+
+    /// As [`Straps::forget`]; written with the next commit.
+    pub fn drop_out(&mut self, no: StrapNo, at: Stamp) -> Option<Strap> {
+        let (strap, row) = self.forget(no, at)?;
+        self.gone.push(row);
+        Some(strap)
+    }
+
+    /// The row of this strap has changed: it is written with the next commit.
+    pub fn owe(&mut self, no: StrapNo) {
+        self.owed.insert(no);
+    }
+
+    /// From now on rows name it.
+    pub fn note_use(&mut self, no: StrapNo) {
+        if let Some(strap) = self.by_no.get_mut(&no)
+            && !strap.row.used
+        {
+            strap.row.used = true;
+            self.owed.insert(no);
+        }
+    }
+
+    /// Who was heard since that was last written: a card does not last if each advertisement is.
+    pub fn owe_last_seen(&mut self) {
+        for (no, strap) in &self.by_no {
+            if strap
+                .last_sign_ms
+                .is_some_and(|ms| ms != strap.written_seen_ms)
+            {
+                self.owed.insert(*no);
+            }
+        }
+    }
+
+    /// What is to be written, before any row that names a strap.
+    pub fn take_owed(&mut self) -> Vec<Row> {
+        let mut rows = std::mem::take(&mut self.gone);
+        for no in std::mem::take(&mut self.owed) {
+            if let Some(strap) = self.by_no.get_mut(&no) {
+                strap.written_seen_ms = strap.row.last_seen.mono_ms;
+                rows.push(Row::Strap(strap.row.clone()));
+            }
+        }
+        rows
+    }
+
+    /// What a source says of its links: who waits for one.
+    pub fn note_waiting(&mut self, source: &'static str, waiting: &[StrapId]) {
+        for strap in self.by_no.values_mut() {
+            if strap.waits_for == Some(source) {
+                strap.waits_for = None;
+            }
+        }
+        for id in waiting {
+            let no = self.by_identity.get(id.as_str());
+            if let Some(strap) = no.and_then(|no| self.by_no.get_mut(no)) {
+                strap.waits_for = Some(source);
+            }
+        }
     }
 
     pub fn get(&self, no: StrapNo) -> Option<&Strap> {
@@ -116,35 +266,99 @@ impl Straps {
             .map(|strap| StrapId::from_stored(&strap.row.identity))
     }
 
-    /// `strap 7`, `Strap 7` or `7`.
+    /// `strap 7`, `Strap 7` or `7`; what is written on a strap goes before the hub's own number of
+    /// another. `#7` is always the number.
     pub fn by_label(&self, label: &str) -> Option<StrapNo> {
         let label = label.trim();
-        let named = self
+        let numbered = |text: &str| {
+            let no = text.parse().ok().map(StrapNo);
+            no.filter(|no| self.by_no.contains_key(no))
+        };
+        if let Some(number) = label.strip_prefix('#') {
+            return numbered(number);
+        }
+        self.labelled(label)
+            .or_else(|| self.labelled(&format!("strap {label}")))
+            .or_else(|| numbered(label))
+    }
+
+    fn labelled(&self, label: &str) -> Option<StrapNo> {
+        let label = label.to_lowercase();
+        let found = self.by_no.values();
+        let mut found = found.filter(|strap| strap.row.label.to_lowercase() == label);
+        found.next().map(|strap| strap.row.no)
+    }
+
+    /// The strap that has this label already, other than `no`.
+    pub fn other_labelled(&self, label: &str, no: StrapNo) -> Option<StrapNo> {
+        self.labelled(label).filter(|other| *other != no)
+    }
+
+    /// Labels that are spelt like one that nobody has, the nearest first.
+    pub fn near_labels(&self, label: &str) -> Vec<&str> {
+        let label = label.trim().to_lowercase();
+        let mut near: Vec<_> = self
             .by_no
             .values()
-            .find(|strap| strap.row.label.eq_ignore_ascii_case(label));
-        let numbered = || {
-            label
-                .parse()
-                .ok()
-                .map(StrapNo)
-                .filter(|no| self.by_no.contains_key(no))
-        };
-        named.map(|strap| strap.row.no).or_else(numbered)
+            .map(|strap| {
+                let other = strap.row.label.to_lowercase();
+                let bare = other.strip_prefix("strap ").unwrap_or(&other);
+                let whole = strsim::damerau_levenshtein(&other, &label);
+                let distance = whole.min(strsim::damerau_levenshtein(bare, &label));
+                (distance, strap.row.label.as_str())
+            })
+            .filter(|(distance, other)| *distance <= other.chars().count().div_ceil(3))
+            .collect();
+        near.sort();
+        near.truncate(NEAR_LABELS);
+        near.into_iter().map(|(_, label)| label).collect()
     }
 }
 
+/// A label as it is kept.
+///
+/// # Errors
+/// What is wrong with it, as a sentence.
+pub fn tidy_label(label: &str) -> Result<String, String> {
+    let label = label.trim();
+    if !(1..=LABEL_CHARS).contains(&label.chars().count()) {
+        return Err(format!("A label has 1 to {LABEL_CHARS} characters."));
+    }
+    if label.chars().any(char::is_control) {
+        return Err("A label must not hold control characters.".to_owned());
+    }
+    if label.starts_with('#') {
+        return Err(
+            "A label must not begin with #: that stands for the hub's own number.".to_owned(),
+        );
+    }
+    Ok(label.to_owned())
+}
+
 impl Strap {
-    /// Takes over what it says of itself; what it does not say now, it may have said before.
-    pub fn learn(&mut self, about: About) {
-        let known = std::mem::take(&mut self.about);
-        self.about = About {
-            manufacturer: about.manufacturer.or(known.manufacturer),
-            model: about.model.or(known.model),
-            serial: about.serial.or(known.serial),
-            firmware: about.firmware.or(known.firmware),
+    /// Takes over what it says of itself; what it does not say now, it may have said before. True where
+    /// that is news.
+    pub fn learn(&mut self, about: About) -> bool {
+        let known = self.row.about.clone();
+        self.row.about = About {
+            manufacturer: about.manufacturer.or(known.manufacturer.clone()),
+            model: about.model.or(known.model.clone()),
+            serial: about.serial.or(known.serial.clone()),
+            firmware: about.firmware.or(known.firmware.clone()),
             location: about.location.or(known.location),
         };
+        self.row.about != known
+    }
+
+    /// Its battery says something; true where that is news.
+    pub fn battery(&mut self, pct: u8, at: Stamp) -> bool {
+        let before = self.row.battery.replace(Battery { pct, at });
+        before.is_none_or(|before| before.pct != pct)
+    }
+
+    /// It says how its beats are told; true where that is news.
+    pub fn is_of(&mut self, origin: Origin) -> bool {
+        self.row.origin.replace(origin) != Some(origin)
     }
 
     pub fn state(&self, heart: Option<&Heart>, now_ms: i64) -> StrapState {
@@ -164,42 +378,38 @@ impl Strap {
         }
     }
 
-    /// What anybody may see of it.
+    /// All that may be seen of it; what is not for everybody is taken out later.
     pub fn view(&self, heart: Option<&Heart>, claimed: bool, now_ms: i64) -> StrapView {
         let state = self.state(heart, now_ms);
-        let verdict = heart
-            .and_then(|heart| heart.latest.as_ref())
-            .map(|scored| scored.verdict);
-        let reason = match state {
-            StrapState::OffBody => Some("off_body"),
-            StrapState::Streaming => match verdict {
-                Some(Ok(_)) => None,
-                Some(Err(reason)) => Some(reason.word()),
-                None => Some("warming_up"),
-            },
-            StrapState::Silent | StrapState::Connecting | StrapState::Seen | StrapState::Away => {
-                Some("silent")
-            }
-        };
+        let cause = Cause::of(self, heart, state);
         StrapView {
+            no: Some(self.row.no.0),
             label: self.row.label.clone(),
             transport: self.transport.clone(),
             claimed,
             state,
-            reason,
+            reason: cause.as_ref().map(|cause| cause.reason()),
             link: match &self.link {
                 Some(Link::Down { why }) => Some(why.clone()),
                 Some(Link::Connecting) => Some("connecting".to_owned()),
                 Some(Link::Up) | None => None,
             },
+            cause: cause.map(|cause| cause.view()),
             contact: heart.and_then(|heart| heart.contact),
-            battery_pct: self.battery_pct,
-            model: self.about.model.clone(),
-            location: self.about.location,
+            battery_pct: self.row.battery.map(|battery| battery.pct),
+            battery_at: self.row.battery.map(|battery| battery.at.wall_ms),
+            manufacturer: self.row.about.manufacturer.clone(),
+            model: self.row.about.model.clone(),
+            firmware: self.row.about.firmware.clone(),
+            location: self.row.about.location,
             rssi_dbm: self.rssi_dbm,
+            origin: self.row.origin.map(Origin::word),
+            first_seen_at: Some(self.row.first_seen.wall_ms),
+            last_seen_at: Some(self.row.last_seen.wall_ms),
             last_beat_age_ms: heart.and_then(|heart| heart.age_ms(now_ms)),
             beats_accepted: Some(heart.map_or(0, |heart| heart.beats_accepted)),
             beats_rejected: Some(heart.map_or(0, |heart| heart.beats_rejected)),
+            beats_missing: Some(heart.map_or(0, |heart| heart.beats_missing)),
         }
     }
 }

@@ -12,7 +12,9 @@ use super::view::StrapState;
 use super::*;
 use crate::signal::{Scorer, Version};
 
+mod failures;
 mod people;
+mod registry;
 mod rig;
 mod stages;
 

@@ -139,6 +139,9 @@ pub struct FeedbackView {
     pub hrv: Option<HrvView>,
     /// By what and from what the score was made; null where nothing was computed.
     pub proof: Option<ProofView>,
+    /// Who measured: `strap`, or `phone` where the person's own phone posts beats or scores; null where
+    /// nobody does.
+    pub origin: Option<&'static str>,
     /// The label of the strap, or null when the phone itself is the source.
     pub strap: Option<String>,
 }
@@ -261,14 +264,20 @@ pub struct Quality {
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StrapView {
+    /// The hub's own number for it; only for the facilitator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no: Option<u32>,
     pub label: String,
-    /// `ble`, `virtual`, `replay`.
+    /// `ble`, `ant`, `text`, `virtual`, `replay`.
     pub transport: String,
     /// Somebody wears it.
     pub claimed: bool,
     pub state: StrapState,
     /// Why it gives no score: `warming_up`, `poor_signal`, `flat`, `silent`, `off_body`; null when it does.
     pub reason: Option<&'static str>,
+    /// Why exactly, and what to do about it; left out when there is a score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<CauseView>,
     /// What the link last said, where it is not simply up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
@@ -276,14 +285,33 @@ pub struct StrapView {
     pub contact: Option<bool>,
     /// Battery in percent; null while unknown.
     pub battery_pct: Option<u8>,
+    /// When the battery said so, Unix ms of the hub's clock; only for the facilitator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub battery_at: Option<i64>,
+    /// Only for the facilitator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manufacturer: Option<String>,
     /// As the strap names its model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Its version; only for the facilitator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<String>,
     /// Where on the body it says it is worn: `chest`, `wrist`, `finger`, `hand`, `ear_lobe`, `foot`, `other`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<&'static str>,
     /// Signal strength of the last advertisement, dBm.
     pub rssi_dbm: Option<i16>,
+    /// How its beats are told, where that is known: `electrical`, `pulse`, `computed` (from an average,
+    /// no use for a score), `simulated` (no heart at all).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<&'static str>,
+    /// When the hub heard of it for the first time, Unix ms of its clock; only for the facilitator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_seen_at: Option<i64>,
+    /// When the hub last heard anything of it, Unix ms of its clock; only for the facilitator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_seen_at: Option<i64>,
     /// Age of the newest beat, ms; whole seconds except for the facilitator.
     pub last_beat_age_ms: Option<i64>,
     /// Beats on the tachogram since the hub began; only for the facilitator.
@@ -292,6 +320,9 @@ pub struct StrapView {
     /// Beats that were kept but are no part of a score; only for the facilitator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beats_rejected: Option<u64>,
+    /// Beats that the strap counted and the hub did not hear; only for the facilitator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beats_missing: Option<u64>,
 }
 
 impl StrapView {
@@ -301,8 +332,42 @@ impl StrapView {
         self.last_beat_age_ms = self.last_beat_age_ms.map(|age_ms| age_ms / 1_000 * 1_000);
         self.beats_accepted = None;
         self.beats_rejected = None;
+        self.beats_missing = None;
+        self.no = None;
+        self.battery_at = None;
+        self.manufacturer = None;
+        self.firmware = None;
+        self.first_seen_at = None;
+        self.last_seen_at = None;
         self
     }
+}
+
+/// Why a strap gives no score, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CauseView {
+    /// Stable: `warming_up`, `poor_signal`, `flat`, `off_body`, `silent`, `link_down`, `battery_empty`,
+    /// `waiting_for_link`, `connecting`, `seen`, `not_heard`, `computed`, `simulated`.
+    pub code: &'static str,
+    /// What is.
+    pub text: String,
+    /// What to do.
+    pub advice: &'static str,
+}
+
+/// A strap as the admin sees it, on the hub itself only: by this it is recognised.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegistryView {
+    pub no: u32,
+    /// May hold a radio address.
+    pub identity: String,
+    /// As the strap names itself.
+    pub name: Option<String>,
+    pub serial: Option<String>,
+    /// Somebody gave it its label.
+    pub labelled: bool,
+    pub strap: StrapView,
 }
 
 /// Judged by data arriving, never by "connected".

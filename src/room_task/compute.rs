@@ -35,6 +35,7 @@ pub(super) fn relive(room: &mut Room, past: Vec<(&'static str, SourceEvent)>, no
         room.source_event(name, event);
     }
     room.tick(now_ms);
+    room.straps_are_no_news(now_ms);
     // That straps were met and beat is no news when it happened before the hub was there.
     room.take_notes()
         .into_iter()

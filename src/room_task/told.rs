@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::Published;
 use crate::room::rows::RrMark;
-use crate::room::view::{Phase, StrapState};
-use crate::room::{Counts, Note};
+use crate::room::view::{Phase, StrapState, StrapView};
+use crate::room::{CAUSES, Counts, Note};
 use crate::telemetry::metric;
 
 /// What is at present.
@@ -17,6 +17,7 @@ pub(super) fn gauges(published: &Published, clock_synced: bool) {
     metrics::gauge!(metric::SCORED_HEARTS).set(session.scored);
     metrics::gauge!(metric::CLOCK_SYNCED).set(one_if(clock_synced));
     let straps = &published.straps;
+    causes(straps);
     let transports: BTreeSet<&str> = straps
         .iter()
         .map(|strap| strap.transport.as_str())
@@ -40,6 +41,15 @@ pub(super) fn gauges(published: &Published, clock_synced: bool) {
     }
 }
 
+/// Straps without a score, by the code of the cause.
+fn causes(straps: &[StrapView]) {
+    for code in CAUSES {
+        let is_it = |strap: &&StrapView| strap.cause.as_ref().is_some_and(|c| c.code == code);
+        let n = straps.iter().filter(is_it).count();
+        metrics::gauge!(metric::STRAPS_UNSCORED, "cause" => code).set(n as f64);
+    }
+}
+
 /// What came in since the last time.
 pub(super) fn counts(counts: Counts) {
     for mark in RrMark::ALL {
@@ -52,7 +62,9 @@ pub(super) fn counts(counts: Counts) {
     metrics::counter!(metric::MEASUREMENTS_MALFORMED).increment(counts.malformed);
     metrics::counter!(metric::DUPLICATES).increment(counts.duplicates);
     metrics::counter!(metric::TRAILING_BYTES).increment(counts.trailing_bytes);
+    metrics::counter!(metric::STRAPS_FORGOTTEN).increment(counts.straps_forgotten);
     metrics::counter!(metric::GAPS).increment(counts.gaps);
+    metrics::counter!(metric::BEATS_MISSING).increment(counts.missing);
     for ((source, what), n) in counts.of_sources {
         metrics::counter!(metric::SOURCE_LOST, "source" => source, "what" => what).increment(n);
     }
@@ -69,7 +81,16 @@ pub(super) fn log(note: Note) {
             tracing::info!(strap = %label, "a strap was heard for the first time")
         }
         Note::StrapStreaming { label } => tracing::info!(strap = %label, "beats arrive"),
-        Note::StrapSilent { label, why } => tracing::warn!(strap = %label, why, "no beats"),
+        Note::StrapSilent {
+            label,
+            code,
+            why,
+            advice,
+        } => tracing::warn!(strap = %label, code, why, advice, "no beats"),
+        Note::StrapScored { label } => tracing::info!(strap = %label, "its beats give a score"),
+        Note::StrapUnscored { label, code, why } => {
+            tracing::info!(strap = %label, code, why, "its beats give no score")
+        }
         Note::StrapBatteryLow { label, percent } => {
             tracing::warn!(strap = %label, percent, "battery low")
         }

@@ -28,6 +28,8 @@ pub(super) struct Written {
     pub erased: Vec<ErasedPerson>,
     /// What waits to go upstream is to be emptied.
     pub owes: bool,
+    /// What a strap was recognised by was taken out.
+    pub forgot: bool,
     /// This boot's offset is now known to be right.
     pub noted_offset: bool,
 }
@@ -77,7 +79,10 @@ pub(super) fn write(
             });
         }
         match pen.write(row) {
-            Ok(()) => written.rows += 1,
+            Ok(()) => {
+                written.rows += 1;
+                written.forgot |= matches!(row, Row::ForgetStrap { .. });
+            }
             // A statement that does not fit is undone by itself; the transaction goes on.
             Err(error) if is_the_rows_fault(&error) => {
                 let why = format!("{}: {error}", kind(row));
@@ -117,7 +122,7 @@ fn worn_now(conn: &Connection, id: ParticipantId, now: Moment) -> rusqlite::Resu
 fn kind(row: &Row) -> &'static str {
     match row {
         Row::Session(_) => "session",
-        Row::Strap(_) => "strap",
+        Row::Strap(_) | Row::ForgetStrap { .. } => "strap",
         Row::Participant(_) => "participant",
         Row::Participation(_) => "participation",
         Row::Claim(_) => "claim",

@@ -240,6 +240,7 @@ impl Erased {
             | Row::Strap(_)
             | Row::Group(_)
             | Row::StageFreed { .. }
+            | Row::ForgetStrap { .. }
             | Row::Erase { .. } => false,
         }
     }

@@ -16,6 +16,7 @@ use super::erase::keep_numbers_counting;
 use super::moment::{Appended, DISORDER_MS, Moment, first_at_or_after};
 use super::outbox;
 use super::read::collect;
+use super::write::blank_strap;
 use crate::room::rows::Stamp;
 
 /// So long a pause is believed of any clock that is known to be right.
@@ -74,6 +75,7 @@ pub(super) fn forget(
     }
     for cut in &cuts {
         forget_people(&tx, *cut)?;
+        forget_straps(&tx, *cut)?;
         // Their waits are long over; the address of who tried once and never again is nobody's.
         tx.execute(
             "DELETE FROM guess WHERE last_boot_no = ?1 AND last_mono_ms < ?2",
@@ -107,6 +109,31 @@ fn forget_people(conn: &Connection, cut: Moment) -> rusqlite::Result<()> {
          AND NOT EXISTS (SELECT 1 FROM claim c WHERE c.participant_no = participant.participant_no AND until_mono_ms IS NOT NULL)
          AND participant_no NOT IN (SELECT participant_no FROM outbox_subject
              WHERE seq NOT IN (SELECT seq FROM outbox WHERE stream = 'group'))",
+        cut,
+    )?;
+    Ok(())
+}
+
+/// Straps that were not heard since and that nobody labelled; and numbers of forgotten straps that no row
+/// names any more. R-R and scores from before the cut are gone, and later ones a strap that was not heard
+/// can't have.
+fn forget_straps(conn: &Connection, cut: Moment) -> rusqlite::Result<()> {
+    let cut = params![cut.boot_no, cut.mono_ms];
+    conn.execute(
+        concat!(
+            "UPDATE strap SET forgotten_boot_no = last_seen_boot_no, forgotten_mono_ms = last_seen_mono_ms,
+                 forgotten_wall_ms = last_seen_wall_ms, forgotten_wall_synced = last_seen_wall_synced, ",
+            blank_strap!(),
+            " WHERE identity <> '' AND label = 'strap ' || strap_no AND last_seen_boot_no = ?1 AND last_seen_mono_ms < ?2
+                 AND NOT EXISTS (SELECT 1 FROM claim c WHERE c.strap_no = strap.strap_no AND until_boot_no IS NULL)"
+        ),
+        cut,
+    )?;
+    conn.execute(
+        "UPDATE strap SET label = '', forgotten_boot_no = NULL, forgotten_mono_ms = NULL, forgotten_wall_ms = NULL, forgotten_wall_synced = NULL
+         WHERE identity = '' AND forgotten_boot_no = ?1 AND forgotten_mono_ms < ?2
+             AND NOT EXISTS (SELECT 1 FROM claim c WHERE c.strap_no = strap.strap_no)
+             AND NOT EXISTS (SELECT 1 FROM subject_strap s WHERE s.strap_no = strap.strap_no)",
         cut,
     )?;
     Ok(())

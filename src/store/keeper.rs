@@ -292,6 +292,7 @@ impl Keeper {
             );
         }
         self.owes |= written.owes;
+        self.checkpoint_owed |= written.forgot;
         self.redeem();
         if written.erased.is_empty() {
             return self.checkpoint_if_owed();

@@ -23,6 +23,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/hub/0003_owed.sql")),
     M::up(include_str!("../../migrations/hub/0004_proof.sql")),
     M::up(include_str!("../../migrations/hub/0005_synchrony.sql")),
+    M::up(include_str!("../../migrations/hub/0006_straps.sql")),
     M::up(include_str!("../../migrations/hub/0008_stage.sql")),
 ];
 
@@ -406,7 +407,7 @@ mod tests {
                 "{table}.{prefix}"
             );
         }
-        assert_eq!(moments, 27);
+        assert_eq!(moments, 30);
         assert!(
             columns
                 .iter()

@@ -1,6 +1,9 @@
 //! How what is kept is read back: rows as the room made them, the history of sessions, and all of one
 //! person. Only SELECTs.
 
+use std::collections::BTreeSet;
+
+use coherence_hal::{About, Origin};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, ToSql, params};
 use uuid::Uuid;
@@ -9,8 +12,8 @@ use super::erase;
 use super::moment::{Appended, DISORDER_MS, Moment, first_at_or_after};
 use super::write::known_participant_no;
 use crate::room::rows::{
-    ClaimRow, ConsentRow, GroupRow, ParticipantRow, ParticipationRow, RrMark, RrRow, ScoreRow,
-    SessionRow, Stamp, StrapRow, SynchronyRow,
+    Battery, ClaimRow, ConsentRow, GroupRow, ParticipantRow, ParticipationRow, RrMark, RrRow,
+    ScoreRow, SessionRow, Stamp, StrapRow, SynchronyRow,
 };
 use crate::room::{HeartKey, ParticipantId, SettingsHash, StrapNo, Window};
 
@@ -152,22 +155,72 @@ pub(super) fn synchrony(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Opti
     }))
 }
 
+/// The registry.
 pub(super) fn straps(conn: &Connection) -> rusqlite::Result<Vec<StrapRow>> {
     collect(
         conn,
-        "SELECT strap_no, identity, label, name, first_seen_mono_ms, first_seen_wall_ms, first_seen_wall_synced
-         FROM strap ORDER BY strap_no",
+        "SELECT strap_no, identity, label, name, first_seen_mono_ms, first_seen_wall_ms, first_seen_wall_synced,
+             manufacturer, model, serial, firmware, location, origin, used, battery_pct,
+             battery_mono_ms, battery_wall_ms, battery_wall_synced,
+             last_seen_mono_ms, last_seen_wall_ms, last_seen_wall_synced
+         FROM strap WHERE identity <> '' ORDER BY strap_no",
         params![],
         |row| {
+            let pct: Option<u8> = row.get(14)?;
+            let battery = pct.map(|pct| Ok::<_, rusqlite::Error>(Battery { pct, at: stamp(row, 15)? }));
             Ok(StrapRow {
                 no: StrapNo(row.get(0)?),
                 identity: row.get(1)?,
                 label: row.get(2)?,
                 name: row.get(3)?,
+                about: About {
+                    manufacturer: row.get(7)?,
+                    model: row.get(8)?,
+                    serial: row.get(9)?,
+                    firmware: row.get(10)?,
+                    location: known(row, 11, &LOCATIONS, |word| *word)?.copied(),
+                },
+                origin: known(row, 12, &ORIGINS, |origin| origin.word())?.copied(),
+                battery: battery.transpose()?,
                 first_seen: stamp(row, 4)?,
+                last_seen: stamp(row, 18)?,
+                used: row.get(13)?,
             })
         },
     )
+}
+
+/// Numbers of forgotten straps that rows still name.
+pub(super) fn resting_straps(conn: &Connection) -> rusqlite::Result<BTreeSet<StrapNo>> {
+    let sql = "SELECT strap_no FROM strap WHERE identity = '' AND forgotten_boot_no IS NOT NULL";
+    let numbers = collect(conn, sql, params![], |row| row.get(0).map(StrapNo))?;
+    Ok(numbers.into_iter().collect())
+}
+
+/// Where a strap is worn, as it says.
+const LOCATIONS: [&str; 7] = [
+    "chest", "wrist", "finger", "hand", "ear_lobe", "foot", "other",
+];
+
+const ORIGINS: [Origin; 4] = [
+    Origin::Electrical,
+    Origin::Pulse,
+    Origin::Computed,
+    Origin::Simulated,
+];
+
+/// Which of these a word stands for; none where the column is empty.
+fn known<'a, T>(
+    row: &SqlRow<'_>,
+    column: usize,
+    all: &'a [T],
+    word: impl Fn(&T) -> &'static str,
+) -> rusqlite::Result<Option<&'a T>> {
+    let Some(text) = row.get::<_, Option<String>>(column)? else {
+        return Ok(None);
+    };
+    let found = all.iter().find(|one| word(one) == text);
+    found.map(Some).ok_or_else(|| no_such_word(column))
 }
 
 /// `which`: the rest of the statement, after the table.
@@ -499,10 +552,7 @@ pub(super) fn no_such_word(column: usize) -> rusqlite::Error {
 }
 
 pub(super) fn rr_mark(word: &str) -> Option<RrMark> {
-    use RrMark::{Accepted, Implausible, OffBody, Suspect, Zero};
-    [Accepted, Implausible, Suspect, OffBody, Zero]
-        .into_iter()
-        .find(|mark| mark.word() == word)
+    RrMark::ALL.into_iter().find(|mark| mark.word() == word)
 }
 
 fn heart(row: &SqlRow<'_>, strap_column: usize, phone_column: usize) -> rusqlite::Result<HeartKey> {

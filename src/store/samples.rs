@@ -35,11 +35,8 @@ pub fn session(id: &str, start_mono_ms: i64) -> SessionRow {
 
 pub fn strap(no: u32) -> Row {
     Row::Strap(StrapRow {
-        no: StrapNo(no),
-        identity: format!("ble:AA:BB:CC:00:00:{no:02X}"),
-        label: format!("strap {no}"),
         name: Some("Polar H10".to_owned()),
-        first_seen: at(0),
+        ..StrapRow::new(StrapNo(no), format!("ble:AA:BB:CC:00:00:{no:02X}"), at(0))
     })
 }
 

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 
+use coherence_hal::Origin;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::erase;
@@ -50,6 +51,16 @@ macro_rules! restamp {
     };
 }
 
+/// For an update: nothing stays of what a strap is recognised by, and of what it says of itself.
+macro_rules! blank_strap {
+    () => {
+        "identity = '', name = NULL, manufacturer = NULL, model = NULL, serial = NULL, firmware = NULL, \
+         location = NULL, origin = NULL, used = 0, battery_pct = NULL, battery_boot_no = NULL, \
+         battery_mono_ms = NULL, battery_wall_ms = NULL, battery_wall_synced = NULL"
+    };
+}
+pub(super) use blank_strap;
+
 /// Lays rows down for one boot, inside whatever transaction is open.
 pub(super) struct Pen<'a> {
     conn: &'a Connection,
@@ -76,6 +87,7 @@ impl<'a> Pen<'a> {
         match row {
             Row::Session(row) => self.session(row),
             Row::Strap(row) => self.strap(row),
+            Row::ForgetStrap { strap, rests, at } => self.forget_strap(*strap, *rests, at),
             Row::Participant(row) => self.participant(row),
             Row::Participation(row) => self.participation(row),
             Row::Claim(row) => self.claim(row),
@@ -133,12 +145,30 @@ impl<'a> Pen<'a> {
     }
 
     fn strap(&self, row: &StrapRow) -> rusqlite::Result<()> {
-        // first_seen stays what it was at first.
+        let battery = self.open_end(row.battery.map(|battery| battery.at));
+        // first_seen stays what it was at first, unless the number was free and another strap has it now.
         self.execute(
-            "INSERT INTO strap (strap_no, identity, label, name, first_seen_boot_no, first_seen_mono_ms, first_seen_wall_ms, first_seen_wall_synced)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (strap_no) DO UPDATE SET
-                 identity = excluded.identity, label = excluded.label, name = excluded.name",
+            concat!(
+                "INSERT INTO strap (strap_no, identity, label, name, first_seen_boot_no, first_seen_mono_ms, first_seen_wall_ms, first_seen_wall_synced,
+                     manufacturer, model, serial, firmware, location, origin, used,
+                     battery_pct, battery_boot_no, battery_mono_ms, battery_wall_ms, battery_wall_synced,
+                     last_seen_boot_no, last_seen_mono_ms, last_seen_wall_ms, last_seen_wall_synced)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)
+                 ON CONFLICT (strap_no) DO UPDATE SET
+                     (first_seen_boot_no, first_seen_mono_ms, first_seen_wall_ms, first_seen_wall_synced) =
+                         (SELECT * FROM (SELECT excluded.first_seen_boot_no, excluded.first_seen_mono_ms,
+                              excluded.first_seen_wall_ms, excluded.first_seen_wall_synced WHERE strap.identity = ''
+                          UNION ALL SELECT first_seen_boot_no, first_seen_mono_ms, first_seen_wall_ms, first_seen_wall_synced
+                              WHERE strap.identity <> '')),
+                     identity = excluded.identity, label = excluded.label, name = excluded.name,
+                     manufacturer = excluded.manufacturer, model = excluded.model, serial = excluded.serial,
+                     firmware = excluded.firmware, location = excluded.location, origin = excluded.origin,
+                     used = excluded.used, battery_pct = excluded.battery_pct,
+                     forgotten_boot_no = NULL, forgotten_mono_ms = NULL, forgotten_wall_ms = NULL, forgotten_wall_synced = NULL, ",
+                restamp!("battery"),
+                ", ",
+                restamp!("last_seen")
+            ),
             params![
                 row.no.0,
                 row.identity,
@@ -147,8 +177,43 @@ impl<'a> Pen<'a> {
                 self.boot_no,
                 row.first_seen.mono_ms,
                 row.first_seen.wall_ms,
-                row.first_seen.synced
+                row.first_seen.synced,
+                row.about.manufacturer,
+                row.about.model,
+                row.about.serial,
+                row.about.firmware,
+                row.about.location,
+                row.origin.map(Origin::word),
+                row.used,
+                row.battery.map(|battery| battery.pct),
+                battery.boot_no,
+                battery.mono_ms,
+                battery.wall_ms,
+                battery.synced,
+                self.boot_no,
+                row.last_seen.mono_ms,
+                row.last_seen.wall_ms,
+                row.last_seen.synced
             ],
+        )
+    }
+
+    /// The label stays while rows name the number: in "my data" it tells which strap it was.
+    fn forget_strap(&self, no: StrapNo, rests: bool, at: &Stamp) -> rusqlite::Result<()> {
+        let at = self.open_end(Some(*at));
+        self.execute(
+            "UPDATE claim SET until_boot_no = ?2, until_mono_ms = ?3, until_wall_ms = ?4, until_wall_synced = ?5
+             WHERE strap_no = ?1 AND until_boot_no IS NULL",
+            params![no.0, at.boot_no, at.mono_ms, at.wall_ms, at.synced],
+        )?;
+        let rests = at.only_if(rests);
+        self.execute(
+            concat!(
+                "UPDATE strap SET forgotten_boot_no = ?2, forgotten_mono_ms = ?3, forgotten_wall_ms = ?4, forgotten_wall_synced = ?5, ",
+                blank_strap!(),
+                " WHERE strap_no = ?1"
+            ),
+            params![no.0, rests.boot_no, rests.mono_ms, rests.wall_ms, rests.synced],
         )
     }
 
@@ -391,6 +456,20 @@ struct OpenEnd {
     synced: Option<bool>,
 }
 
+impl OpenEnd {
+    fn only_if(self, is: bool) -> OpenEnd {
+        if is {
+            return self;
+        }
+        OpenEnd {
+            boot_no: None,
+            mono_ms: None,
+            wall_ms: None,
+            synced: None,
+        }
+    }
+}
+
 fn session_no(conn: &Connection, id: &str) -> rusqlite::Result<i64> {
     conn.prepare_cached("SELECT session_no FROM session WHERE session_id = ?1")?
         .query_row([id], |row| row.get(0))
@@ -429,7 +508,7 @@ pub(super) fn present_stamp(row: &Row) -> Option<Stamp> {
         Row::Group(row) => Some(row.at),
         Row::Pair(row) => Some(row.at),
         Row::Consent(row) => Some(row.at),
-        Row::Erase { at, .. } => Some(*at),
+        Row::Erase { at, .. } | Row::ForgetStrap { at, .. } => Some(*at),
         Row::Session(_)
         | Row::Strap(_)
         | Row::Participant(_)

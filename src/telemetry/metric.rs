@@ -61,6 +61,8 @@ metrics! {
         "bytes in strap messages that belong to no field"
     GAPS "coherence_rr_gaps_total" Counter Count []
         "gaps and breaks found on arrival"
+    BEATS_MISSING "coherence_beats_missing_total" Counter Count []
+        "beats that straps counted and the hub did not hear"
     SOURCE_LOST "coherence_source_lost_total" Counter Count ["source", "what"]
         "what a source of straps lost or refused where no strap can be named, by what it was"
     RECOVERY_STEPS "coherence_recovery_steps_total" Counter Count ["rung"]
@@ -75,6 +77,12 @@ metrics! {
         "hearts with a score at the last grid point"
     STRAPS "coherence_straps" Gauge Count ["transport", "state"]
         "known straps, by transport and state"
+    STRAPS_UNSCORED "coherence_straps_unscored" Gauge Count ["cause": "warming_up" | "poor_signal" | "flat" | "off_body"
+        | "silent" | "link_down" | "battery_empty" | "waiting_for_link" | "connecting" | "seen" | "not_heard" | "computed"
+        | "simulated"]
+        "known straps that give no score, by cause"
+    STRAPS_FORGOTTEN "coherence_straps_forgotten_total" Counter Count []
+        "straps that the hub forgot because they were not heard for long"
     STRAPS_CONNECTED "coherence_straps_connected" Gauge Count ["transport"]
         "straps that are heard, on or off the body, by transport"
     COMPUTE_SECONDS "coherence_compute_seconds" Histogram Seconds []

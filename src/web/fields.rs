@@ -84,6 +84,14 @@ pub struct CoherenceFields {
 }
 
 pub type Fields = Map<String, Value>;
+/// What is written on a strap.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = Label)]
+pub struct LabelFields {
+    /// 1 to 32 characters without control characters; no two straps have the same.
+    #[schema(min_length = 1, max_length = 32)]
+    pub label: String,
+}
 
 impl JoinFields {
     pub fn read(fields: &Fields) -> Result<Self, Problem> {
@@ -192,6 +200,18 @@ impl CoherenceFields {
                 "coherence",
                 "must be a number from 0 to 100",
             )),
+        }
+    }
+}
+
+impl LabelFields {
+    /// What a label may be is the room's to say.
+    pub fn read(fields: &Fields) -> Result<Self, Problem> {
+        match present(fields, "label") {
+            Some(Value::String(label)) => Ok(LabelFields {
+                label: label.clone(),
+            }),
+            _ => Err(Problem::bad_value("label", "must be text")),
         }
     }
 }

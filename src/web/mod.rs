@@ -2,7 +2,7 @@
 //! asked into the room's commands; what the room decides is not decided again here.
 //!
 //! `fields` (what may be asked) → `wire` + `ws` (the socket) and `rest` + `health` +
-//! `history` + `invite` + `rest_participants` + `my_data` (HTTP) → `problem` (every "no"); `openapi` (what is served, told by
+//! `history` + `invite` + `rest_participants` + `rest_straps` + `my_data` (HTTP) → `problem` (every "no"); `openapi` (what is served, told by
 //! the code that serves it), `page` (the files of the page). Who asks is proved at the `gate`.
 
 pub mod fields;
@@ -17,6 +17,7 @@ mod page;
 mod problem;
 mod rest;
 mod rest_participants;
+mod rest_straps;
 #[cfg(test)]
 mod tests;
 pub mod wire;

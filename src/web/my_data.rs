@@ -81,6 +81,8 @@ pub struct MyConsent {
 pub struct MyScore {
     pub session_id: String,
     pub at: i64,
+    /// Who measured: `strap` or `phone`.
+    pub origin: &'static str,
     /// The strap's label; null when the phone itself was the source.
     pub strap: Option<String>,
     /// 0 to 100; null when there is a reason.
@@ -138,8 +140,10 @@ pub struct MyRr {
     pub rr_ms: f64,
     /// Time lost before this interval; 0 almost always.
     pub gap_ms: f64,
-    /// `accepted`, `implausible`, `suspect`, `off_body`, `zero`.
+    /// `accepted`, `implausible`, `suspect`, `off_body`, `zero`, `computed`, `simulated`.
     pub mark: &'static str,
+    /// Who measured: `strap` or `phone`.
+    pub origin: &'static str,
     /// The strap's label; null when the phone itself was the source.
     pub strap: Option<String>,
 }
@@ -227,6 +231,7 @@ fn score(strap: Option<String>, row: ScoreRow) -> MyScore {
         breaths_per_min: breaths_per_min(row.peak_hz, row.score),
         session_id: row.session_id,
         at: row.at.wall_ms,
+        origin: row.heart.origin(),
         strap,
         score: row.score,
         standard_error: row.standard_error,
@@ -267,6 +272,7 @@ fn rr(strap: Option<String>, row: &RrRow) -> MyRr {
         rr_ms: row.rr_ms,
         gap_ms: row.gap_ms,
         mark: row.mark.word(),
+        origin: row.heart.origin(),
         strap,
     }
 }
@@ -297,8 +303,8 @@ mod tests {
         let claim = serde_json::json!({"strap": "strap 7", "fromAt": 1_000_010, "untilAt": null});
         assert_eq!(json["claims"][0], claim);
         let expected = serde_json::json!([
-            {"at": 1_001_750, "rrMs": 812.5, "gapMs": 0.0, "mark": "accepted", "strap": "strap 7"},
-            {"at": 1_002_000, "rrMs": 812.5, "gapMs": 0.0, "mark": "accepted", "strap": null},
+            {"at": 1_001_750, "rrMs": 812.5, "gapMs": 0.0, "mark": "accepted", "origin": "strap", "strap": "strap 7"},
+            {"at": 1_002_000, "rrMs": 812.5, "gapMs": 0.0, "mark": "accepted", "origin": "phone", "strap": null},
         ]);
         assert_eq!(json["rr"], expected);
         let in_step =

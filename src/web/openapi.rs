@@ -12,7 +12,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{WebState, health, history, invite, rest, rest_participants, ws};
+use super::{WebState, health, history, invite, rest, rest_participants, rest_straps, ws};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -73,10 +73,11 @@ pub fn routes() -> OpenApiRouter<Arc<WebState>> {
         .routes(routes!(rest::current_session))
         .routes(routes!(rest::session))
         .routes(routes!(rest::stage))
-        .routes(routes!(rest::straps))
         .routes(routes!(invite::room))
         .routes(routes!(invite::page_code))
         .routes(routes!(invite::wifi_code))
+        .routes(routes!(rest_straps::straps))
+        .routes(routes!(rest_straps::label, rest_straps::forget))
         .routes(routes!(rest_participants::join))
         .routes(routes!(rest_participants::erase))
         .routes(routes!(rest_participants::post_rr))
@@ -153,6 +154,7 @@ mod tests {
         listed.sort();
         let served = [
             "DELETE /api/participants/{id}",
+            "DELETE /api/straps/{strap}",
             "GET /api/history",
             "GET /api/openapi.json",
             "GET /api/participants/{id}/data",
@@ -165,6 +167,7 @@ mod tests {
             "GET /metrics",
             "GET /sessions/{id}",
             "GET /ws",
+            "PATCH /api/straps/{strap}",
             "POST /api/participants",
             "POST /api/participants/{id}/coherence",
             "POST /api/participants/{id}/leave",

@@ -76,6 +76,7 @@ codes! {
     NotJoined "not_joined" CONFLICT "Not in the session"
     AlreadyJoined "already_joined" CONFLICT "Already in the session as somebody else"
     StrapTaken "strap_taken" CONFLICT "Somebody else wears this strap"
+    LabelTaken "label_taken" CONFLICT "Another strap has this label"
     UriTooLong "uri_too_long" URI_TOO_LONG "The target is too long"
     TooLarge "too_large" PAYLOAD_TOO_LARGE "Too large"
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "JSON is needed"
@@ -303,6 +304,7 @@ mod tests {
             NotJoined,
             UnknownStrap,
             StrapTaken,
+            LabelTaken,
             UnknownSession,
             BadValue,
             RateLimited,

@@ -1,4 +1,4 @@
-//! REST for everybody: the hub's figures and time, sessions, straps. Nothing here names a person;
+//! REST for everybody: the hub's figures and time, sessions. Nothing here names a person;
 //! what is a person's own is in `rest_participants`.
 
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::HeaderMap;
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -18,7 +18,7 @@ use super::rest_participants::bearer;
 use crate::access::{Scope, Who};
 use crate::room::rows::GroupRow;
 use crate::room::stage_view::SnapshotView;
-use crate::room::view::{GroupView, Phase, SessionView, SourceView, StrapView};
+use crate::room::view::{GroupView, Phase, SessionView};
 use crate::room::{SettingsHash, Suppression, shown_group};
 use crate::room_task::Published;
 use crate::store::{SessionKept, StoreError};
@@ -73,12 +73,6 @@ pub struct Definition {
     /// Names the constants of that version: 16 hexadecimal digits of the SHA-256 of their text.
     #[schema(value_type = String)]
     pub settings: SettingsHash,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Straps {
-    pub straps: Vec<StrapView>,
-    pub sources: Vec<SourceView>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -261,37 +255,6 @@ pub async fn stage(
     let stage = stage.borrow().view.clone();
     let server_time = web.hub_now_ms();
     Ok(fresh(StageShown { stage, server_time }))
-}
-
-/// All straps by their label with their state, and the radios through which they are heard. With a
-/// facilitator's token (`Authorization: Bearer`, optional) also how many beats each has sent.
-#[utoipa::path(
-    get, path = "/api/straps", tag = "room",
-    responses(
-        (status = 200, body = Straps),
-        (status = 401, description = "bad_token", body = ProblemBody, content_type = "application/problem+json"),
-    )
-)]
-pub async fn straps(
-    State(web): State<Arc<WebState>>,
-    headers: HeaderMap,
-) -> Result<impl IntoResponse, Problem> {
-    let who = match headers.contains_key(AUTHORIZATION) {
-        true => Some(web.who(bearer(&headers)?)?),
-        false => None,
-    };
-    let published = Arc::clone(&web.room.published().borrow());
-    let straps = published.straps.iter().cloned();
-    let straps = match who {
-        Some(Who::Facilitator { .. }) => straps.collect(),
-        Some(Who::Participant(_) | Who::Scoped(_)) | None => {
-            straps.map(StrapView::for_everybody).collect()
-        }
-    };
-    Ok(fresh(Straps {
-        straps,
-        sources: published.sources.clone(),
-    }))
 }
 
 /// An answer that is true now and not to be kept.

@@ -62,11 +62,8 @@ fn people(count: usize, end_mono_ms: i64) -> Vec<Row> {
     for n in 0..count {
         let strap = StrapNo(n as u32 + 1);
         rows.push(Row::Strap(StrapRow {
-            no: strap,
-            identity: format!("ble:C0:FF:EE:00:00:{n:02X}"),
-            label: format!("strap {}", n + 1),
             name: Some("Polar H10 AFFE0815".to_owned()),
-            first_seen: start,
+            ..StrapRow::new(strap, format!("ble:C0:FF:EE:00:00:{n:02X}"), start)
         }));
         rows.push(Row::Participant(ParticipantRow {
             id: person(n),

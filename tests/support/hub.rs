@@ -153,6 +153,25 @@ impl Hub {
         answer.json().await.expect("JSON")
     }
 
+    /// Any other request: its status and its body, as JSON where there is one.
+    pub async fn ask(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (u16, Value) {
+        let mut request = reqwest::Client::new().request(method, self.url(path));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.expect("the hub answers");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap_or(Value::Null))
+    }
+
     /// Waits until a `GET` answers what is wanted; panics with the last answer when it does not.
     pub async fn until(&self, path: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let begin = Instant::now();

@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_mix_cut_at_every_length_gives_a_value_or_a_named_error() {
+    fn failure_12_every_flag_mix_cut_at_every_length_gives_a_value_or_a_named_error() {
         for flags in 0..=255u8 {
             let whole = [flags, 60, 0, 7, 0, 0, 4, 0, 4];
             for length in 0..=whole.len() {

@@ -144,7 +144,10 @@ impl Rig {
         for row in &self.rows {
             match row.clone() {
                 Row::Session(row) => past.session = Some(row),
-                Row::Strap(row) => past.straps.push(row),
+                Row::Strap(row) => {
+                    past.straps.retain(|old| old.no != row.no);
+                    past.straps.push(row);
+                }
                 Row::Participant(row) => past.participants.push(row),
                 Row::Participation(row) => {
                     past.participations
@@ -175,6 +178,10 @@ impl Rig {
                 Row::StageFreed { name } => {
                     past.stages
                         .retain(|old| old.id != StageId::Named(name.clone()));
+                }
+                Row::ForgetStrap { strap, rests, .. } => {
+                    past.straps.retain(|row| row.no != strap);
+                    past.resting.extend(Some(strap).filter(|_| rests));
                 }
                 Row::Pair(_) | Row::Consent(_) | Row::Erase { .. } => {}
             }

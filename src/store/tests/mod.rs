@@ -5,6 +5,7 @@ mod copies;
 mod damage;
 mod doors;
 mod leaving;
+mod straps;
 mod upstream;
 
 use std::path::PathBuf;

@@ -362,11 +362,9 @@ fn no_name_address_label_intention_or_id_is_in_anything_that_leaves() {
     });
     bench.store.commit(people.to_vec());
     bench.store.commit(vec![Row::Strap(StrapRow {
-        no: StrapNo(1),
-        identity: "ble:AA:BB:CC:00:00:01".to_owned(),
         label: "strap seven".to_owned(),
         name: Some("Polar H10 1A2B3C4D".to_owned()),
-        first_seen: samples::at(0),
+        ..StrapRow::new(StrapNo(1), "ble:AA:BB:CC:00:00:01", samples::at(0))
     })]);
     bench
         .durably(vec![research(1, true, 500), research(2, true, 500)])
