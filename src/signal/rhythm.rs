@@ -23,18 +23,12 @@ const FADED: f64 = 0.125;
 /// Where the noise that a rhythm stands in is measured, in cells from the peak.
 const BESIDE: std::ops::RangeInclusive<usize> = 4..=24;
 
-/// What the highest of many places in a spectrum has by luck where there is no line at all, in points. With
-/// a line it is less and less likely that luck chose the place, or has to: it fades as the square of what the
-/// line leaves. Chosen on simulated hearts.
-const LUCK: f64 = 3.0;
-
 /// What is slower than this can't be told from a trend, in turns per window.
 const SLOWEST_TURNS: f64 = 0.5;
 
 pub(super) const SETTINGS: &[Setting] = &[
     ("FADED", &[FADED]),
     ("BESIDE", &[*BESIDE.start() as f64, *BESIDE.end() as f64]),
-    ("LUCK", &[LUCK]),
     ("SLOWEST_TURNS", &[SLOWEST_TURNS]),
 ];
 
@@ -78,8 +72,7 @@ impl Rhythm {
         // squared, it is hardly corrected.
         let line = (1.0 - rest.total() / total).max(0.0);
         let strayed = (beside - beside_rest) * line * line;
-        let luck = LUCK * (1.0 - line) * (1.0 - line);
-        let score = (100.0 * (1.0 - (beside - strayed) / total) - luck).clamp(0.0, 100.0);
+        let score = 100.0 * (1.0 - (beside - strayed) / total).clamp(0.0, 1.0);
         Rhythm {
             score,
             standard_error: Unsure {
@@ -338,8 +331,7 @@ mod tests {
             libm::sin(TAU * 0.1 * s) + libm::sin(TAU * 0.2 * s)
         });
         let rhythm = Rhythm::of(&both, 1.0);
-        // The other line is a rest like any other: a quarter of its window's straying and of luck.
-        assert!((rhythm.score - 50.0).abs() < 4.0, "{rhythm:?}");
+        assert!((rhythm.score - 50.0).abs() < 3.0, "{rhythm:?}");
     }
 
     #[test]
