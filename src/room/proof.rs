@@ -80,7 +80,7 @@ mod tests {
     fn the_settings_have_the_hash_that_stands_in_every_database() {
         for (version, frozen) in [
             (Version::One, "cc1f3089418c99f0"),
-            (Version::Two, "5bd48f546a2af938"),
+            (Version::Two, "35b9c3455ea02e8c"),
         ] {
             assert_eq!(SettingsHash::of(version).to_string(), frozen);
         }

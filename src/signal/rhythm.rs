@@ -23,12 +23,21 @@ const FADED: f64 = 0.125;
 /// Where the noise that a rhythm stands in is measured, in cells from the peak.
 const BESIDE: std::ops::RangeInclusive<usize> = 4..=24;
 
+/// Share of the weakest line that is there for being chosen alone: of many places in the noise the highest
+/// is taken for the rhythm. Found on simulated hearts.
+const CHOSEN: f64 = 0.65;
+
+/// How strong a line is, in cells of noise, when a third of that share is left; likewise found.
+const CHOSEN_CELLS: f64 = 13.0;
+
 /// What is slower than this can't be told from a trend, in turns per window.
 const SLOWEST_TURNS: f64 = 0.5;
 
 pub(super) const SETTINGS: &[Setting] = &[
     ("FADED", &[FADED]),
     ("BESIDE", &[*BESIDE.start() as f64, *BESIDE.end() as f64]),
+    ("CHOSEN", &[CHOSEN]),
+    ("CHOSEN_CELLS", &[CHOSEN_CELLS]),
     ("SLOWEST_TURNS", &[SLOWEST_TURNS]),
 ];
 
@@ -72,7 +81,9 @@ impl Rhythm {
         // squared, it is hardly corrected.
         let line = (1.0 - rest.total() / total).max(0.0);
         let strayed = (beside - beside_rest) * line * line;
-        let score = 100.0 * (1.0 - (beside - strayed) / total).clamp(0.0, 1.0);
+        let noise = noise_beside(&rest, peak) / total;
+        let beside = (beside - strayed) / total + chosen(line, noise);
+        let score = 100.0 * (1.0 - beside).clamp(0.0, 1.0);
         Rhythm {
             score,
             standard_error: Unsure {
@@ -80,7 +91,7 @@ impl Rhythm {
                 rest: &rest,
                 peak,
                 line,
-                total,
+                noise,
             }
             .points(score),
             peak_hz: spectrum::hz(line_cell),
@@ -208,6 +219,29 @@ fn without_line(samples_ms: &[f64], taper: &Taper, line_cell: f64) -> [f64; SAMP
     rest
 }
 
+/// Mean power of a cell of the noise that a rhythm stands in.
+fn noise_beside(rest: &Spectrum, peak: usize) -> f64 {
+    let (mut noise, mut cells) = (0.0, 0.0);
+    for (k, &power) in rest.cells().iter().enumerate() {
+        if BESIDE.contains(&k.abs_diff(peak)) {
+            noise += power;
+            cells += 1.0;
+        }
+    }
+    noise / cells
+}
+
+/// How much of a line's share in the power is none of a rhythm's. The rhythm is sought where the power is
+/// highest: a weak one is found where noise adds to it, and where there is none, the highest noise is found.
+/// What stands out from the noise, by contrast, is found where it is. `noise`: the share of a cell of it.
+fn chosen(line: f64, noise: f64) -> f64 {
+    if noise > 0.0 {
+        CHOSEN * line * libm::exp(-line / (CHOSEN_CELLS * noise))
+    } else {
+        0.0
+    }
+}
+
 /// What the standard error of a score is made of.
 ///
 /// A score is A / (A + B): the power around the peak and the power beside it. Both are sums of cells
@@ -222,14 +256,14 @@ struct Unsure<'a> {
     peak: usize,
     /// Share of the line in the power, 0 to 1.
     line: f64,
-    total: f64,
+    /// Share of one cell of the noise beside it.
+    noise: f64,
 }
 
 impl Unsure<'_> {
     fn points(&self, score: f64) -> f64 {
         let turns_per_cell = self.taper.samples as f64 / PADDED as f64;
         let (mut squares, mut beside) = (0.0, 0.0);
-        let (mut noise, mut noise_cells) = (0.0, 0.0);
         for (k, &power) in self.rest.cells().iter().enumerate() {
             let away = k.abs_diff(self.peak);
             let share = spectrum::share_of_total(k) - spectrum::share_of_peak(away);
@@ -238,15 +272,10 @@ impl Unsure<'_> {
             let before = power / kept_by_detrending(k as f64 * turns_per_cell);
             squares += share * before * before;
             beside += share * power;
-            if BESIDE.contains(&away) {
-                noise += power;
-                noise_cells += 1.0;
-            }
         }
         // The square of a power that fluctuates by its mean is, in the mean, twice the mean's square.
         let of_beside = self.taper.cells_as_one * ratio(squares / 2.0, beside * beside);
-        let of_around =
-            self.taper.cells_as_one * 2.0 * self.line * ratio(noise / noise_cells, self.total);
+        let of_around = self.taper.cells_as_one * 2.0 * self.line * self.noise;
         let s = score / 100.0;
         100.0 * (1.0 - s) * (s * s * of_beside + of_around).sqrt()
     }
@@ -332,6 +361,24 @@ mod tests {
         });
         let rhythm = Rhythm::of(&both, 1.0);
         assert!((rhythm.score - 50.0).abs() < 3.0, "{rhythm:?}");
+    }
+
+    #[test]
+    fn of_a_line_less_is_chance_the_more_it_stands_out() {
+        let noise = 0.01;
+        let kept = |line: f64| line - chosen(line, noise);
+        let mut shares = (1..=100).map(|pct| f64::from(pct) / 100.0);
+        let mut before = shares.next().unwrap();
+        assert!((chosen(1e-9, noise) / 1e-9 - CHOSEN).abs() < 1e-6);
+        for line in shares {
+            assert!(kept(line) > kept(before), "{line}");
+            assert!(chosen(line, noise) / line < chosen(before, noise) / before);
+            before = line;
+        }
+        assert!(chosen(1.0, noise) < 0.001);
+        // Not one cell of noise: what is there is the line's.
+        assert_eq!(chosen(0.3, 0.0), 0.0);
+        assert_eq!(chosen(0.0, 0.0), 0.0);
     }
 
     #[test]
