@@ -13,13 +13,15 @@ pub mod decode;
 pub mod replay;
 pub mod script;
 pub mod virtual_room;
+#[cfg(feature = "serial")]
+pub mod virtual_stick;
 
 #[cfg(feature = "serial")]
 pub mod ant;
 #[cfg(feature = "ble")]
 pub mod ble;
 #[cfg(feature = "serial")]
-mod port;
+pub mod port;
 
 use std::fmt;
 use std::future::Future;

@@ -1,179 +1,252 @@
-//! A serial port that comes and goes: opened when it is there, read and written, closed at once when the
-//! device is gone, and opened again for ever.
+//! A serial port that may be missing, taken or pulled out, and is opened again for ever.
 //!
-//! Not here: what the bytes mean.
+//! Here: opening, reading with the time of reading, writing within a bound, and saying in words why a
+//! port can't be used. What the bytes mean is not known here. Nothing here logs.
 
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
+use std::time::Duration;
 
-use tokio::select;
-use tokio::task::JoinHandle;
-use tokio_serial::{SerialPortBuilderExt, SerialStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_serial::{ErrorKind, SerialPortBuilderExt, SerialStream};
 
 use crate::SourceClock;
 
-/// A port that is not there is tried this often at first, and after [`PATIENT_AFTER_MS`] more rarely.
-const RETRY_MS: i64 = 1_000;
-const PATIENT_AFTER_MS: i64 = 10_000;
-const PATIENT_RETRY_MS: i64 = 5_000;
-/// What is read at once, bytes: a fraction of a second of a busy port.
-const READ: usize = 4_096;
+/// A lost port is tried this often …
+const TRY_EVERY_MS: i64 = 1_000;
+/// … for so long, and then …
+const TRY_SOON_FOR_MS: i64 = 10_000;
+/// … this often.
+const TRY_LATER_EVERY_MS: i64 = 5_000;
+/// A port that takes nothing for so long is broken. By the kernel's time, whatever clock the hub lives by.
+const WRITE_LIMIT: Duration = Duration::from_secs(1);
+/// More than a fast sensor sends between two looks.
+const CHUNK_BYTES: usize = 4_096;
 
-/// One configured port.
-pub(crate) struct Port {
-    path: PathBuf,
+/// What happens at a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortNews {
+    /// It is open; bytes may come. Whatever was half received before is void.
+    Opened { at_ms: i64 },
+    /// So many bytes, with the time at which they were read.
+    Bytes { at_ms: i64, bytes: Vec<u8> },
+    /// It can't be opened, or is no longer there. Said once for each new trouble; the port goes on trying.
+    Shut { at_ms: i64, trouble: Trouble },
+}
+
+/// Why a port can't be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// `no_port`, `no_permission`, `port_in_use`, `not_a_port`, `port_failed`, `port_gone`.
+    pub code: &'static str,
+    /// One sentence: what is, and what to do about it.
+    pub text: String,
+}
+
+/// One serial port, 8 data bits, no parity, 1 stop bit.
+pub struct Port {
+    path: String,
     baud: u32,
     clock: SourceClock,
-    state: State,
-    /// Since when it could not be opened, and why, as it was last told.
-    failing: Option<(i64, PortError)>,
-    next_try_ms: i64,
+    stage: Stage,
+    /// When it failed for the first time since bytes came.
+    failing_since_ms: Option<i64>,
+    /// The trouble that was told and still holds.
+    told: Option<&'static str>,
+    /// Found while writing, to be told by the next look.
+    owed: Option<Trouble>,
+    chunk: Box<[u8; CHUNK_BYTES]>,
 }
 
-enum State {
-    Closed,
-    /// What the kernel still holds for the device is waited for elsewhere: it may take many seconds.
-    Closing(JoinHandle<()>),
+enum Stage {
     Open(SerialStream),
-}
-
-/// What happened to a port.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum PortNews {
-    Opened,
-    /// Bytes, read at this moment.
-    Read {
-        at_ms: i64,
-        bytes: Vec<u8>,
-    },
-    /// So many of the outgoing bytes are on their way.
-    Written(usize),
-    /// The device is gone.
-    Lost,
-    /// It can't be opened; told when the reason changes.
-    Failed(PortError),
-}
-
-/// Why a port can't be opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum PortError {
-    Missing,
-    Denied,
-    /// Another program has it.
-    Held,
-    Other(String),
+    Shut { try_at_ms: i64 },
 }
 
 impl Port {
-    pub(crate) fn new(path: PathBuf, baud: u32, clock: SourceClock) -> Self {
-        let next_try_ms = clock.now_ms();
+    /// Opens nothing yet: the first [`Port::next`] does.
+    pub fn new(path: impl Into<String>, baud: u32, clock: SourceClock) -> Self {
+        let try_at_ms = clock.now_ms();
         Port {
-            path,
+            path: path.into(),
             baud,
             clock,
-            state: State::Closed,
-            failing: None,
-            next_try_ms,
+            stage: Stage::Shut { try_at_ms },
+            failing_since_ms: None,
+            told: None,
+            owed: None,
+            chunk: Box::new([0; CHUNK_BYTES]),
         }
     }
 
-    /// Waits for news while `outgoing` is written as far as the device takes it. A call that is dropped
-    /// before it is ready has read and written nothing.
-    pub(crate) async fn next(&mut self, outgoing: &[u8]) -> PortNews {
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open(_))
+    }
+
+    /// Waits for news; needs a tokio runtime with IO. Cancel-safe: a call that was dropped lost nothing.
+    pub async fn next(&mut self) -> PortNews {
         loop {
-            match &mut self.state {
-                State::Closing(closing) => {
-                    let _ = closing.await; // it can only end
-                    self.state = State::Closed;
-                }
-                State::Closed => {
-                    if let Some(news) = self.open().await {
-                        return news;
+            if let Some(trouble) = self.owed.take().filter(|trouble| self.is_news(trouble)) {
+                self.told = Some(trouble.code);
+                let at_ms = self.clock.now_ms();
+                return PortNews::Shut { at_ms, trouble };
+            }
+            match &mut self.stage {
+                Stage::Open(stream) => match stream.read(&mut self.chunk[..]).await {
+                    Ok(length) if length > 0 => {
+                        self.failing_since_ms = None;
+                        return PortNews::Bytes {
+                            at_ms: self.clock.now_ms(),
+                            bytes: self.chunk[..length].to_vec(),
+                        };
                     }
-                }
-                State::Open(stream) => {
-                    let mut bytes = vec![0; READ];
-                    let done = select! {
-                        ready = stream.readable() => ready
-                            .and_then(|()| stream.try_read(&mut bytes))
-                            .map(|read| {
-                                bytes.truncate(read);
-                                // A device that is gone reads as an end, again and again.
-                                (read > 0).then(|| PortNews::Read { at_ms: self.clock.now_ms(), bytes })
-                            }),
-                        ready = stream.writable(), if !outgoing.is_empty() => ready
-                            .and_then(|()| stream.try_write(outgoing))
-                            .map(|written| Some(PortNews::Written(written))),
-                    };
-                    match done {
-                        Ok(Some(news)) => return news,
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                        // Whatever the error is called: the device is gone or of no use.
-                        Ok(None) | Err(_) => {
-                            self.close();
-                            return PortNews::Lost;
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    // A port that was pulled out reads as an end, again and again without waiting.
+                    Ok(_) => self.lose(self.gone()),
+                    Err(error) => self.lose(self.lost_by(&error)),
+                },
+                Stage::Shut { try_at_ms } => {
+                    let try_at_ms = *try_at_ms;
+                    if self.clock.now_ms() < try_at_ms {
+                        self.clock.sleep_until(try_at_ms).await;
+                    }
+                    match self.open() {
+                        Ok(stream) => {
+                            self.stage = Stage::Open(stream);
+                            self.told = None;
+                            let at_ms = self.clock.now_ms();
+                            return PortNews::Opened { at_ms };
                         }
+                        Err(trouble) => self.lose(trouble),
                     }
                 }
             }
         }
     }
 
-    /// Closes it; it is opened anew by [`Port::next`]. As long as it is open, the kernel gives the same
-    /// device another number when it comes back.
-    pub(crate) fn close(&mut self) {
-        if let State::Open(stream) = std::mem::replace(&mut self.state, State::Closed) {
-            self.state = State::Closing(tokio::task::spawn_blocking(move || drop(stream)));
-        }
-        self.next_try_ms = self.clock.now_ms();
+    /// Hands all of `bytes` to the kernel, within a second. False where that failed: the port is then
+    /// shut, and [`Port::next`] says why. Not cancel-safe: a part may have been written.
+    pub async fn write(&mut self, bytes: &[u8]) -> bool {
+        let Stage::Open(stream) = &mut self.stage else {
+            return false;
+        };
+        let trouble = match tokio::time::timeout(WRITE_LIMIT, stream.write_all(bytes)).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => self.lost_by(&error),
+            Err(_) => Trouble {
+                code: "port_failed",
+                text: format!(
+                    "{} takes no more bytes: unplug the device and plug it in again.",
+                    self.path
+                ),
+            },
+        };
+        self.lose(trouble);
+        false
     }
 
-    /// One attempt, when it is time for one.
-    async fn open(&mut self) -> Option<PortNews> {
+    /// Closes the port; [`Port::next`] opens it again a second later. Not told as trouble, unless that fails.
+    pub fn reopen(&mut self) {
+        self.shut();
+    }
+
+    fn lose(&mut self, trouble: Trouble) {
+        self.shut();
+        self.owed = Some(trouble);
+    }
+
+    /// Closes first: as long as the old descriptor is open, the kernel gives a device that comes back another name.
+    fn shut(&mut self) {
         let now_ms = self.clock.now_ms();
-        if now_ms < self.next_try_ms {
-            self.clock.sleep_until(self.next_try_ms).await;
-            return None;
+        let since_ms = *self.failing_since_ms.get_or_insert(now_ms);
+        let rest_ms = if now_ms - since_ms < TRY_SOON_FOR_MS {
+            TRY_EVERY_MS
+        } else {
+            TRY_LATER_EVERY_MS
+        };
+        self.stage = Stage::Shut {
+            try_at_ms: now_ms + rest_ms,
+        };
+    }
+
+    /// What is gone is missing: that needs no second word.
+    fn is_news(&self, trouble: &Trouble) -> bool {
+        match self.told {
+            Some("port_gone") => !["port_gone", "no_port"].contains(&trouble.code),
+            told => told != Some(trouble.code),
         }
-        let opened = tokio_serial::new(self.path.to_string_lossy(), self.baud).open_native_async();
-        match opened {
-            Ok(stream) => {
-                self.state = State::Open(stream);
-                self.failing = None;
-                Some(PortNews::Opened)
-            }
-            Err(error) => {
-                let error = PortError::of(error);
-                let since_ms = self
-                    .failing
-                    .as_ref()
-                    .map_or(now_ms, |(since_ms, _)| *since_ms);
-                let pause_ms = match now_ms - since_ms < PATIENT_AFTER_MS {
-                    true => RETRY_MS,
-                    false => PATIENT_RETRY_MS,
-                };
-                self.next_try_ms = now_ms + pause_ms;
-                let before = self.failing.replace((since_ms, error.clone()));
-                let told = before.is_some_and(|(_, before)| before == error);
-                (!told).then_some(PortNews::Failed(error))
-            }
+    }
+
+    fn open(&self) -> Result<SerialStream, Trouble> {
+        let opened = tokio_serial::new(&self.path, self.baud).open_native_async();
+        opened.map_err(|error| self.refused_by(&error))
+    }
+
+    fn refused_by(&self, error: &tokio_serial::Error) -> Trouble {
+        let (path, baud) = (&self.path, self.baud);
+        let (code, text) = match error.kind() {
+            ErrorKind::Io(io::ErrorKind::NotFound) => (
+                "no_port",
+                format!(
+                    "There is no {path}: is the device plugged in? `ls -l /dev/serial/by-id` shows what is."
+                ),
+            ),
+            ErrorKind::Io(io::ErrorKind::PermissionDenied) => (
+                "no_permission",
+                format!("The hub may not open {path}: its user must be in the group dialout."),
+            ),
+            ErrorKind::NoDevice => (
+                "port_in_use",
+                format!(
+                    "{path} is in use by another program: end that program (often a serial monitor)."
+                ),
+            ),
+            _ if !self.is_character_device() => (
+                "not_a_port",
+                format!(
+                    "{path} is no serial port: name a device such as /dev/ttyUSB0 or one in /dev/serial/by-id."
+                ),
+            ),
+            _ => (
+                "port_failed",
+                format!(
+                    "{path} can't be opened at {baud} baud ({error}): is it a serial port, and does it know this speed?"
+                ),
+            ),
+        };
+        Trouble { code, text }
+    }
+
+    fn is_character_device(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|node| node.file_type().is_char_device())
+    }
+
+    fn lost_by(&self, error: &io::Error) -> Trouble {
+        match error.raw_os_error() {
+            Some(EIO | ENXIO | ENODEV) => self.gone(),
+            _ => Trouble {
+                code: "port_failed",
+                text: format!("{} fails ({error}); it is opened again.", self.path),
+            },
+        }
+    }
+
+    fn gone(&self) -> Trouble {
+        Trouble {
+            code: "port_gone",
+            text: format!(
+                "{} is gone: plug the device in again. It is looked for every few seconds.",
+                self.path
+            ),
         }
     }
 }
 
-impl PortError {
-    fn of(error: tokio_serial::Error) -> Self {
-        match error.kind() {
-            tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound) => PortError::Missing,
-            tokio_serial::ErrorKind::Io(io::ErrorKind::PermissionDenied) => PortError::Denied,
-            tokio_serial::ErrorKind::Io(io::ErrorKind::ResourceBusy) => PortError::Held,
-            // Said for a lock that another program holds, and for a device that has just gone.
-            tokio_serial::ErrorKind::NoDevice if error.description.contains("lock") => {
-                PortError::Held
-            }
-            tokio_serial::ErrorKind::NoDevice => PortError::Missing,
-            _ => PortError::Other(error.description),
-        }
-    }
-}
+// Linux' numbers for a device that is no longer there; the same on every architecture.
+const EIO: i32 = 5;
+const ENXIO: i32 = 6;
+const ENODEV: i32 = 19;

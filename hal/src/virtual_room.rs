@@ -11,8 +11,8 @@
 //! together. About a third of the straps have something the matter with them, and at any moment at
 //! least 70 % of those that could be heard are heard and worn.
 
-mod chance;
-mod heart;
+pub(crate) mod chance;
+pub(crate) mod heart;
 mod strap;
 
 use std::cmp::Reverse;

@@ -9,25 +9,19 @@ mod stick;
 mod straps;
 mod words;
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use tokio::select;
 
-use crate::port::{Port, PortError, PortNews};
-use crate::{SourceClock, SourceEvent, StrapSource};
+use crate::port::{Port, PortNews};
+use crate::{SourceClock, SourceEvent, SourceState, StrapSource};
 
 pub use key::{NetworkKey, NoKey};
 use stick::Stick;
-
-/// How long a stick may take to hear that it may rest, when the hub stops.
-const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Where the stick is.
 #[derive(Clone, Debug)]
 pub struct AntOptions {
     /// Best one that stays the same: `/dev/serial/by-id/…`.
-    pub port: PathBuf,
+    pub port: String,
     /// Of sticks with a real serial line: 115200. Others don't care.
     pub baud: u32,
     /// The network key, or why there is none, as a sentence.
@@ -37,7 +31,6 @@ pub struct AntOptions {
 /// Hears ANT+ straps.
 pub struct AntSource {
     clock: SourceClock,
-    path: PathBuf,
     work: Work,
 }
 
@@ -55,15 +48,21 @@ impl AntSource {
         let AntOptions { port, baud, key } = options;
         let work = match key {
             Ok(key) => Work::Stick {
-                port: Port::new(port.clone(), baud, clock.clone()),
+                port: Port::new(port, baud, clock.clone()),
                 stick: Box::new(Stick::new(key)),
             },
             Err(why) => Work::Keyless(Some(why)),
         };
-        AntSource {
-            clock,
-            path: port,
-            work,
+        AntSource { clock, work }
+    }
+}
+
+impl AntSource {
+    /// The conversation by itself, to be led without a port; none where there is no key.
+    pub(crate) fn rehearsing(&mut self) -> Option<&mut Stick> {
+        match &mut self.work {
+            Work::Stick { stick, .. } => Some(stick),
+            Work::Keyless(_) => None,
         }
     }
 }
@@ -87,46 +86,40 @@ impl StrapSource for AntSource {
             if let Some(event) = stick.next_event() {
                 return Some(event);
             }
+            // A call that is dropped here sends the same commands again: a stick bears that.
+            if port.is_open() && !stick.outgoing().is_empty() {
+                port.write(stick.outgoing()).await;
+                stick.written();
+            }
             let news = select! {
-                news = port.next(stick.outgoing()) => Some(news),
+                news = port.next() => Some(news),
                 () = self.clock.sleep_until(stick.due_ms()) => None,
             };
-            let now_ms = self.clock.now_ms();
             match news {
-                None => stick.tick(now_ms),
-                Some(PortNews::Opened) => stick.opened(now_ms),
-                Some(PortNews::Read { at_ms, bytes }) => stick.bytes(at_ms, &bytes),
-                Some(PortNews::Written(bytes)) => stick.written(bytes),
-                Some(PortNews::Lost) => stick.closed(now_ms, "the ANT+ stick is gone"),
-                Some(PortNews::Failed(error)) => stick.say(match error {
-                    PortError::Missing => words::no_port(&self.path),
-                    PortError::Denied => words::no_permission(&self.path),
-                    PortError::Held => words::port_in_use(&self.path),
-                    PortError::Other(why) => words::port_trouble(&self.path, &why),
-                }),
+                None => stick.tick(self.clock.now_ms()),
+                Some(PortNews::Opened { at_ms }) => stick.opened(at_ms),
+                Some(PortNews::Bytes { at_ms, bytes }) => stick.bytes(at_ms, &bytes),
+                Some(PortNews::Shut { at_ms, trouble }) => {
+                    stick.closed(at_ms, "the ANT+ stick is gone");
+                    stick.say(SourceState {
+                        up: false,
+                        code: trouble.code,
+                        text: trouble.text,
+                    });
+                }
             }
             if stick.stuck() {
-                port.close();
-                stick.closed(now_ms, "the ANT+ stick does not answer");
+                port.reopen();
+                stick.closed(self.clock.now_ms(), "the ANT+ stick does not answer");
             }
         }
     }
 
     async fn close(&mut self) {
-        let Work::Stick { port, stick } = &mut self.work else {
-            return;
-        };
-        stick.close();
-        let farewell = async {
-            while !stick.outgoing().is_empty() {
-                match port.next(stick.outgoing()).await {
-                    PortNews::Written(bytes) => stick.written(bytes),
-                    PortNews::Read { .. } => {}
-                    PortNews::Opened | PortNews::Lost | PortNews::Failed(_) => return,
-                }
-            }
-        };
-        // A stick that takes nothing stops by losing its host.
-        let _ = tokio::time::timeout(GOODBYE, farewell).await;
+        if let Work::Stick { port, stick } = &mut self.work
+            && stick.rest()
+        {
+            port.write(stick.outgoing()).await;
+        }
     }
 }

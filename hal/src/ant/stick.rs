@@ -102,7 +102,7 @@ enum Phase {
 }
 
 /// The conversation with one stick, over all the times that it comes and goes.
-pub(super) struct Stick {
+pub(crate) struct Stick {
     key: NetworkKey,
     phase: Phase,
     stream: Stream,
@@ -122,7 +122,7 @@ pub(super) struct Stick {
 }
 
 impl Stick {
-    pub(super) fn new(key: NetworkKey) -> Self {
+    pub(crate) fn new(key: NetworkKey) -> Self {
         Stick {
             key,
             phase: Phase::Away,
@@ -142,12 +142,12 @@ impl Stick {
     }
 
     /// The port is open.
-    pub(super) fn opened(&mut self, now_ms: i64) {
+    pub(crate) fn opened(&mut self, now_ms: i64) {
         self.start(now_ms);
     }
 
     /// The port is gone; `why` is part of a sentence.
-    pub(super) fn closed(&mut self, now_ms: i64, why: &str) {
+    pub(crate) fn closed(&mut self, now_ms: i64, why: &str) {
         self.phase = Phase::Away;
         self.outgoing.clear();
         self.stream.flush();
@@ -156,7 +156,7 @@ impl Stick {
     }
 
     /// Takes what was read at `now_ms`.
-    pub(super) fn bytes(&mut self, now_ms: i64, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, now_ms: i64, bytes: &[u8]) {
         self.byte_ms = now_ms;
         self.stream.feed(now_ms, bytes);
         while let Some(heard) = self.stream.next_frame() {
@@ -172,7 +172,7 @@ impl Stick {
     }
 
     /// What time alone brings; call it when [`Stick::due_ms`] has come.
-    pub(super) fn tick(&mut self, now_ms: i64) {
+    pub(crate) fn tick(&mut self, now_ms: i64) {
         if now_ms >= self.look_ms {
             self.look_ms = now_ms + LOOK_EVERY_MS;
             let stray = self.straps.tick(now_ms, &mut self.events);
@@ -212,7 +212,7 @@ impl Stick {
     }
 
     /// When [`Stick::tick`] has something to do.
-    pub(super) fn due_ms(&self) -> i64 {
+    pub(crate) fn due_ms(&self) -> i64 {
         let phase_ms = match self.phase {
             Phase::Resetting { until_ms, .. }
             | Phase::Settling { until_ms }
@@ -232,35 +232,37 @@ impl Stick {
     }
 
     /// What is to be written.
-    pub(super) fn outgoing(&self) -> &[u8] {
+    pub(crate) fn outgoing(&self) -> &[u8] {
         &self.outgoing
     }
 
-    /// So much of it was written.
-    pub(super) fn written(&mut self, bytes: usize) {
-        self.outgoing.drain(..bytes);
+    /// All of that was written, or can't be.
+    pub(crate) fn written(&mut self) {
+        self.outgoing.clear();
     }
 
     /// Whether the port is to be closed and opened.
-    pub(super) fn stuck(&self) -> bool {
+    pub(crate) fn stuck(&self) -> bool {
         self.phase == Phase::Stuck
     }
 
-    pub(super) fn next_event(&mut self) -> Option<SourceEvent> {
+    pub(crate) fn next_event(&mut self) -> Option<SourceEvent> {
         self.events.pop_front()
     }
 
     /// Says how the source is.
-    pub(super) fn say(&mut self, state: SourceState) {
+    pub(crate) fn say(&mut self, state: SourceState) {
         self.events.push_back(SourceEvent::State(state));
     }
 
-    /// Ends the scan, so that the stick's radio rests.
-    pub(super) fn close(&mut self) {
+    /// Ends the scan, so that the stick's radio rests; false where there is none to end.
+    pub(crate) fn rest(&mut self) -> bool {
         self.outgoing.clear();
-        if matches!(self.phase, Phase::Scanning { .. }) {
+        let scans = matches!(self.phase, Phase::Scanning { .. });
+        if scans {
             self.send(id::CLOSE_CHANNEL, &[0]);
         }
+        scans
     }
 
     fn message(&mut self, now_ms: i64, at_ms: i64, message: Message) {

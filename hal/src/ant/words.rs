@@ -1,7 +1,5 @@
 //! How the source is, in sentences that say what to do.
 
-use std::path::Path;
-
 use crate::SourceState;
 
 fn state(up: bool, code: &'static str, text: impl Into<String>) -> SourceState {
@@ -75,38 +73,4 @@ pub(super) fn silent() -> SourceState {
         "The ANT+ stick does not answer, and opening its port anew did not help: unplug it, wait a few \
          seconds, and plug it in again. Does ant.port name the right device?",
     )
-}
-
-pub(super) fn no_port(path: &Path) -> SourceState {
-    let text = format!(
-        "There is no {}: plug the ANT+ stick in, or name its port in ant.port (`ls /dev/serial/by-id` shows \
-         what is there).",
-        path.display()
-    );
-    state(false, "no_port", text)
-}
-
-pub(super) fn no_permission(path: &Path) -> SourceState {
-    let text = format!(
-        "The hub may not open {}: add its user to the group dialout (`usermod -aG dialout coherence-hub`) and \
-         restart the hub.",
-        path.display()
-    );
-    state(false, "no_permission", text)
-}
-
-pub(super) fn port_in_use(path: &Path) -> SourceState {
-    let text = format!(
-        "Another program holds {}: end it, and the hub goes on by itself.",
-        path.display()
-    );
-    state(false, "port_in_use", text)
-}
-
-pub(super) fn port_trouble(path: &Path, why: &str) -> SourceState {
-    let text = format!(
-        "{} can't be opened: {why}. Unplug the ANT+ stick and plug it in again.",
-        path.display()
-    );
-    state(false, "port_trouble", text)
 }
