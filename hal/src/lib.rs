@@ -16,6 +16,8 @@ pub mod virtual_room;
 
 #[cfg(feature = "ble")]
 pub mod ble;
+#[cfg(feature = "serial")]
+pub mod port;
 
 use std::fmt;
 use std::future::Future;
