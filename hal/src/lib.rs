@@ -18,6 +18,8 @@ pub mod virtual_room;
 pub mod ble;
 #[cfg(feature = "serial")]
 pub mod port;
+#[cfg(feature = "serial")]
+pub mod text;
 
 use std::fmt;
 use std::future::Future;
