@@ -215,6 +215,9 @@ async fn serve(
     if config.straps.ble {
         room.expect_source("ble");
     }
+    if !config.serial.is_empty() {
+        room.expect_source("text");
+    }
 
     let Parts {
         task,
@@ -293,6 +296,12 @@ async fn serve(
             clock.source_clock(),
             text,
         );
+        hearing.spawn(sources::run(source, line(), stopped.clone()));
+    }
+    #[cfg(feature = "serial")]
+    if !config.serial.is_empty() {
+        let ports = config.serial.iter().map(text_port).collect();
+        let source = coherence_hal::text::TextSource::new(clock.source_clock(), ports);
         hearing.spawn(sources::run(source, line(), stopped.clone()));
     }
     #[cfg(feature = "ble")]
@@ -479,6 +488,19 @@ fn recordings(
         Ok(replay::cues(recording, StrapId::new("replay", name)))
     };
     files.iter().map(read).collect()
+}
+
+#[cfg(feature = "serial")]
+fn text_port(serial: &crate::config::Serial) -> coherence_hal::text::TextPort {
+    coherence_hal::text::TextPort {
+        name: serial.name.clone(),
+        path: serial.port.clone(),
+        baud: serial.baud,
+        profile: serial
+            .profile
+            .parse()
+            .expect("the configuration was checked"),
+    }
 }
 
 /// What a newcomer sees.

@@ -73,7 +73,7 @@ impl StrapId {
         StrapId(text.into())
     }
 
-    /// `ble`, `replay`, `virtual`.
+    /// `ble`, `ant`, `text`, `replay`, `virtual`.
     pub fn transport(&self) -> &str {
         self.0.split(':').next().unwrap_or_default()
     }
@@ -155,7 +155,8 @@ pub struct SourceState {
     /// Can it hear straps now?
     pub up: bool,
     /// Stable code for machines: `listening`, `no_bus`, `no_bluetoothd`, `no_adapter`,
-    /// `adapter_off`, `recovering`, `finished`.
+    /// `adapter_off`, `recovering`, `finished`; of a serial port `no_port`, `no_permission`, `port_in_use`,
+    /// `not_a_port`, `port_failed`, `port_gone`, and of a text sensor `wrong_profile`, `wrong_output`.
     pub code: &'static str,
     /// One sentence: what is, and what to do about it.
     pub text: String,
