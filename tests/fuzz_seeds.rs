@@ -11,7 +11,7 @@ use std::process::Command;
 
 use properties::ack::Outbox;
 use properties::config::Etc;
-use properties::{heart_rate_measurement, recording, rest_body, score, ws_frame};
+use properties::{ant_stream, heart_rate_measurement, recording, rest_body, score, ws_frame};
 
 /// Knocked-about copies of each seed.
 const COPIES: usize = 10;
@@ -69,6 +69,7 @@ fn what_fuzzing_holds_to_be_true_holds_for_every_seed_and_its_neighbours() {
             .expect("a target's name");
         let holds = |data: &[u8]| match target {
             "ack" => outbox.holds(data),
+            "ant_stream" => ant_stream::holds(data),
             "ws_frame" => ws_frame::holds(data),
             "rest_body" => rest_body::holds(data),
             "config" => etc.holds(data),

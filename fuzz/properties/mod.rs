@@ -6,6 +6,7 @@
 //! as a test over all seeds (`tests/fuzz_seeds.rs`).
 
 pub mod ack;
+pub mod ant_stream;
 pub mod config;
 mod fields;
 pub mod heart_rate_measurement;

@@ -250,3 +250,96 @@ impl Port {
 const EIO: i32 = 5;
 const ENXIO: i32 = 6;
 const ENODEV: i32 = 19;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    fn port(path: &str) -> Port {
+        let clock = SourceClock::new(|| 0, |_| Box::pin(std::future::pending()));
+        Port::new(path, 115_200, clock)
+    }
+
+    #[test]
+    fn every_refusal_names_the_port_and_what_to_do() {
+        let no_permission = ErrorKind::Io(io::ErrorKind::PermissionDenied);
+        for (path, kind, code, advice) in [
+            (
+                "/dev/x",
+                ErrorKind::Io(io::ErrorKind::NotFound),
+                "no_port",
+                "plugged in",
+            ),
+            ("/dev/x", no_permission, "no_permission", "group dialout"),
+            (
+                "/dev/x",
+                ErrorKind::NoDevice,
+                "port_in_use",
+                "end that program",
+            ),
+            (
+                "/etc/passwd",
+                ErrorKind::Unknown,
+                "not_a_port",
+                "/dev/serial/by-id",
+            ),
+            (
+                "/dev/null",
+                ErrorKind::Unknown,
+                "port_failed",
+                "115200 baud",
+            ),
+        ] {
+            let trouble = port(path).refused_by(&tokio_serial::Error::new(kind, "-"));
+            assert_eq!(trouble.code, code);
+            assert!(trouble.text.contains(path), "{}", trouble.text);
+            assert!(trouble.text.contains(advice), "{}", trouble.text);
+        }
+    }
+
+    #[test]
+    fn every_number_for_a_vanished_device_means_gone() {
+        for number in [EIO, ENXIO, ENODEV] {
+            let error = io::Error::from_raw_os_error(number);
+            assert_eq!(port("/dev/x").lost_by(&error).code, "port_gone");
+        }
+        let other = io::Error::from_raw_os_error(22);
+        assert_eq!(port("/dev/x").lost_by(&other).code, "port_failed");
+    }
+
+    /// A clock on which every wait is over at once, until it has shown enough.
+    fn hasty_clock(end_ms: i64) -> (Arc<Mutex<Vec<i64>>>, SourceClock) {
+        let hand = Arc::new(AtomicI64::new(0));
+        let waits: Arc<Mutex<Vec<i64>>> = Arc::default();
+        let (read, noted) = (hand.clone(), waits.clone());
+        let clock = SourceClock::new(
+            move || read.load(Ordering::SeqCst),
+            move |at_ms| {
+                if at_ms > end_ms {
+                    return Box::pin(std::future::pending());
+                }
+                noted.lock().unwrap().push(at_ms);
+                hand.store(at_ms, Ordering::SeqCst);
+                Box::pin(std::future::ready(()))
+            },
+        );
+        (waits, clock)
+    }
+
+    #[test]
+    fn a_missing_port_is_tried_every_second_for_ten_and_then_every_five_and_told_once() {
+        let (waits, clock) = hasty_clock(31_000);
+        let mut port = Port::new("/dev/no-such-port", 115_200, clock);
+        let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut told = 0;
+        while std::pin::pin!(port.next()).poll(&mut task).is_ready() {
+            told += 1;
+        }
+        assert_eq!(told, 1);
+        let seconds: Vec<i64> = waits.lock().unwrap().iter().map(|ms| ms / 1_000).collect();
+        assert_eq!(seconds, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 25, 30]);
+    }
+}

@@ -6,7 +6,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use coherence_hal::ant::{AntOptions, AntSource, NetworkKey};
+use coherence_hal::ant::{AntOptions, AntSource};
+use coherence_hal::decode::ant::NetworkKey;
 use coherence_hal::virtual_stick::{MADE_UP_KEY, Plug, VirtualStick, VirtualStrap};
 use coherence_hal::{
     BeatItem, Beats, SourceClock, SourceEvent, SourceState, StrapNews, StrapSource,

@@ -1,7 +1,7 @@
 //! What goes wrong with sticks and ports, and how the source comes back without anybody touching it.
 
-use coherence_hal::ant::{AntOptions, NetworkKey};
-use coherence_hal::decode::ant::id;
+use coherence_hal::ant::AntOptions;
+use coherence_hal::decode::ant::{NetworkKey, id};
 use coherence_hal::virtual_stick::VirtualStrap;
 use coherence_hal::{BeatItem, Link};
 

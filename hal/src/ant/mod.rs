@@ -4,17 +4,16 @@
 //! Here belongs [`AntSource`], which joins a port and the conversation with a stick (`stick.rs`). What a stick
 //! says is decoded in [`crate::decode::ant`]; straps are kept apart in `straps.rs`, sentences are in `words.rs`.
 
-mod key;
 mod stick;
 mod straps;
 mod words;
 
 use tokio::select;
 
+use crate::decode::ant::NetworkKey;
 use crate::port::{Port, PortNews};
 use crate::{SourceClock, SourceEvent, SourceState, StrapSource};
 
-pub use key::{NetworkKey, NoKey};
 use stick::Stick;
 
 /// Where the stick is.

@@ -5,10 +5,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::key::NetworkKey;
 use super::straps::{Straps, Taken};
 use super::words;
-use crate::decode::ant::{Frame, Message, Stream, id};
+use crate::decode::ant::{Frame, HEART_RATE, Message, NetworkKey, Stream, id};
 use crate::{RecoveryStep, SourceEvent, SourceState};
 
 /// How long a stick may take to start, ms, and how long it is left alone then.
@@ -487,7 +486,7 @@ impl Stick {
             Step::Capabilities => vec![Frame::new(id::REQUEST, &[0, id::CAPABILITIES])],
             Step::Key => {
                 let mut payload = vec![0];
-                payload.extend(self.key.0);
+                payload.extend(self.key.bytes());
                 vec![Frame::new(id::NETWORK_KEY, &payload)]
             }
             // Receive only, so that the stick does not answer for others; not every stick knows it.
@@ -495,10 +494,7 @@ impl Stick {
                 Frame::new(id::ASSIGN_CHANNEL, &[0, 0x40, 0]),
                 Frame::new(id::ASSIGN_CHANNEL, &[0, 0x00, 0]),
             ],
-            Step::ChannelId => vec![Frame::new(
-                id::CHANNEL_ID,
-                &[0, 0, 0, crate::decode::ant::HEART_RATE, 0],
-            )],
+            Step::ChannelId => vec![Frame::new(id::CHANNEL_ID, &[0, 0, 0, HEART_RATE, 0])],
             Step::Frequency => vec![Frame::new(id::RF_FREQUENCY, &[0, RF])],
             Step::Period => vec![Frame::new(id::CHANNEL_PERIOD, &[0, low, high])],
             // Who sent it, how strong, and when; or less.

@@ -2,3 +2,4 @@
 
 pub mod ant;
 pub mod ble;
+pub mod serial;

@@ -17,7 +17,7 @@
 use super::chance::{Chance, sin_turns};
 
 /// The breathing the room is led by: six breaths a minute.
-pub(crate) const PACER_HZ: f64 = 0.1;
+pub(super) const PACER_HZ: f64 = 0.1;
 
 /// The rate is taken as straight over this long; the fastest part swings within 2.5 s.
 const STEP_S: f64 = 0.05;
@@ -102,7 +102,7 @@ impl Mood {
 
 /// Beats for ever, from the script's second 0 on.
 #[derive(Clone, Debug)]
-pub(crate) struct Heart {
+pub(super) struct Heart {
     mean_hz: f64,
     /// Standard deviation of the rate as a part of the mean, at no and at full coherence.
     swing: (f64, f64),
@@ -124,7 +124,7 @@ pub(crate) struct Heart {
 
 impl Heart {
     /// `talent` from 0 to 1 says how easily this heart follows; a `still` one hardly swings at all.
-    pub(crate) fn new(chance: &mut Chance, talent: f64, still: bool) -> Self {
+    pub(super) fn new(chance: &mut Chance, talent: f64, still: bool) -> Self {
         let mean_hz = chance.between(52.0, 92.0) / 60.0;
         let sd_ms = if still {
             0.4
@@ -153,7 +153,7 @@ impl Heart {
     }
 
     /// The time of the next beat, in seconds since the script began.
-    pub(crate) fn next_beat_s(&mut self) -> f64 {
+    pub(super) fn next_beat_s(&mut self) -> f64 {
         loop {
             let step_end_s = (self.step + 1) as f64 * STEP_S;
             let end_hz = self.rate_at(step_end_s);

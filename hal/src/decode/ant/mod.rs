@@ -8,12 +8,14 @@
 
 mod beats;
 mod frame;
+mod key;
 mod message;
 mod page;
 mod stream;
 
 pub use beats::{AntHeart, GapReason, Pulse, Tally};
 pub use frame::{Frame, FrameError};
+pub use key::{NetworkKey, NoKey};
 pub use message::{
     Capabilities, Data, Device, Extension, ExtensionError, HEART_RATE, Message, Rssi, ShortPayload,
     id,

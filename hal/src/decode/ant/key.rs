@@ -5,7 +5,7 @@ use std::fmt;
 /// The key of the network on which ANT+ straps send. Given to registered ANT+ adopters, who may not pass
 /// it on: nothing here, no log and no message ever holds it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct NetworkKey(pub(super) [u8; 8]);
+pub struct NetworkKey([u8; 8]);
 
 /// Why a text is no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl NetworkKey {
     /// Reads 16 hex digits; white space around and between them does not matter, nor do `:` and `-`.
     ///
     /// ```
-    /// use coherence_hal::ant::NetworkKey;
+    /// use coherence_hal::decode::ant::NetworkKey;
     ///
     /// let key = NetworkKey::parse("01-02-03-04-05-06-07-08\n").unwrap();
     /// assert_eq!(format!("{key:?}"), "NetworkKey(not shown)");
@@ -45,6 +45,11 @@ impl NetworkKey {
             *byte = high << 4 | low;
         }
         Ok(NetworkKey(key))
+    }
+
+    /// For the one message that sets it.
+    pub fn bytes(&self) -> [u8; 8] {
+        self.0
     }
 }
 
