@@ -13,4 +13,5 @@ pub mod heart_rate_measurement;
 pub mod recording;
 pub mod rest_body;
 pub mod score;
+pub mod serial_lines;
 pub mod ws_frame;

@@ -470,7 +470,8 @@ mod tests {
             refused(|c| c.serial = ports)
         };
         assert_eq!(second(|_| {}), None);
-        let cases: [(&str, fn(&mut Serial)); 9] = [
+        type Change = fn(&mut Serial);
+        let cases: [(&str, Change); 9] = [
             ("name", |port| port.name = String::new()),
             ("name", |port| port.name = "b:1".into()),
             ("name", |port| port.name = "a".into()),

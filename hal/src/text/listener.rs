@@ -119,8 +119,13 @@ impl Listener {
 
     fn shut(&mut self, at_ms: i64, trouble: Trouble, events: &mut VecDeque<SourceEvent>) {
         if matches!(self.stage, Stage::Open(..)) {
+            // Everybody may see this; which device it is is said to whom it concerns, by the source.
+            let why = match trouble.code {
+                "port_gone" => "the sensor was unplugged",
+                _ => "the sensor's port fails",
+            };
             for strap in &self.straps {
-                let why = trouble.text.clone();
+                let why = why.to_owned();
                 events.push_back(event(strap, at_ms, StrapNews::Link(Link::Down { why })));
             }
         }
@@ -277,7 +282,7 @@ mod tests {
                 trouble: trouble(),
             },
         );
-        let why = trouble().text;
+        let why = "the sensor was unplugged".to_owned();
         let down = StrapNews::Link(Link::Down { why });
         assert_eq!(lost, [event(&id(0), 9, down)]);
         assert!(!desk.state().unwrap().up);
