@@ -104,8 +104,13 @@ impl VirtualStrap {
         if now_ms < self.silent_until_ms {
             return None;
         }
-        let time = self.newest.unwrap_or(0).to_le_bytes();
-        let previous = self.previous.unwrap_or(self.newest.unwrap_or(0));
+        let Some(newest) = self.newest else {
+            // All ones: there is no beat yet to tell of.
+            let head = if sent / 4 % 2 == 1 { 0x80 } else { 0 };
+            return Some([head, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]);
+        };
+        let time = newest.to_le_bytes();
+        let previous = self.previous.unwrap_or(newest);
         let [head, a, b, c] = if self.legacy {
             [4, 0x12, 0x34, 0x56]
         } else {
@@ -113,12 +118,9 @@ impl VirtualStrap {
             let [page, a, b, c] = self.first_half(sent, previous);
             [page | toggle, a, b, c]
         };
-        let rate = match (self.newest, self.previous) {
-            (Some(newest), Some(previous)) => {
-                61_440 / u32::from(newest.wrapping_sub(previous)).max(241)
-            }
-            _ => 0,
-        };
+        let rate = self.previous.map_or(0, |previous| {
+            61_440 / u32::from(newest.wrapping_sub(previous)).max(241)
+        });
         Some([head, a, b, c, time[0], time[1], self.count, rate as u8])
     }
 
