@@ -4,8 +4,8 @@
 //! Supervision is systemd's: the first part that ends takes the others with it, the process ends,
 //! the service manager starts it again and the state is read back. Not here: what any part does.
 
-pub mod files;
 mod demo;
+pub mod files;
 mod house;
 mod lock;
 mod offline;
@@ -16,8 +16,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence_hal::replay::{self, Recording};
 use coherence_hal::StrapId;
+use coherence_hal::replay::{self, Recording};
 use coherence_hal::script::{Cue, Scripted, together};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use coherence_hal::decode::ant::{AntHeart, Data, Frame, HEART_RATE, HrPage, Message, Pulse, Stream};
+use coherence_hal::decode::ant::{
+    AntHeart, Data, Frame, HEART_RATE, HrPage, Message, Pulse, Stream,
+};
 
 /// `data`: pieces, each as ms since the one before (in steps of 64), length, and the bytes.
 pub fn holds(mut data: &[u8]) {
@@ -25,7 +27,11 @@ pub fn holds(mut data: &[u8]) {
             }
         }
         skipped += stream.take_losses().skipped_bytes as usize;
-        assert_eq!(fed, framed + skipped + stream.pending().len(), "every byte is accounted for");
+        assert_eq!(
+            fed,
+            framed + skipped + stream.pending().len(),
+            "every byte is accounted for"
+        );
         assert!(stream.pending().len() < 68);
     }
 }

@@ -58,7 +58,8 @@ pub(super) async fn imagine(
     let mut past: Vec<_> = named("virtual", room.past_events(now_ms));
     #[cfg(feature = "serial")]
     let stick = {
-        let (stick, heard) = plugged_in(demo.seed, others, clock, data_dir, start_ms, now_ms).await?;
+        let (stick, heard) =
+            plugged_in(demo.seed, others, clock, data_dir, start_ms, now_ms).await?;
         past.extend(named("ant", heard));
         stick
     };
