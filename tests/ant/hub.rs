@@ -89,3 +89,56 @@ async fn a_third_of_the_demo_is_heard_through_a_stick_and_is_scored_at_once() {
     assert_eq!(of_ant(&seen, "state").len(), 4);
     assert_eq!(seen["straps"].as_array().map(Vec::len), Some(12));
 }
+
+/// `tests/load ant`: what sixty straps cost, on the world's own clock.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a minute and a half: tests/load ant"]
+async fn load_of_sixty_straps() {
+    const SECONDS: u64 = 60;
+    let folder = tempfile::tempdir().unwrap();
+    let begin = tokio::time::Instant::now();
+    let clock = SourceClock::new(
+        move || begin.elapsed().as_millis() as i64,
+        move |at_ms| {
+            let at = std::time::Duration::from_millis(at_ms.clamp(0, 1 << 40) as u64);
+            Box::pin(tokio::time::sleep_until(begin + at))
+        },
+    );
+    let straps = (1..=60).map(|n| VirtualStrap::new(n, heart(n.into(), 75.0, 80.0).0));
+    let mut stick = VirtualStick::new(0, 1, straps.collect());
+    stick.faults.loss = 0.04;
+    let path = folder.path().join("stick");
+    let mut plug = Plug::new(stick, clock, path.clone());
+    plug.plug_in().await.unwrap();
+    let key_file = folder.path().join("ant.key");
+    std::fs::write(&key_file, MADE_UP_KEY).unwrap();
+    let config = format!(
+        "[straps]\nble = false\n[clock]\ntrust = \"always\"\n[ant]\nport = {path:?}\nkey_file = {key_file:?}\n"
+    );
+    let hub = Hub::run(folder.path(), &config, None).await;
+    hub.until("/api/straps", "all straps", |straps| {
+        let states = of_ant(straps, "state");
+        states.len() == 60 && states.iter().all(|state| **state == "streaming")
+    })
+    .await;
+    let before = ticks(hub.pid());
+    tokio::time::sleep(std::time::Duration::from_secs(SECONDS)).await;
+    let used = ticks(hub.pid()) - before;
+    // The kernel counts in hundredths of a second, whatever it runs at.
+    println!(
+        "60 straps for {SECONDS} s: {:.2} % of one core",
+        used as f64 / SECONDS as f64
+    );
+    println!("peak memory {} MB", hub.peak_memory_mb());
+}
+
+/// Processor time of a process, user and system, in 1/100 s.
+fn ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the hub runs");
+    let fields = stat.rsplit(')').next().expect("the name is in brackets");
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    fields[11..13]
+        .iter()
+        .map(|field| field.parse::<u64>().expect("a number"))
+        .sum()
+}
