@@ -4,6 +4,7 @@
 //! Supervision is systemd's: the first part that ends takes the others with it, the process ends,
 //! the service manager starts it again and the state is read back. Not here: what any part does.
 
+mod demo;
 pub mod files;
 mod house;
 mod lock;
@@ -15,10 +16,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coherence_hal::StrapId;
 use coherence_hal::replay::{self, Recording};
 use coherence_hal::script::{Cue, Scripted, together};
-use coherence_hal::virtual_room::VirtualRoom;
-use coherence_hal::{SourceEvent, StrapId};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -208,11 +208,19 @@ async fn serve(
     let mut room = Room::new(settings, &boot_id, reading, memory.past);
     let mut past = Vec::new();
     let mut virtual_room = None;
+    #[cfg(feature = "serial")]
+    let mut virtual_stick = None;
     if let Some(demo) = &demo {
-        room.expect_source("virtual");
-        let (source, events) = imagined(demo, &clock, has_past);
-        past = events;
-        virtual_room = Some(source);
+        let imagined = demo::imagine(demo, &clock, data_dir, has_past).await?;
+        for source in imagined.names() {
+            room.expect_source(source);
+        }
+        past = imagined.past;
+        virtual_room = Some(imagined.room);
+        #[cfg(feature = "serial")]
+        {
+            virtual_stick = Some(imagined.stick);
+        }
     }
     let replayed = recordings(&config.straps.replay)?;
     if !replayed.is_empty() {
@@ -220,6 +228,12 @@ async fn serve(
     }
     if config.straps.ble {
         room.expect_source("ble");
+    }
+    if !config.serial.is_empty() {
+        room.expect_source("text");
+    }
+    if !config.ant.port.is_empty() {
+        room.expect_source("ant");
     }
 
     let Parts {
@@ -301,6 +315,27 @@ async fn serve(
         );
         hearing.spawn(sources::run(source, line(), stopped.clone()));
     }
+    #[cfg(feature = "serial")]
+    let _plugged = virtual_stick.map(|demo::Stick { plug, source }| {
+        hearing.spawn(sources::run(source, line(), stopped.clone()));
+        plug
+    });
+    #[cfg(feature = "serial")]
+    if !config.ant.port.is_empty() {
+        let options = coherence_hal::ant::AntOptions {
+            port: config.ant.port.clone(),
+            baud: config.ant.baud,
+            key: files::ant_key(&config),
+        };
+        let source = coherence_hal::ant::AntSource::new(clock.source_clock(), options);
+        hearing.spawn(sources::run(source, line(), stopped.clone()));
+    }
+    #[cfg(feature = "serial")]
+    if !config.serial.is_empty() {
+        let ports = config.serial.iter().map(text_port).collect();
+        let source = coherence_hal::text::TextSource::new(clock.source_clock(), ports);
+        hearing.spawn(sources::run(source, line(), stopped.clone()));
+    }
     #[cfg(feature = "ble")]
     if config.straps.ble {
         let options = coherence_hal::ble::BleOptions {
@@ -356,7 +391,7 @@ async fn serve(
     tracing::info!(%address, "serving");
     systemd::ready(&format!("Serving on {address}"));
     if let Some(demo) = &demo {
-        greet(demo, address);
+        demo::greet(demo, address);
     }
 
     let end = tokio::select! {
@@ -450,34 +485,6 @@ fn keep_ms(keep_days: u32) -> i64 {
     i64::from(keep_days) * 86_400_000
 }
 
-type PastEvents = Vec<(&'static str, SourceEvent)>;
-
-/// The virtual room, and its past: none where the database already knows one.
-fn imagined(demo: &Demo, clock: &Clock, has_past: bool) -> (Scripted<VirtualRoom>, PastEvents) {
-    let now_ms = clock.mono_ms();
-    let script = VirtualRoom::new(demo.people, demo.seed);
-    let text = format!(
-        "A virtual room of {} people (seed {}).",
-        demo.people, demo.seed
-    );
-    let mut source = Scripted::new(
-        "virtual",
-        script,
-        now_ms - DEMO_PAST_MS,
-        clock.source_clock(),
-        text,
-    );
-    let mut past: PastEvents = source
-        .past_events(now_ms)
-        .into_iter()
-        .map(|event| ("virtual", event))
-        .collect();
-    if has_past {
-        past.clear();
-    }
-    (source, past)
-}
-
 /// Each recording as the script of one strap, named after its file.
 fn recordings(
     files: &[PathBuf],
@@ -498,19 +505,17 @@ fn recordings(
     files.iter().map(read).collect()
 }
 
-/// What a newcomer sees.
-fn greet(demo: &Demo, address: SocketAddr) {
-    let people = demo.people;
-    println!(
-        "coherence-hub demo: a virtual room of {people} people, seed {}",
-        demo.seed
-    );
-    println!();
-    println!("  Open   http://{address}/              the room, live");
-    println!("         http://{address}/api/straps    every strap and why it gives no score");
-    println!("         http://{address}/health");
-    println!();
-    println!("Ctrl-C ends it.");
+#[cfg(feature = "serial")]
+fn text_port(serial: &crate::config::Serial) -> coherence_hal::text::TextPort {
+    coherence_hal::text::TextPort {
+        name: serial.name.clone(),
+        path: serial.port.clone(),
+        baud: serial.baud,
+        profile: serial
+            .profile
+            .parse()
+            .expect("the configuration was checked"),
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ use std::process::Command;
 
 use properties::ack::Outbox;
 use properties::config::Etc;
-use properties::{heart_rate_measurement, recording, rest_body, score, ws_frame};
+use properties::{
+    ant_stream, heart_rate_measurement, recording, rest_body, score, serial_lines, ws_frame,
+};
 
 /// Knocked-about copies of each seed.
 const COPIES: usize = 10;
@@ -69,10 +71,12 @@ fn what_fuzzing_holds_to_be_true_holds_for_every_seed_and_its_neighbours() {
             .expect("a target's name");
         let holds = |data: &[u8]| match target {
             "ack" => outbox.holds(data),
+            "ant_stream" => ant_stream::holds(data),
             "ws_frame" => ws_frame::holds(data),
             "rest_body" => rest_body::holds(data),
             "config" => etc.holds(data),
             "heart_rate_measurement" => heart_rate_measurement::holds(data),
+            "serial_lines" => serial_lines::holds(data),
             "recording" => recording::holds(data),
             "score" => score::holds(data),
             other => panic!("seeds for a target that is not run here: {other}"),

@@ -76,8 +76,9 @@ impl Etc {
             toml::from_str(&built_in.to_toml()).expect("what is printed is TOML");
         for (key, value, origin) in loaded.effective() {
             let (section, name) = key.split_once('.').expect("keys are dotted");
-            let same = built_in[section]
-                .get(name)
+            let same = built_in
+                .get(section)
+                .and_then(|keys| keys.get(name))
                 .is_some_and(|built_in| built_in.to_string() == value);
             // A secret is not shown; whether it is there is.
             let secret = key == "access.room_code";

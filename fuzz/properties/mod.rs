@@ -6,10 +6,12 @@
 //! as a test over all seeds (`tests/fuzz_seeds.rs`).
 
 pub mod ack;
+pub mod ant_stream;
 pub mod config;
 mod fields;
 pub mod heart_rate_measurement;
 pub mod recording;
 pub mod rest_body;
 pub mod score;
+pub mod serial_lines;
 pub mod ws_frame;

@@ -1,7 +1,7 @@
 //! The edge of the hub: bytes and radios.
 //!
 //! Here belongs whatever touches a strap: decoders from bytes to R-R intervals ([`decode`]), the
-//! Bluetooth radio (`ble`, feature `ble`), recordings ([`replay`]) and the scripted straps of the
+//! Bluetooth radio (`ble`, feature `ble`), sticks and sensors with a serial port (`ant` and `text`, feature `serial`), recordings ([`replay`]) and the scripted straps of the
 //! [`virtual_room`]. Nothing here knows rooms, people or scores, and nothing here repairs a value.
 //!
 //! Everything the hub learns of a strap arrives as a [`SourceEvent`], stamped with the hub's
@@ -13,9 +13,17 @@ pub mod decode;
 pub mod replay;
 pub mod script;
 pub mod virtual_room;
+#[cfg(feature = "serial")]
+pub mod virtual_stick;
 
+#[cfg(feature = "serial")]
+pub mod ant;
 #[cfg(feature = "ble")]
 pub mod ble;
+#[cfg(feature = "serial")]
+pub mod port;
+#[cfg(feature = "serial")]
+pub mod text;
 
 use std::fmt;
 use std::future::Future;
@@ -69,7 +77,7 @@ impl StrapId {
         StrapId(text.into())
     }
 
-    /// `ble`, `replay`, `virtual`.
+    /// `ble`, `ant`, `text`, `replay`, `virtual`.
     pub fn transport(&self) -> &str {
         self.0.split(':').next().unwrap_or_default()
     }
@@ -151,7 +159,9 @@ pub struct SourceState {
     /// Can it hear straps now?
     pub up: bool,
     /// Stable code for machines: `listening`, `no_bus`, `no_bluetoothd`, `no_adapter`,
-    /// `adapter_off`, `recovering`, `finished`.
+    /// `adapter_off`, `recovering`, `finished`; of a serial port `no_port`, `no_permission`, `port_in_use`,
+    /// `not_a_port`, `port_failed`, `port_gone`, of a text sensor `wrong_profile`, `wrong_output`, and of
+    /// an ANT+ stick `no_key`, `key_refused`, `cannot_scan`, `no_strap`, `stick_silent`.
     pub code: &'static str,
     /// One sentence: what is, and what to do about it.
     pub text: String,

@@ -11,7 +11,7 @@
 //! together. About a third of the straps have something the matter with them, and at any moment at
 //! least 70 % of those that could be heard are heard and worn.
 
-mod chance;
+pub(crate) mod chance;
 mod heart;
 mod strap;
 
@@ -20,6 +20,7 @@ use std::collections::BinaryHeap;
 
 use crate::script::Cue;
 use chance::Chance;
+pub use strap::Beats;
 use strap::{Strap, TROUBLES, Temperament};
 
 /// An endless script of a room full of straps, `virtual:1`, `virtual:2`, ...
@@ -51,17 +52,29 @@ impl VirtualRoom {
     /// assert_eq!(VirtualRoom::new(0, 7).next(), None);
     /// ```
     pub fn new(people: usize, seed: u64) -> Self {
-        let mut chance = Chance::new(seed);
-        let talent_offset = chance.unit();
-        let mut straps: Vec<Strap> = temperaments(people, &mut chance)
-            .into_iter()
-            .enumerate()
-            .map(|(index, (temperament, stagger))| {
-                // Steps of the golden ratio spread talents evenly however many people there are.
-                let talent = (talent_offset + index as f64 * 0.618_033_988_749_894_8).fract();
-                Strap::new(index, seed, temperament, talent, stagger)
-            })
-            .collect();
+        VirtualRoom::of(straps(people, seed))
+    }
+
+    /// The same people, but about a third of them wear straps of another kind: the room without these, and
+    /// the beats of their hearts. All of them are people whose straps have nothing the matter with them.
+    ///
+    /// ```
+    /// # use coherence_hal::virtual_room::VirtualRoom;
+    /// let (_, others) = VirtualRoom::with_others(24, 7);
+    /// assert_eq!(others.len(), 8);
+    /// ```
+    pub fn with_others(people: usize, seed: u64) -> (Self, Vec<Beats>) {
+        let mut well = 0;
+        let (others, straps): (Vec<Strap>, Vec<Strap>) =
+            straps(people, seed).into_iter().partition(|strap| {
+                well += usize::from(strap.is_well());
+                strap.is_well() && well.is_multiple_of(2)
+            });
+        let others = others.into_iter().map(Strap::into_beats).collect();
+        (VirtualRoom::of(straps), others)
+    }
+
+    fn of(mut straps: Vec<Strap>) -> Self {
         let due = straps
             .iter_mut()
             .enumerate()
@@ -69,6 +82,20 @@ impl VirtualRoom {
             .collect();
         VirtualRoom { straps, due }
     }
+}
+
+fn straps(people: usize, seed: u64) -> Vec<Strap> {
+    let mut chance = Chance::new(seed);
+    let talent_offset = chance.unit();
+    temperaments(people, &mut chance)
+        .into_iter()
+        .enumerate()
+        .map(|(index, (temperament, stagger))| {
+            // Steps of the golden ratio spread talents evenly however many people there are.
+            let talent = (talent_offset + index as f64 * 0.618_033_988_749_894_8).fract();
+            Strap::new(index, seed, temperament, talent, stagger)
+        })
+        .collect()
 }
 
 impl Iterator for VirtualRoom {

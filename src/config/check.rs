@@ -3,14 +3,18 @@
 //! One line per rule, with the words an admin gets to read. Types are serde's business, unknown
 //! keys are `layers`'.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::path::Path;
+
+use coherence_hal::decode::serial::Profile;
 
 use super::{Config, Wall};
 
 /// A value that can't be used.
 pub(super) struct Refused {
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     pub value: String,
     pub allowed: String,
 }
@@ -131,6 +135,20 @@ pub(super) fn check(config: &Config) -> Result<(), Refused> {
         &config.straps.adapter,
         "an adapter's name such as hci0, or empty for the first",
     )?;
+    require(
+        config.ant.port.is_empty() || config.ant.port.starts_with('/'),
+        "ant.port",
+        &config.ant.port,
+        "the stick's path, best one that stays: /dev/serial/by-id/…; or empty for none",
+    )?;
+    within("ant.baud", config.ant.baud, 50, 4_000_000)?;
+    require(
+        config.ant.key_file.as_os_str().is_empty() || config.ant.key_file.is_absolute(),
+        "ant.key_file",
+        config.ant.key_file.display(),
+        "an absolute path, or empty for systemd's credential ant-key",
+    )?;
+    serial(&config.serial)?;
     within(
         "room.max_participants",
         config.room.max_participants,
@@ -165,6 +183,46 @@ pub(super) fn check(config: &Config) -> Result<(), Refused> {
         anchor_ms,
         "Unix time in milliseconds, up to the year 2100",
     )
+}
+
+fn serial(ports: &[super::Serial]) -> Result<(), Refused> {
+    let (mut names, mut devices) = (HashSet::new(), HashSet::new());
+    for (at, port) in ports.iter().enumerate() {
+        // As `layers` places them.
+        let key = |key: &str| format!("serial[{}].{key}", at + 1);
+        require(
+            is_topic_level(&port.name),
+            key("name"),
+            &port.name,
+            "letters, digits, - _ and . (1 to 64 of them): by its name a sensor is recognised when it comes back",
+        )?;
+        require(
+            names.insert(&port.name),
+            key("name"),
+            &port.name,
+            "a name that no other [[serial]] has",
+        )?;
+        require(
+            port.port.starts_with('/'),
+            key("port"),
+            &port.port,
+            "the device's path, such as /dev/ttyUSB0, or better one that stays: /dev/serial/by-id/…",
+        )?;
+        require(
+            devices.insert(&port.port),
+            key("port"),
+            &port.port,
+            "a port that no other [[serial]] has",
+        )?;
+        within(key("baud"), port.baud, 50, 4_000_000)?;
+        require(
+            port.profile.parse::<Profile>().is_ok(),
+            key("profile"),
+            &port.profile,
+            Profile::NAMES,
+        )?;
+    }
+    Ok(())
 }
 
 fn web(web: &super::Web) -> Result<(), Refused> {
@@ -322,7 +380,7 @@ fn is_host_name(text: &str) -> bool {
 
 fn require(
     holds: bool,
-    key: &'static str,
+    key: impl Into<Cow<'static, str>>,
     value: impl Display,
     allowed: impl Into<String>,
 ) -> Result<(), Refused> {
@@ -330,13 +388,18 @@ fn require(
         return Ok(());
     }
     Err(Refused {
-        key,
+        key: key.into(),
         value: value.to_string(),
         allowed: allowed.into(),
     })
 }
 
-fn within(key: &'static str, value: u32, min: u32, max: u32) -> Result<(), Refused> {
+fn within(
+    key: impl Into<Cow<'static, str>>,
+    value: u32,
+    min: u32,
+    max: u32,
+) -> Result<(), Refused> {
     require(
         (min..=max).contains(&value),
         key,
@@ -360,8 +423,9 @@ fn log_level(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Serial;
 
-    fn refused(change: impl FnOnce(&mut Config)) -> Option<&'static str> {
+    fn refused(change: impl FnOnce(&mut Config)) -> Option<Cow<'static, str>> {
         let mut config = Config::default();
         change(&mut config);
         check(&config).err().map(|refused| refused.key)
@@ -411,7 +475,7 @@ mod tests {
             }),
         ];
         for (i, (key, change)) in cases.into_iter().enumerate() {
-            assert_eq!(refused(change), Some(key), "case {i}");
+            assert_eq!(refused(change).as_deref(), Some(key), "case {i}");
         }
     }
 
@@ -424,7 +488,41 @@ mod tests {
             })
         };
         assert_eq!(change(25), None);
-        assert_eq!(change(30), Some("session.integration_s"));
+        assert_eq!(change(30).as_deref(), Some("session.integration_s"));
+    }
+
+    #[test]
+    fn each_rule_of_a_text_sensor_names_the_table_and_the_key() {
+        let good = |name: &str| Serial {
+            name: name.into(),
+            port: format!("/dev/{name}"),
+            profile: "ibi-lines".into(),
+            ..Serial::default()
+        };
+        let second = |change: fn(&mut Serial)| {
+            let mut ports = vec![good("a"), good("b"), good("c")];
+            change(&mut ports[1]);
+            refused(|c| c.serial = ports)
+        };
+        assert_eq!(second(|_| {}), None);
+        type Change = fn(&mut Serial);
+        let cases: [(&str, Change); 9] = [
+            ("name", |port| port.name = String::new()),
+            ("name", |port| port.name = "b:1".into()),
+            ("name", |port| port.name = "a".into()),
+            ("port", |port| port.port = String::new()),
+            ("port", |port| port.port = "ttyUSB0".into()),
+            ("port", |port| port.port = "/dev/a".into()),
+            ("baud", |port| port.baud = 0),
+            ("profile", |port| port.profile = String::new()),
+            ("profile", |port| {
+                port.profile = "pulsesensor-multi:13".into()
+            }),
+        ];
+        for (key, change) in cases {
+            let expected = format!("serial[2].{key}");
+            assert_eq!(second(change).as_deref(), Some(expected.as_str()));
+        }
     }
 
     #[test]
@@ -433,7 +531,7 @@ mod tests {
         assert_eq!(level("warn"), None);
         assert_eq!(level("info,coherence_hub::web=debug"), None);
         for wrong in ["", "inof", "info,", "info,web", "info,web=loud", "=info"] {
-            assert_eq!(level(wrong), Some("log.level"), "{wrong:?}");
+            assert_eq!(level(wrong).as_deref(), Some("log.level"), "{wrong:?}");
         }
     }
 }

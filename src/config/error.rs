@@ -3,6 +3,7 @@
 //! The reader is somebody in front of a terminal or a journal who has not seen this program's
 //! source. Finding the mistake is not done here.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -33,7 +34,7 @@ pub enum ConfigError {
 
     #[error("`{key} = {value}` ({origin}) cannot be used\n  allowed: {allowed}")]
     Value {
-        key: &'static str,
+        key: Cow<'static, str>,
         value: String,
         origin: Origin,
         allowed: String,
@@ -136,7 +137,8 @@ fn without_secret(line: &str) -> String {
     let key = name.trim().replace(['"', '\''], "");
     let key = key.rsplit('.').next().unwrap_or_default();
     let is_plain = known.iter().any(|(section, keys)| {
-        keys.get(key).is_some() && !SECRETS.contains(&format!("{section}.{key}").as_str())
+        Config::keys(keys).is_some_and(|keys| keys.contains_key(key))
+            && !SECRETS.contains(&format!("{section}.{key}").as_str())
     });
     // An address of a broker may hold a password.
     if is_plain && !value.contains('@') {

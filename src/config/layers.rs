@@ -45,16 +45,37 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Where the value of `key` (dotted) comes from.
+    /// Where the value of `key` (dotted, `serial[1].port` in a list) comes from. What a table of a list does
+    /// not say comes with the table.
     pub fn origin(&self, key: &str) -> Origin {
-        self.origins.get(key).cloned().unwrap_or(Origin::BuiltIn)
+        let table = key.find(']').map(|end| &key[..=end]);
+        let said = self.origins.get(key);
+        let said = said.or_else(|| self.origins.get(table?));
+        said.cloned().unwrap_or(Origin::BuiltIn)
     }
 
     /// Every key with its value as TOML and its origin; of a secret only whether it is set.
     pub fn effective(&self) -> Vec<(String, String, Origin)> {
         let mut all = Vec::new();
+        let mut sections = Vec::new();
         for (section, keys) in self.config.to_table() {
-            for (key, value) in keys.as_table().into_iter().flatten() {
+            match keys {
+                Value::Table(keys) => sections.push((section, keys)),
+                Value::Array(list) => {
+                    let tables = list
+                        .into_iter()
+                        .enumerate()
+                        .filter_map(|(at, keys)| match keys {
+                            Value::Table(keys) => Some((place_in_list(&section, at), keys)),
+                            _ => None,
+                        });
+                    sections.extend(tables);
+                }
+                _ => {}
+            }
+        }
+        for (section, keys) in sections {
+            for (key, value) in keys {
                 let key = format!("{section}.{key}");
                 let origin = self.origin(&key);
                 let shown = match value.as_str() {
@@ -131,7 +152,7 @@ pub fn load_from(
         origins,
     };
     check(&loaded.config).map_err(|refused| ConfigError::Value {
-        origin: loaded.origin(refused.key),
+        origin: loaded.origin(&refused.key),
         key: refused.key,
         value: refused.value,
         allowed: refused.allowed,
@@ -183,10 +204,25 @@ fn read_file(
 
     let tree = DeTable::parse(text).map_err(|e| error(start(&e), None, e.message(), None))?;
     let mut keys = Vec::new();
-    collect(tree.get_ref(), "", &mut keys);
+    collect(tree.get_ref(), "", "", &mut keys);
     keys.sort_by_key(|key| key.at.start);
 
     let known = Config::every_key();
+    let is_list = |key: &&Key| {
+        !key.dotted.contains('.') && known.get(&key.dotted).is_some_and(Value::is_array)
+    };
+    if let Some(single) = keys.iter().filter(is_list).find(|key| key.is_table) {
+        let problem = format!(
+            "is a list of tables: write [[{}]], with two brackets",
+            single.dotted
+        );
+        return Err(error(
+            single.at.start,
+            Some(single.dotted.clone()),
+            &problem,
+            None,
+        ));
+    }
     if let Some(unknown) = keys.iter().find(|key| !is_known(&known, &key.dotted)) {
         let suggestion = suggest(&known, &unknown.dotted);
         return Err(error(
@@ -211,12 +247,17 @@ fn read_file(
         error(at, key, e.message(), None)
     })?;
 
+    // A list takes the place of the one below it, as a whole.
+    for list in keys.iter().filter(is_list) {
+        let start = format!("{}[", list.dotted);
+        origins.retain(|key, _| !key.starts_with(&start));
+    }
     for key in &keys {
         let origin = Origin::File {
             path: path.to_owned(),
             line: place(key.at.start).line,
         };
-        origins.insert(key.dotted.clone(), origin);
+        origins.insert(key.placed.clone(), origin);
     }
     Ok(toml::from_str(text).expect("the same text was just parsed"))
 }
@@ -224,24 +265,54 @@ fn read_file(
 /// A key in a file. Sections count as keys, so that unknown ones are found.
 struct Key {
     dotted: String,
+    /// As `dotted`; in a list with its place there.
+    placed: String,
     at: Range<usize>,
     value: Range<usize>,
+    is_table: bool,
 }
 
-fn collect(table: &DeTable<'_>, prefix: &str, keys: &mut Vec<Key>) {
+/// A table in a list, counted from 1 as people do.
+fn place_in_list(section: &str, at: usize) -> String {
+    format!("{section}[{}]", at + 1)
+}
+
+/// `prefix` and `placed`: what the table is called.
+fn collect(table: &DeTable<'_>, prefix: &str, placed: &str, keys: &mut Vec<Key>) {
+    let below = |prefix: &str, name: &str| match prefix {
+        "" => name.to_owned(),
+        prefix => format!("{prefix}.{name}"),
+    };
     for (name, value) in table {
-        let dotted = if prefix.is_empty() {
-            name.get_ref().to_string()
-        } else {
-            format!("{prefix}.{}", name.get_ref())
-        };
-        keys.push(Key {
+        let dotted = below(prefix, name.get_ref());
+        let placed = below(placed, name.get_ref());
+        let key = Key {
             dotted: dotted.clone(),
+            placed: placed.clone(),
             at: name.span(),
             value: value.span(),
-        });
-        if let DeValue::Table(inner) = value.get_ref() {
-            collect(inner, &dotted, keys);
+            is_table: matches!(value.get_ref(), DeValue::Table(_)),
+        };
+        keys.push(key);
+        match value.get_ref() {
+            DeValue::Table(inner) => collect(inner, &dotted, &placed, keys),
+            DeValue::Array(list) => {
+                for (at, item) in list.iter().enumerate() {
+                    let DeValue::Table(inner) = item.get_ref() else {
+                        continue;
+                    };
+                    let placed = place_in_list(&placed, at);
+                    keys.push(Key {
+                        dotted: dotted.clone(),
+                        placed: placed.clone(),
+                        at: item.span(),
+                        value: item.span(),
+                        is_table: false,
+                    });
+                    collect(inner, &dotted, &placed, keys);
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -251,7 +322,9 @@ fn is_known(known: &Table, dotted: &str) -> bool {
     let section = parts.next().and_then(|section| known.get(section));
     match (section, parts.next(), parts.next()) {
         (found, None, _) => found.is_some(),
-        (Some(Value::Table(keys)), Some(key), None) => keys.contains_key(key),
+        (Some(section), Some(key), None) => {
+            Config::keys(section).is_some_and(|keys| keys.contains_key(key))
+        }
         // Deeper than any key goes, or a section that is none: the outer key is already reported.
         _ => false,
     }
@@ -265,7 +338,7 @@ fn suggest(known: &Table, unknown: &str) -> Option<String> {
         None => (None, unknown),
     };
     let here: Vec<&String> = match section {
-        Some(section) => known.get(section)?.as_table()?.keys().collect(),
+        Some(section) => Config::keys(known.get(section)?)?.keys().collect(),
         None => known.keys().collect(),
     };
     let alike = here

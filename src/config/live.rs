@@ -16,9 +16,13 @@ pub type Live = watch::Receiver<Arc<Config>>;
 /// Keys whose value was built into something at the start, each for a reason: a bound socket, an
 /// open database, the shape of the running session, a clock that must not jump, an open radio, and
 /// the secret behind pseudonyms that are out already.
-const NEEDS_RESTART: [&str; 14] = [
+const NEEDS_RESTART: [&str; 18] = [
+    "ant.baud",
+    "ant.key_file",
+    "ant.port",
     "clock.trust",
     "privacy.facility_key_file",
+    "serial",
     "session.integration_s",
     "session.length_min",
     "session.preparation_s",
@@ -33,9 +37,10 @@ const NEEDS_RESTART: [&str; 14] = [
     "web.max_connections",
 ];
 
-/// Whether a change of this key (dotted) waits for a restart.
+/// Whether a change of this key (dotted, `serial[1].port` in a list) waits for a restart.
 pub fn needs_restart(key: &str) -> bool {
-    NEEDS_RESTART.contains(&key)
+    let list = key.split_once('[').map(|(list, _)| list);
+    NEEDS_RESTART.contains(&list.unwrap_or(key))
 }
 
 /// What a reload comes to.
@@ -55,7 +60,14 @@ pub fn change(in_force: &Config, wanted: &Config) -> Change {
     let wanted = wanted.to_table();
     let (mut now, mut at_restart) = (Vec::new(), Vec::new());
     for (section, keys) in Config::every_key() {
-        for key in keys.as_table().into_iter().flatten().map(|(key, _)| key) {
+        let Some(keys) = keys.as_table() else {
+            // Of a list of tables nobody could say which one became which: all wait for the restart.
+            if table.get(&section) != wanted.get(&section) {
+                at_restart.push(section);
+            }
+            continue;
+        };
+        for key in keys.keys() {
             let dotted = format!("{section}.{key}");
             let new = wanted[&section].get(key);
             if table[&section].get(key) == new {
@@ -82,6 +94,7 @@ pub fn change(in_force: &Config, wanted: &Config) -> Change {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Serial;
     use crate::config::check::check;
 
     #[test]
@@ -93,16 +106,28 @@ mod tests {
         wanted.session.length_min = 10;
         wanted.web.listen = ([127, 0, 0, 1], 9090).into();
         wanted.test.clock_anchor_ms = Some(1);
+        wanted.serial.push(Serial::default());
         let change = change(&running, &wanted);
         assert_eq!(change.now, ["access.room_code", "privacy.min_group_live"]);
         assert_eq!(
             change.at_restart,
-            ["session.length_min", "test.clock_anchor_ms", "web.listen"]
+            [
+                "serial",
+                "session.length_min",
+                "test.clock_anchor_ms",
+                "web.listen"
+            ]
         );
         let mut expected = Config::default();
         expected.privacy.min_group_live = 4;
         expected.access.room_code = "tulip".into();
         assert_eq!(change.config, expected);
+    }
+
+    #[test]
+    fn every_key_of_a_list_waits_as_the_list_does() {
+        assert!(needs_restart("serial[2].port"));
+        assert!(!needs_restart("serial.port") && !needs_restart("web[1].listen"));
     }
 
     #[test]
@@ -117,8 +142,11 @@ mod tests {
     fn every_key_that_needs_a_restart_exists() {
         let known = Config::every_key();
         for key in NEEDS_RESTART {
-            let (section, key) = key.split_once('.').unwrap();
-            assert!(known[section].get(key).is_some(), "{section}.{key}");
+            let found = match key.split_once('.') {
+                Some((section, key)) => known[section].get(key),
+                None => known.get(key).filter(|list| list.is_array()),
+            };
+            assert!(found.is_some(), "{key}");
         }
     }
 

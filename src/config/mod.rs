@@ -29,6 +29,10 @@ pub struct Config {
     pub privacy: Privacy,
     pub access: Access,
     pub straps: Straps,
+    pub ant: Ant,
+    /// Text sensors: `[[serial]]`, a table for each port.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub serial: Vec<Serial>,
     pub room: Room,
     pub stage: Stage,
     pub clock: Clock,
@@ -198,6 +202,51 @@ impl Default for Straps {
             adapter: String::new(),
             max_links: 16,
             replay: Vec::new(),
+        }
+    }
+}
+
+/// The stick that hears ANT+ straps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ant {
+    /// The stick's device; empty: there is none.
+    pub port: String,
+    pub baud: u32,
+    /// A file with the network key. The key itself is in no configuration.
+    pub key_file: PathBuf,
+}
+
+impl Default for Ant {
+    fn default() -> Self {
+        Ant {
+            port: String::new(),
+            baud: 115_200,
+            key_file: PathBuf::new(),
+        }
+    }
+}
+
+/// A serial port with a text sensor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Serial {
+    /// By which its hearts are recognised, whatever port it is plugged into.
+    pub name: String,
+    /// The device.
+    pub port: String,
+    pub baud: u32,
+    /// How the sensor writes.
+    pub profile: String,
+}
+
+impl Default for Serial {
+    fn default() -> Self {
+        Serial {
+            name: String::new(),
+            port: String::new(),
+            baud: 115_200,
+            profile: String::new(),
         }
     }
 }
@@ -399,7 +448,13 @@ impl Config {
     fn every_key() -> toml::Table {
         let mut config = Config::default();
         config.test.clock_anchor_ms = Some(0);
+        config.serial.push(Serial::default());
         config.to_table()
+    }
+
+    /// The keys of a section, whether there is one table of them or a list.
+    fn keys(section: &toml::Value) -> Option<&toml::Table> {
+        section.as_table().or_else(|| section.get(0)?.as_table())
     }
 
     fn to_table(&self) -> toml::Table {
@@ -433,7 +488,9 @@ mod tests {
     fn uncommented() -> String {
         let is_setting = |line: &str| {
             line.strip_prefix('#').is_some_and(|rest| {
-                rest.starts_with(|c: char| c.is_ascii_lowercase()) && rest.contains(" = ")
+                let key =
+                    rest.starts_with(|c: char| c.is_ascii_lowercase()) && rest.contains(" = ");
+                key || rest.starts_with("[[")
             })
         };
         EXAMPLE
@@ -458,13 +515,21 @@ mod tests {
             Some(0),
             "the only key without a default is shown as 0"
         );
+        let example = Serial {
+            name: "ear-clip".into(),
+            port: "/dev/serial/by-id/usb-Arduino_Uno-if00".into(),
+            baud: 115_200,
+            profile: "ibi-lines".into(),
+        };
+        assert_eq!(config.serial, [example], "the only list has an example");
+        config.serial.clear();
         assert_eq!(config, Config::default());
 
         let shown: toml::Table = toml::from_str(&text).unwrap();
         for (section, keys) in Config::every_key() {
-            for key in keys.as_table().unwrap().keys() {
+            for key in Config::keys(&keys).unwrap().keys() {
                 assert!(
-                    shown[&section].get(key).is_some(),
+                    Config::keys(&shown[&section]).unwrap().contains_key(key),
                     "systemd/hub.toml lacks {section}.{key}"
                 );
             }

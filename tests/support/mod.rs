@@ -11,6 +11,8 @@ pub mod fake_bluez;
 pub mod hub;
 pub mod phone;
 pub mod private_bus;
+#[path = "../../hal/tests/support/pty.rs"]
+pub mod pty;
 pub mod recompute;
 pub mod small_disk;
 pub mod wire;

@@ -8,22 +8,22 @@ use std::f64::consts::TAU;
 
 /// SplitMix64 (Steele, Lea and Flood 2014): one word of state, good enough for imagined hearts.
 #[derive(Clone, Debug)]
-pub(super) struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl Chance {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Chance(seed)
     }
 
     /// An independent stream for the `index`th part of whatever `seed` stands for.
-    pub(super) fn stream(seed: u64, index: u64) -> Self {
+    pub(crate) fn stream(seed: u64, index: u64) -> Self {
         let mut parent = Chance(seed ^ index.wrapping_add(1).wrapping_mul(0xD1B5_4A32_D192_ED03));
         Chance(parent.next())
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GOLDEN);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -32,27 +32,27 @@ impl Chance {
     }
 
     /// From 0 up to, but not including, 1.
-    pub(super) fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    pub(super) fn between(&mut self, low: f64, high: f64) -> f64 {
+    pub(crate) fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
     }
 
     /// A whole number, both ends included.
-    pub(super) fn whole(&mut self, low: i64, high: i64) -> i64 {
+    pub(crate) fn whole(&mut self, low: i64, high: i64) -> i64 {
         low + (self.unit() * (high - low + 1) as f64) as i64
     }
 
-    pub(super) fn happens(&mut self, probability: f64) -> bool {
+    pub(crate) fn happens(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }
 }
 
 /// The sine of an angle given in turns: the series to the 15th power over a quarter turn, right to
 /// 1e-11.
-pub(super) fn sin_turns(turns: f64) -> f64 {
+pub(crate) fn sin_turns(turns: f64) -> f64 {
     let turn = turns - turns.round();
     let folded = if turn > 0.25 {
         0.5 - turn

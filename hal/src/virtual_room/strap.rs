@@ -98,6 +98,23 @@ pub(super) struct Strap {
     next_drain_ms: i64,
 }
 
+/// A heart without its strap: the times of its beats in seconds, for ever.
+#[derive(Clone, Debug)]
+pub struct Beats {
+    next_s: f64,
+    heart: Heart,
+}
+
+impl Iterator for Beats {
+    type Item = f64;
+
+    fn next(&mut self) -> Option<f64> {
+        let next_s = self.next_s;
+        self.next_s = self.heart.next_beat_s();
+        Some(next_s)
+    }
+}
+
 impl Strap {
     /// The `index`th strap of the room. `stagger` from 0 to 1 spreads the episodes of different
     /// straps over time, so that they don't all fail at once.
@@ -158,6 +175,19 @@ impl Strap {
         };
         strap.beat_s = strap.heart.next_beat_s();
         strap
+    }
+
+    /// Whether nothing is the matter with it.
+    pub(super) fn is_well(&self) -> bool {
+        self.temperament == Temperament::Well
+    }
+
+    /// The beats alone, for a strap of another kind: seconds since the script began.
+    pub(super) fn into_beats(self) -> Beats {
+        Beats {
+            next_s: self.beat_s,
+            heart: self.heart,
+        }
     }
 
     /// When the next cue is due. Cues never run dry.

@@ -279,3 +279,89 @@ fn a_room_code_is_shown_by_no_mistake_and_no_list() {
     assert!(shown(&without).contains(&"access.room_code = (not set)".to_owned()));
     assert!(!format!("{loaded:?}").contains("7391"));
 }
+
+const TWO_SENSORS: &str = r#"
+[[serial]]
+name = "ear-clip"
+port = "/dev/ttyACM0"
+profile = "ibi-lines"
+
+[[serial]]
+name = "desk"
+port = "/dev/ttyUSB0"
+baud = 9600
+profile = "pulsesensor-multi:2"
+"#;
+
+#[test]
+fn a_list_of_tables_is_shown_table_by_table_with_the_line_of_each_key() {
+    let loaded = Etc::new().file("hub.toml", TWO_SENSORS).load().unwrap();
+    assert_eq!(loaded.config.serial.len(), 2);
+    let line = |key: &str| match loaded.origin(key) {
+        Origin::File { line, .. } => line,
+        other => panic!("{key}: {other}"),
+    };
+    assert_eq!(line("serial[1].port"), 4);
+    assert_eq!(line("serial[2].baud"), 10);
+    assert_eq!(line("serial[1].baud"), 2, "as built in, in this table");
+    let shown: Vec<String> = loaded
+        .effective()
+        .into_iter()
+        .filter(|(key, _, _)| key.starts_with("serial"))
+        .map(|(key, value, _)| format!("{key} = {value}"))
+        .collect();
+    assert_eq!(shown.len(), 8);
+    assert!(shown.contains(&"serial[2].profile = \"pulsesensor-multi:2\"".to_owned()));
+}
+
+#[test]
+fn a_list_in_a_later_file_takes_the_place_of_the_whole_one_below() {
+    let etc = Etc::new().file("hub.toml", TWO_SENSORS).file(
+        "conf.d/a.toml",
+        "[[serial]]\nname = \"one\"\nport = \"/dev/x\"\nprofile = \"csv4\"\n",
+    );
+    let loaded = etc.load().unwrap();
+    assert_eq!(loaded.config.serial.len(), 1);
+    let origin = loaded.origin("serial[1].baud").to_string();
+    assert!(origin.ends_with("a.toml:1"), "{origin}");
+    assert_eq!(loaded.origin("serial[2].baud"), Origin::BuiltIn);
+}
+
+#[test]
+fn a_mistake_in_a_list_names_its_place_and_what_is_allowed() {
+    let complaint = |from: &str, to: &str| {
+        let text = TWO_SENSORS.replace(from, to);
+        Etc::new().file("hub.toml", &text).complaint()
+    };
+    let profile = complaint("pulsesensor-multi:2", "pulse");
+    assert!(
+        profile.starts_with("`serial[2].profile = pulse` (hub.toml:11) cannot be used"),
+        "{profile}"
+    );
+    assert!(
+        profile.contains("ibi-lines") && profile.contains("psws"),
+        "{profile}"
+    );
+    let missing = complaint("profile = \"ibi-lines\"", "");
+    assert!(missing.contains("(hub.toml:2)"), "{missing}");
+    let misspelt = complaint("baud = 9600", "buad = 9600");
+    assert!(
+        misspelt.starts_with("hub.toml:10:1: `serial.buad`: unknown key"),
+        "{misspelt}"
+    );
+    assert!(
+        misspelt.ends_with("did you mean `serial.baud`?"),
+        "{misspelt}"
+    );
+    let kind = complaint("9600", "\"9600\"");
+    assert!(
+        kind.starts_with("hub.toml:10:8: `serial.baud`: invalid type"),
+        "{kind}"
+    );
+    let brackets = Etc::new().file("hub.toml", "[serial]\nname = \"x\"\n");
+    assert!(
+        brackets.complaint().contains("write [[serial]]"),
+        "{}",
+        brackets.complaint()
+    );
+}
