@@ -1,11 +1,13 @@
 //! The wire, frozen: each frame as it is written and read, byte for byte. Clients out there were
 //! built on these; a change here is a change of the protocol.
 
+use coherence_hub::room::my_heart::Fit;
 use coherence_hub::room::view::{
-    Distribution, EarlyView, FeedbackView, GroupView, HrvView, Phase, ProofView, Quality,
-    SessionView, Synchrony, TrendView, frame,
+    CandidateView, Distribution, EarlyView, FeedbackView, GroupView, HeartFoundView, HrvView,
+    Phase, ProofView, Quality, SessionView, StrapMoved, Synchrony, TrendView, frame,
 };
 use coherence_hub::room::{ParticipantId, SettingsHash};
+use coherence_hub::web::fields::{ClaimFields, HeartFields};
 use coherence_hub::web::wire::{self, ClientFrame, Role, ServerFrame};
 use serde_json::{Value, json};
 
@@ -115,6 +117,11 @@ fn frames_for_everybody_are_written_so() {
         text(frame("group_metrics_update", &few)),
         r#"{"type":"group_metrics_update","sessionId":"20261120T0945Z","at":1795168305000,"average":null,"standardError":null,"peak":null,"distribution":null,"participants":18,"scored":2,"synchrony":null,"suppressed":"too_few"}"#
     );
+    let moved = StrapMoved { label: "strap 7" };
+    assert_eq!(
+        text(frame("strap_moved", &moved)),
+        r#"{"type":"strap_moved","label":"strap 7"}"#
+    );
     #[derive(serde::Serialize)]
     struct Body {
         session: SessionView,
@@ -159,6 +166,28 @@ fn frames_for_one_phone_are_written_so() {
             None,
             r#"{"type":"auth_ok","role":"participant","expiresAt":null}"#.into(),
         ),
+        (
+            ServerFrame::HeartFound(&HeartFoundView {
+                candidates: vec![CandidateView { label: "strap 7".into(), fit: Fit::FitsWell, certainty: 0.99 }],
+                proposal: Some("strap 7".into()),
+            }),
+            Some(json!(3)),
+            r#"{"type":"heart_found","candidates":[{"label":"strap 7","fit":"fits_well","certainty":0.99}],"proposal":"strap 7","re":3}"#.into(),
+        ),
+        (
+            ServerFrame::HeartFound(&HeartFoundView {
+                candidates: vec![CandidateView { label: "strap 2".into(), fit: Fit::FitsALittle, certainty: 0.5 }],
+                proposal: None,
+            }),
+            None,
+            r#"{"type":"heart_found","candidates":[{"label":"strap 2","fit":"fits_a_little","certainty":0.5}],"proposal":null}"#.into(),
+        ),
+        (
+            ServerFrame::StrapClaimed { strap: "strap 7" },
+            None,
+            r#"{"type":"strap_claimed","strap":"strap 7"}"#.into(),
+        ),
+        (ServerFrame::StrapReleased {}, None, r#"{"type":"strap_released"}"#.into()),
         (ServerFrame::SessionLeft {}, Some(json!(1.5)), r#"{"type":"session_left","re":1.5}"#.into()),
         (
             ServerFrame::HeartbeatResponse { server_time: 1_795_168_306_123 },
@@ -255,6 +284,24 @@ fn frames_of_phones_are_read_so() {
     assert_eq!(
         read(r#"{"type":"leave_session"}"#),
         ClientFrame::LeaveSession
+    );
+    let taps: Vec<f64> = (0..8)
+        .map(|n| 1_795_168_305_000.5 + 800.0 * f64::from(n))
+        .collect();
+    let tapped = json!({"type": "find_my_heart", "method": "tap", "taps": taps});
+    assert_eq!(
+        read(&tapped.to_string()),
+        ClientFrame::FindMyHeart(HeartFields::Tap { taps })
+    );
+    for strap in ["7", "\"7\""] {
+        assert_eq!(
+            read(&format!(r#"{{"type":"claim_strap","strap":{strap}}}"#)),
+            ClientFrame::ClaimStrap(ClaimFields { strap: "7".into() })
+        );
+    }
+    assert_eq!(
+        read(r#"{"type":"release_strap"}"#),
+        ClientFrame::ReleaseStrap
     );
     assert_eq!(read(r#"{"type":"heartbeat"}"#), ClientFrame::Heartbeat);
     assert_eq!(

@@ -70,7 +70,12 @@ fn bounds(frame: &ClientFrame) {
         ClientFrame::JoinSession(join) => fields::join(join),
         ClientFrame::UpdateRr(rr) => fields::rr(rr),
         ClientFrame::UpdateCoherence(score) => fields::coherence(score),
-        ClientFrame::LeaveSession | ClientFrame::Heartbeat | ClientFrame::SyncRequest { .. } => {}
+        ClientFrame::FindMyHeart(sign) => fields::heart(sign),
+        ClientFrame::ClaimStrap(claim) => fields::text(Some(&claim.strap), 64),
+        ClientFrame::LeaveSession
+        | ClientFrame::ReleaseStrap
+        | ClientFrame::Heartbeat
+        | ClientFrame::SyncRequest { .. } => {}
     }
 }
 
@@ -83,6 +88,9 @@ fn as_sent(frame: &ClientFrame, id: Option<&Value>) -> Value {
         ClientFrame::UpdateRr(rr) => ("update_coherence", json!(rr)),
         ClientFrame::UpdateCoherence(score) => ("update_coherence", json!(score)),
         ClientFrame::LeaveSession => ("leave_session", json!({})),
+        ClientFrame::FindMyHeart(sign) => ("find_my_heart", json!(sign)),
+        ClientFrame::ClaimStrap(claim) => ("claim_strap", json!(claim)),
+        ClientFrame::ReleaseStrap => ("release_strap", json!({})),
         ClientFrame::Heartbeat => ("heartbeat", json!({})),
         ClientFrame::SyncRequest { client_time } => {
             ("sync_request", json!({"clientTime": client_time}))

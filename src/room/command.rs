@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::ParticipantId;
-use super::view::{FeedbackView, GroupView, SessionView};
+use super::view::{FeedbackView, GroupView, HeartFoundView, SessionView};
 
 /// A wish. Who asks has been proved before it gets here.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +37,27 @@ pub enum Command {
     Seen {
         participant: ParticipantId,
     },
+    /// "This is my heart": which strap is it?
+    FindHeart {
+        participant: ParticipantId,
+        sign: HeartSign,
+    },
+    /// To wear a strap from now on, by its label. One that somebody else wears passes on only to whom
+    /// the hub has just proposed it.
+    ClaimStrap {
+        participant: ParticipantId,
+        strap: String,
+    },
+    ReleaseStrap {
+        participant: ParticipantId,
+    },
+}
+
+/// What somebody does to show which strap is theirs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HeartSign {
+    /// Touched the phone with each pulse: when, hub time in ms, in order.
+    Tapped { at_ms: Vec<f64> },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +94,11 @@ pub enum Reply {
         strap: Option<String>,
     },
     Feedback(FeedbackView),
+    HeartFound(HeartFoundView),
+    Claimed {
+        /// The label of the strap.
+        strap: String,
+    },
     Done,
 }
 

@@ -22,14 +22,17 @@ pub struct Outcome {
     pub durable: Vec<Row>,
     /// The participant whose socket this becomes, with a join.
     pub joined: Option<ParticipantId>,
+    /// Whose strap passed to somebody else, and its label.
+    pub bereft: Option<(ParticipantId, String)>,
 }
 
 impl Outcome {
-    fn of(reply: Reply) -> Self {
+    pub(super) fn of(reply: Reply) -> Self {
         Outcome {
             reply,
             durable: Vec::new(),
             joined: None,
+            bereft: None,
         }
     }
 }
@@ -121,6 +124,11 @@ impl Room {
                 self.sign_of_life(participant, now_ms);
                 Ok(Outcome::of(Reply::Done))
             }
+            Command::FindHeart { participant, sign } => self.find_heart(participant, sign, now_ms),
+            Command::ClaimStrap { participant, strap } => {
+                self.claim_strap(participant, &strap, now_ms)
+            }
+            Command::ReleaseStrap { participant } => self.release_strap(participant, now_ms),
         }
     }
 
@@ -167,10 +175,7 @@ impl Room {
         }
         let strap = strap.or_else(|| self.strap_to_resume(id));
         if let Some(no) = strap {
-            if self.people.was_anothers(no, id) {
-                self.begin_anew(HeartKey::Strap(no));
-            }
-            self.people.claim(id, no, now, &mut self.facts);
+            self.wear(id, no, now);
         }
         let mut outcome = Outcome::of(Reply::Joined {
             participant: id,
@@ -193,18 +198,6 @@ impl Room {
         Ok(outcome)
     }
 
-    /// The strap passes to another person: what is still held was the last one's.
-    fn begin_anew(&mut self, key: HeartKey) {
-        let mut placed = std::mem::take(&mut self.placed);
-        if let Some(heart) = self.hearts.get_mut(&key) {
-            heart.settle(i64::MAX, &mut placed);
-        }
-        self.keep(key, placed);
-        if let Some(heart) = self.hearts.get_mut(&key) {
-            heart.begin_anew();
-        }
-    }
-
     /// The strap somebody wore last, if nobody else wears it now.
     fn strap_to_resume(&self, id: ParticipantId) -> Option<StrapNo> {
         let person = self.people.get(id)?;
@@ -214,24 +207,6 @@ impl Room {
         person
             .last_strap
             .filter(|no| self.people.wearer(*no).is_none())
-    }
-
-    fn free_strap(&self, label: &str, id: ParticipantId) -> Result<StrapNo, Refusal> {
-        let no = self.straps.by_label(label).ok_or_else(|| {
-            Refusal::new(
-                RefusalCode::UnknownStrap,
-                format!("The hub knows no strap {label:?}. GET /api/straps lists the labels."),
-            )
-        })?;
-        match self.people.wearer(no) {
-            Some(wearer) if wearer != id => Err(Refusal::new(
-                RefusalCode::StrapTaken,
-                format!(
-                    "Somebody else wears {label:?}. Choose the strap whose number is on your chest."
-                ),
-            )),
-            _ => Ok(no),
-        }
     }
 
     /// Also for somebody the room no longer knows: where the store could not erase at the first
@@ -287,7 +262,7 @@ impl Room {
         CONSENT_SCOPES.into_iter().map(row).collect()
     }
 
-    fn known(&self, id: ParticipantId) -> Result<(), Refusal> {
+    pub(super) fn known(&self, id: ParticipantId) -> Result<(), Refusal> {
         self.people.get(id).map(|_| ()).ok_or_else(|| {
             Refusal::new(
                 RefusalCode::UnknownParticipant,
@@ -297,7 +272,7 @@ impl Room {
     }
 
     /// Whoever posts is alive; whoever has left must join first.
-    fn take_part(&mut self, id: ParticipantId, now_ms: i64) -> Result<(), Refusal> {
+    pub(super) fn take_part(&mut self, id: ParticipantId, now_ms: i64) -> Result<(), Refusal> {
         self.known(id)?;
         self.sign_of_life(id, now_ms);
         if self

@@ -6,6 +6,7 @@ use coherence_hal::{BeatItem, Beats, Origin};
 
 use super::HeartKey;
 use super::arrival::{Arrivals, Placed};
+use super::my_heart::taps::Beat;
 use super::proof::Window;
 use super::rows::{RrRow, Stamp};
 use super::view::Quality;
@@ -308,6 +309,25 @@ impl Heart {
             });
         }
         self.arrivals.resume(placed.iter());
+    }
+
+    /// The beats on the tachogram, oldest first.
+    pub fn beats_placed(&self) -> Vec<Beat> {
+        let Some(last) = self.last_rr else {
+            return Vec::new();
+        };
+        let mut at_ms = last.end_mono_ms;
+        let back = self.tachogram.intervals().iter().rev().map(|interval| {
+            let beat = Beat {
+                at_ms,
+                after_gap: interval.gap_ms > 0.0,
+            };
+            at_ms -= interval.rr_ms + interval.gap_ms;
+            beat
+        });
+        let mut beats: Vec<Beat> = back.collect();
+        beats.reverse();
+        beats
     }
 
     /// Age of the newest beat.

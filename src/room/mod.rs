@@ -11,12 +11,14 @@
 //! to be counted as counts; the task around the room takes them and acts.
 
 mod arrival;
+mod claims;
 pub mod command;
 mod commands;
 mod grid;
 mod group;
 mod hearing;
 mod heart;
+pub mod my_heart;
 mod people;
 mod proof;
 mod remembered;

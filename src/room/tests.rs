@@ -12,6 +12,7 @@ use super::view::StrapState;
 use super::*;
 use crate::signal::{Scorer, Version};
 
+mod claims;
 mod people;
 mod rig;
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::SettingsHash;
+use super::my_heart::Fit;
 use crate::signal::course::Trend;
 use crate::signal::{Early, Hrv};
 
@@ -301,6 +302,33 @@ impl StrapView {
         self.beats_missing = None;
         self
     }
+}
+
+/// Which strap is somebody's, by what they did to show it. Labels and words: no number of anybody's heart.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeartFoundView {
+    /// The straps that fit, best first, at most five. Of those that others wear none but the proposal.
+    pub candidates: Vec<CandidateView>,
+    /// The one that clearly leads, for its wearer to confirm; null where none does.
+    pub proposal: Option<String>,
+}
+
+/// To the phone whose strap has just been shown to be somebody else's.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StrapMoved<'a> {
+    /// The strap's label.
+    pub label: &'a str,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CandidateView {
+    /// The strap's label.
+    pub label: String,
+    pub fit: Fit,
+    /// The probability that it is theirs, 0 to 1.
+    pub certainty: f64,
 }
 
 /// Judged by data arriving, never by "connected".

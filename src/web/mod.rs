@@ -15,6 +15,7 @@ mod openapi;
 mod page;
 mod problem;
 mod rest;
+mod rest_claims;
 mod rest_participants;
 #[cfg(test)]
 mod tests;

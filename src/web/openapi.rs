@@ -12,7 +12,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{WebState, health, history, rest, rest_participants, ws};
+use super::{WebState, health, history, rest, rest_claims, rest_participants, ws};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -80,6 +80,8 @@ pub fn routes() -> OpenApiRouter<Arc<WebState>> {
         .routes(routes!(rest_participants::put_consent))
         .routes(routes!(rest_participants::data))
         .routes(routes!(rest_participants::leave))
+        .routes(routes!(rest_claims::find))
+        .routes(routes!(rest_claims::claim, rest_claims::release))
         .routes(routes!(document))
 }
 
@@ -149,6 +151,7 @@ mod tests {
         listed.sort();
         let served = [
             "DELETE /api/participants/{id}",
+            "DELETE /api/participants/{id}/strap",
             "GET /api/history",
             "GET /api/openapi.json",
             "GET /api/participants/{id}/data",
@@ -162,9 +165,11 @@ mod tests {
             "GET /ws",
             "POST /api/participants",
             "POST /api/participants/{id}/coherence",
+            "POST /api/participants/{id}/heart",
             "POST /api/participants/{id}/leave",
             "POST /api/participants/{id}/rr",
             "PUT /api/participants/{id}/consent",
+            "PUT /api/participants/{id}/strap",
         ];
         assert_eq!(listed, served);
     }

@@ -5,9 +5,11 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Number, Value};
 
-use super::fields::{CoherenceFields, JoinFields, RrFields, present, text};
+use super::fields::{
+    ClaimFields, CoherenceFields, HeartFields, JoinFields, RrFields, present, text,
+};
 use super::problem::{Code, Problem};
-use crate::room::view::{FeedbackView, GroupView, SessionView};
+use crate::room::view::{FeedbackView, GroupView, HeartFoundView, SessionView};
 
 /// The one version of what is spoken here.
 pub const SUBPROTOCOL: &str = "coherence.v1";
@@ -34,6 +36,9 @@ pub enum ClientFrame {
     UpdateRr(RrFields),
     UpdateCoherence(CoherenceFields),
     LeaveSession,
+    FindMyHeart(HeartFields),
+    ClaimStrap(ClaimFields),
+    ReleaseStrap,
     Heartbeat,
     /// The phone's own time, handed back as it came.
     SyncRequest {
@@ -109,6 +114,9 @@ fn read_fields(fields: &Map<String, Value>) -> Result<ClientFrame, Problem> {
             }
         }
         "leave_session" => Ok(ClientFrame::LeaveSession),
+        "find_my_heart" => HeartFields::read(fields).map(ClientFrame::FindMyHeart),
+        "claim_strap" => ClaimFields::read(fields).map(ClientFrame::ClaimStrap),
+        "release_strap" => Ok(ClientFrame::ReleaseStrap),
         "heartbeat" => Ok(ClientFrame::Heartbeat),
         "sync_request" => match present(fields, "clientTime") {
             Some(Value::Number(time)) => Ok(ClientFrame::SyncRequest {
@@ -162,6 +170,12 @@ pub enum ServerFrame<'a> {
     },
     SessionLeft {},
     PersonalFeedback(&'a FeedbackView),
+    HeartFound(&'a HeartFoundView),
+    StrapClaimed {
+        /// Its label.
+        strap: &'a str,
+    },
+    StrapReleased {},
     HeartbeatResponse {
         server_time: i64,
     },
@@ -324,6 +338,23 @@ mod tests {
                 r#"{"type":"update_coherence","coherence":"50"}"#,
                 "coherence",
             ),
+            (r#"{"type":"find_my_heart"}"#, "method"),
+            (r#"{"type":"find_my_heart","method":"guess"}"#, "method"),
+            (r#"{"type":"find_my_heart","method":"tap"}"#, "taps"),
+            (
+                r#"{"type":"find_my_heart","method":"tap","taps":[1,2,3,4,5,6,7]}"#,
+                "taps",
+            ),
+            (
+                r#"{"type":"find_my_heart","method":"tap","taps":[1,2,3,4,5,6,7,"8"]}"#,
+                "taps[7]",
+            ),
+            (
+                r#"{"type":"find_my_heart","method":"tap","taps":[-1,2,3,4,5,6,7,8]}"#,
+                "taps[0]",
+            ),
+            (r#"{"type":"claim_strap"}"#, "strap"),
+            (r#"{"type":"claim_strap","strap":[7]}"#, "strap"),
             (r#"{"type":"sync_request"}"#, "clientTime"),
             (r#"{"type":"sync_request","clientTime":"1"}"#, "clientTime"),
         ];

@@ -51,8 +51,8 @@ const STOPPING: End = Some((1001, "the hub stops"));
 /// The live connection: JSON text frames, each a flat object with `type`.
 ///
 /// Every socket gets `session_state` and `group_metrics_update` at once and at each change. A phone
-/// may send `auth`, `join_session`, `update_coherence`, `leave_session`, `heartbeat` and
-/// `sync_request`; its `id` comes back as `re`. The subprotocol `coherence.v1` is optional.
+/// may send `auth`, `join_session`, `update_coherence`, `find_my_heart`, `claim_strap`, `release_strap`,
+/// `leave_session`, `heartbeat` and `sync_request`; its `id` comes back as `re`. The subprotocol `coherence.v1` is optional.
 #[utoipa::path(
     get, path = "/ws", tag = "room",
     responses(
