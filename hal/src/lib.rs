@@ -14,8 +14,12 @@ pub mod replay;
 pub mod script;
 pub mod virtual_room;
 
+#[cfg(feature = "serial")]
+pub mod ant;
 #[cfg(feature = "ble")]
 pub mod ble;
+#[cfg(feature = "serial")]
+mod port;
 
 use std::fmt;
 use std::future::Future;
@@ -151,7 +155,8 @@ pub struct SourceState {
     /// Can it hear straps now?
     pub up: bool,
     /// Stable code for machines: `listening`, `no_bus`, `no_bluetoothd`, `no_adapter`,
-    /// `adapter_off`, `recovering`, `finished`.
+    /// `adapter_off`, `recovering`, `finished`; of ports `no_port`, `no_permission`, `port_in_use`,
+    /// `port_trouble`; of ANT+ sticks `no_key`, `key_refused`, `cannot_scan`, `no_strap`, `stick_silent`.
     pub code: &'static str,
     /// One sentence: what is, and what to do about it.
     pub text: String,
