@@ -11,6 +11,7 @@
 #[path = "../accuracy/random.rs"]
 mod random;
 mod taps;
+mod twins;
 
 use clap::Parser;
 
@@ -21,6 +22,12 @@ struct Args {
     /// Tappings in each row of the first table.
     #[arg(long, default_value_t = 20_000)]
     tappings: usize,
+    /// Minutes that pairs of strangers are listened to.
+    #[arg(long, default_value_t = 120_000)]
+    pair_minutes: usize,
+    /// Straps with two radios in each row of the second table.
+    #[arg(long, default_value_t = 2_000)]
+    twins: usize,
     /// Another seed, other people.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -29,6 +36,7 @@ struct Args {
 fn main() {
     let args = Args::parse();
     print!("{}", taps::table(args.tappings, args.seed));
+    print!("{}", twins::table(args.pair_minutes, args.twins, args.seed));
 }
 
 #[cfg(test)]
@@ -45,5 +53,21 @@ mod tests {
         let counts = taps::counted(plan, 200, 3);
         assert!(counts.right > 120, "{counts:?}");
         assert!(counts.wrong <= 2, "{counts:?}");
+    }
+
+    #[test]
+    fn strangers_who_beat_alike_are_never_one_and_two_radios_of_one_strap_soon_are() {
+        for rough_ms in [1.0, 3.0, 8.0, 20.0] {
+            assert_eq!(twins::strangers(100, rough_ms, 5), 0, "{rough_ms}");
+        }
+        for n in 0..40 {
+            let twin = twins::twin(15.0, 5, n);
+            assert!(
+                twin.told_s.is_some_and(|s| s <= 60.0),
+                "{n}: {:?}",
+                twin.told_s
+            );
+            assert!(!twin.undone, "{n}");
+        }
     }
 }

@@ -25,6 +25,7 @@ mod remembered;
 pub mod rows;
 mod session;
 mod straps;
+pub mod twins;
 pub mod view;
 
 use std::collections::BTreeMap;
