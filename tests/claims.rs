@@ -98,3 +98,39 @@ async fn who_shows_that_a_heart_is_theirs_gets_its_strap_and_the_other_phone_is_
     assert_eq!(problem["field"], "taps");
     hub.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn which_two_labels_are_one_strap_is_the_facilitators_to_say() {
+    let dir = tempfile::tempdir().expect("a directory for the test");
+    let hub = Hub::demo(dir.path(), &["--people", "4", "--seed", "5"]).await;
+    let http = reqwest::Client::new();
+    let url = hub.url("/api/straps/strap%201/twin");
+    let body = json!({"strap": 2});
+    let asked = http.put(&url).json(&body).send().await;
+    assert_eq!(asked.expect("answers").status(), 401);
+    let mut phone = Phone::connect(&hub).await;
+    let (_, token) = join(&mut phone, Value::Null).await;
+    let asked = http.delete(&url).bearer_auth(&token).send().await;
+    assert_eq!(asked.expect("answers").status(), 403);
+    let log = hub.log();
+    let (_, pin) = log.split_once("pin=").expect("it is the first start");
+    let mut desk = Phone::connect(&hub).await;
+    desk.send(json!({"type": "auth", "pin": &pin[..6]})).await;
+    let token = desk.wait_for("auth_ok").await["token"].clone();
+    let asked = http.put(&url).json(&body);
+    let asked = asked
+        .bearer_auth(token.as_str().expect("text"))
+        .send()
+        .await;
+    let answer = asked.expect("answers");
+    assert_eq!(
+        answer.status(),
+        422,
+        "both are virtual: no strap has two such radios"
+    );
+    let problem: Value = answer.json().await.expect("JSON");
+    assert_eq!(problem["code"], "bad_value");
+    let straps = hub.get("/api/straps").await;
+    assert_eq!(straps["straps"][0]["radios"], json!(["virtual"]));
+    hub.stop().await;
+}

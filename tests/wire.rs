@@ -170,6 +170,7 @@ fn frames_for_one_phone_are_written_so() {
             ServerFrame::HeartFound(&HeartFoundView {
                 candidates: vec![CandidateView { label: "strap 7".into(), fit: Fit::FitsWell, certainty: 0.99 }],
                 proposal: Some("strap 7".into()),
+                left_ms: None,
             }),
             Some(json!(3)),
             r#"{"type":"heart_found","candidates":[{"label":"strap 7","fit":"fits_well","certainty":0.99}],"proposal":"strap 7","re":3}"#.into(),
@@ -178,9 +179,10 @@ fn frames_for_one_phone_are_written_so() {
             ServerFrame::HeartFound(&HeartFoundView {
                 candidates: vec![CandidateView { label: "strap 2".into(), fit: Fit::FitsALittle, certainty: 0.5 }],
                 proposal: None,
+                left_ms: Some(7_500),
             }),
             None,
-            r#"{"type":"heart_found","candidates":[{"label":"strap 2","fit":"fits_a_little","certainty":0.5}],"proposal":null}"#.into(),
+            r#"{"type":"heart_found","candidates":[{"label":"strap 2","fit":"fits_a_little","certainty":0.5}],"proposal":null,"leftMs":7500}"#.into(),
         ),
         (
             ServerFrame::StrapClaimed { strap: "strap 7" },
@@ -293,6 +295,10 @@ fn frames_of_phones_are_read_so() {
         read(&tapped.to_string()),
         ClientFrame::FindMyHeart(HeartFields::Tap { taps })
     );
+    for (method, sign) in [("lift", HeartFields::Lift), ("hold", HeartFields::Hold)] {
+        let asked = json!({"type": "find_my_heart", "method": method});
+        assert_eq!(read(&asked.to_string()), ClientFrame::FindMyHeart(sign));
+    }
     for strap in ["7", "\"7\""] {
         assert_eq!(
             read(&format!(r#"{{"type":"claim_strap","strap":{strap}}}"#)),

@@ -11,7 +11,7 @@ use coherence_hub::room::twins::{Tail, are_one, are_two};
 use crate::random::Random;
 
 /// How rough the hearts of a row of the table are: standard deviation of what each beat has of its own, ms.
-const ROUGH_MS: [f64; 6] = [1.0, 2.0, 4.0, 8.0, 15.0, 25.0];
+const ROUGH_MS: [f64; 7] = [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 25.0];
 
 /// Intervals of a heart that is led by a breath.
 struct Heart {
@@ -70,7 +70,7 @@ pub fn table(pair_minutes: usize, twins: usize, seed: u64) -> String {
         let at = |share: f64| told[((twins - 1) as f64 * share) as usize];
         let _ = writeln!(
             out,
-            "| {rough_ms:.0} ms | {each} | {merged} | {twins} | {:.0} | {:.0} | {:.1} % | {undone} |",
+            "| {rough_ms} ms | {each} | {merged} | {twins} | {:.0} | {:.0} | {:.1} % | {undone} |",
             at(0.5),
             at(0.95),
             100.0 * within as f64 / twins as f64,

@@ -64,7 +64,9 @@ pub fn coherence(score: &CoherenceFields) {
 }
 
 pub fn heart(sign: &HeartFields) {
-    let HeartFields::Tap { taps } = sign;
+    let HeartFields::Tap { taps } = sign else {
+        return;
+    };
     assert!((8..=48).contains(&taps.len()));
     let sane = |at_ms: &f64| (0.0..=9_007_199_254_740_991.0).contains(at_ms);
     assert!(taps.iter().all(sane), "{taps:?}");

@@ -2,7 +2,10 @@
 //! an interval in time: what was kept before it stays whose it was. Not here: how well a strap fits
 //! (`my_heart`).
 
+use std::collections::BTreeMap;
+
 use super::command::{HeartSign, Refusal, RefusalCode, Reply};
+use super::my_heart::sensed::{self, Watched};
 use super::my_heart::taps::{self, Beat};
 use super::my_heart::{Fit, Match, proposed};
 use super::rows::Stamp;
@@ -15,6 +18,8 @@ const PROOF_MS: i64 = 60_000;
 const OLDEST_TAP_MS: f64 = 60_000.0;
 /// A phone's measure of the hub's clock may be off by so much, ms.
 const AHEAD_MS: f64 = 1_000.0;
+/// How long the hub watches for a strap that is lifted, ms.
+const LIFT_MS: i64 = 8_000;
 /// Candidates that are shown at most.
 const SHOWN: usize = 5;
 
@@ -39,11 +44,53 @@ impl Room {
                 "Asked too often. Tap on for a few beats, then ask again.",
             ));
         }
+        let mut left_ms = None;
         let compared = match sign {
             HeartSign::Tapped { at_ms } => self.compare_taps(&at_ms, now_ms)?,
+            HeartSign::Lifted => {
+                let since_ms = self.lifts_since(id, now_ms);
+                left_ms = Some(since_ms + LIFT_MS - now_ms).filter(|left_ms| *left_ms > 0);
+                self.watch_lifted(since_ms, now_ms)
+            }
+            HeartSign::Held => self.compare_signals(now_ms),
         };
-        let found = self.found(id, &compared, now_ms);
+        let mut found = self.found(id, &compared, now_ms);
+        found.left_ms = left_ms;
         Ok(Outcome::of(Reply::HeartFound(found)))
+    }
+
+    /// When they began to lift it: now, where nothing is being watched for them.
+    fn lifts_since(&mut self, id: ParticipantId, now_ms: i64) -> i64 {
+        let Some(person) = self.people.get_mut(id) else {
+            return now_ms;
+        };
+        let watching = person
+            .lifts_since_ms
+            .filter(|since_ms| now_ms - since_ms < 2 * LIFT_MS);
+        let since_ms = watching.unwrap_or(now_ms);
+        let over = now_ms - since_ms >= LIFT_MS;
+        person.lifts_since_ms = (!over).then_some(since_ms);
+        since_ms
+    }
+
+    fn watch_lifted(&self, since_ms: i64, now_ms: i64) -> Vec<(StrapNo, Match)> {
+        let watched = self.hearts.iter().filter_map(|(key, heart)| match key {
+            HeartKey::Strap(no) => Some((*no, heart.watched(since_ms, now_ms)?)),
+            HeartKey::Phone(_) => None,
+        });
+        let (straps, watched): (Vec<StrapNo>, Vec<Watched>) = watched.unzip();
+        straps.into_iter().zip(sensed::lifted(&watched)).collect()
+    }
+
+    fn compare_signals(&self, now_ms: i64) -> Vec<(StrapNo, Match)> {
+        let mut heard: BTreeMap<StrapNo, Option<f64>> = BTreeMap::new();
+        for strap in self.straps.iter() {
+            let dbm = heard.entry(self.radios.lead(strap.row.no)).or_default();
+            // Of two radios, the one that tells.
+            *dbm = dbm.or(strap.signal_dbm(now_ms));
+        }
+        let (straps, dbm): (Vec<StrapNo>, Vec<Option<f64>>) = heard.into_iter().unzip();
+        straps.into_iter().zip(sensed::held(&dbm)).collect()
     }
 
     fn compare_taps(&self, at_ms: &[f64], now_ms: i64) -> Result<Vec<(StrapNo, Match)>, Refusal> {
@@ -112,6 +159,7 @@ impl Room {
         HeartFoundView {
             candidates: shown.iter().take(SHOWN).filter_map(candidate).collect(),
             proposal: proposal.and_then(label),
+            left_ms: None,
         }
     }
 
@@ -174,7 +222,7 @@ impl Room {
         self.people.claim(id, no, now, &mut self.facts);
     }
 
-    fn begin_anew(&mut self, key: HeartKey) {
+    pub(super) fn begin_anew(&mut self, key: HeartKey) {
         let mut placed = std::mem::take(&mut self.placed);
         if let Some(heart) = self.hearts.get_mut(&key) {
             heart.settle(i64::MAX, &mut placed);
@@ -198,8 +246,10 @@ impl Room {
         }
     }
 
-    fn strap_called(&self, label: &str) -> Result<StrapNo, Refusal> {
-        self.straps.by_label(label).ok_or_else(|| {
+    /// The strap of a label, or of a label that it has over its other radio.
+    pub(super) fn strap_called(&self, label: &str) -> Result<StrapNo, Refusal> {
+        let no = self.straps.by_label(label);
+        no.map(|no| self.radios.lead(no)).ok_or_else(|| {
             Refusal::new(
                 RefusalCode::UnknownStrap,
                 format!("The hub knows no strap {label:?}. GET /api/straps lists the labels."),

@@ -51,6 +51,15 @@ pub enum Command {
     ReleaseStrap {
         participant: ParticipantId,
     },
+    /// The facilitator: these two labels are one strap with two radios.
+    UniteStraps {
+        strap: String,
+        other: String,
+    },
+    /// The facilitator: what was taken for one strap are two.
+    PartStrap {
+        strap: String,
+    },
 }
 
 /// What somebody does to show which strap is theirs.
@@ -58,6 +67,10 @@ pub enum Command {
 pub enum HeartSign {
     /// Touched the phone with each pulse: when, hub time in ms, in order.
     Tapped { at_ms: Vec<f64> },
+    /// Lifts the strap off the skin for some seconds: asked when it begins, and again when it is over.
+    Lifted,
+    /// Holds the strap to the hub.
+    Held,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -129,6 +129,8 @@ impl Room {
                 self.claim_strap(participant, &strap, now_ms)
             }
             Command::ReleaseStrap { participant } => self.release_strap(participant, now_ms),
+            Command::UniteStraps { strap, other } => self.unite_straps(&strap, &other, now_ms),
+            Command::PartStrap { strap } => self.part_strap(&strap, now_ms),
         }
     }
 
@@ -206,6 +208,7 @@ impl Room {
         }
         person
             .last_strap
+            .map(|no| self.radios.lead(no))
             .filter(|no| self.people.wearer(*no).is_none())
     }
 

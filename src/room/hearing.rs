@@ -80,20 +80,25 @@ impl Room {
                 label: strap.row.label.clone(),
             });
         }
-        let key = HeartKey::Strap(no);
+        let lead = self.radios.lead(no);
+        let key = HeartKey::Strap(lead);
+        self.radios.hear(no, at_ms, &event.news);
         match event.news {
             StrapNews::Seen { name, rssi_dbm } => {
-                strap.rssi_dbm = rssi_dbm.or(strap.rssi_dbm);
+                strap.hear_signal(rssi_dbm, at_ms);
                 if name.is_some() && name != strap.row.name {
                     strap.row.name = name;
                     self.facts.push(Row::Strap(strap.row.clone()));
                 }
             }
             StrapNews::Link(link) => {
-                if matches!(link, Link::Down { .. })
-                    && let Some(heart) = self.hearts.get_mut(&key)
-                {
-                    heart.link_down();
+                if matches!(link, Link::Down { .. }) {
+                    self.radios.tear(no);
+                    if self.radios.carrier(lead) == no
+                        && let Some(heart) = self.hearts.get_mut(&key)
+                    {
+                        heart.link_down();
+                    }
                 }
                 strap.link = Some(link);
                 self.changes.links = true;
@@ -113,25 +118,36 @@ impl Room {
             StrapNews::Measurement(measurement) => {
                 strap.link = Some(Link::Up);
                 self.counts.trailing_bytes += measurement.trailing_bytes as u64;
-                let mut placed = std::mem::take(&mut self.placed);
-                self.hearts
-                    .entry(key)
-                    .or_default()
-                    .measurement(at_ms, &measurement, &mut placed);
-                self.keep(key, placed);
+                if self.carries(no, at_ms) {
+                    let mut placed = std::mem::take(&mut self.placed);
+                    self.hearts.entry(key).or_default().measurement(
+                        at_ms,
+                        &measurement,
+                        &mut placed,
+                    );
+                    self.keep(key, placed);
+                }
+                self.look_for_twin(no, at_ms);
             }
             StrapNews::Beats(beats) => {
                 strap.link = Some(Link::Up);
-                let mut placed = std::mem::take(&mut self.placed);
-                let heart = self.hearts.entry(key).or_default();
-                self.counts.missing += heart.beats(at_ms, &beats, &mut placed);
-                self.keep(key, placed);
+                if self.carries(no, at_ms) {
+                    let mut placed = std::mem::take(&mut self.placed);
+                    let heart = self.hearts.entry(key).or_default();
+                    self.counts.missing += heart.beats(at_ms, &beats, &mut placed);
+                    self.keep(key, placed);
+                }
+                self.look_for_twin(no, at_ms);
             }
         }
     }
 
     /// Keeps what has found its place, and hands the scratch back.
     pub(super) fn keep(&mut self, key: HeartKey, mut placed: Vec<Placed>) {
+        let via = match key {
+            HeartKey::Strap(lead) => Some(self.radios.carrier(lead)).filter(|no| *no != lead),
+            HeartKey::Phone(_) => None,
+        };
         let Room {
             hearts,
             clock,
@@ -145,7 +161,12 @@ impl Room {
                 *counts.rr.entry(placed.mark).or_default() += 1;
                 counts.gaps += u64::from(placed.gap_ms > 0.0);
                 let arrived = clock.stamp(placed.arrived_mono_ms);
-                beats.push(Row::Rr(heart.keep(*next_rr_id, key, placed, arrived)));
+                beats.push(Row::Rr(heart.keep(
+                    *next_rr_id,
+                    (key, via),
+                    placed,
+                    arrived,
+                )));
                 *next_rr_id += 1;
             }
         }

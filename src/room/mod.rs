@@ -21,6 +21,7 @@ mod heart;
 pub mod my_heart;
 mod people;
 mod proof;
+mod radios;
 mod remembered;
 pub mod rows;
 mod session;
@@ -45,6 +46,7 @@ use arrival::Placed;
 use group::Group;
 use heart::Heart;
 use people::People;
+use radios::Radios;
 use rows::{GroupRow, Row, RrMark, RrRow};
 use session::SessionClock;
 use straps::Straps;
@@ -121,6 +123,16 @@ pub enum Note {
         label: String,
         percent: u8,
     },
+    /// Two entries of the registry are one strap with two radios.
+    TwinsFound {
+        label: String,
+        other: String,
+    },
+    /// They are not, after all.
+    TwinsParted {
+        label: String,
+        other: String,
+    },
     SourceChanged {
         name: &'static str,
         state: SourceState,
@@ -158,6 +170,7 @@ pub struct Room {
     settings: Settings,
     clock: SessionClock,
     straps: Straps,
+    radios: Radios,
     hearts: BTreeMap<HeartKey, Heart>,
     people: People,
     sources: Vec<SourceView>,
@@ -254,6 +267,7 @@ impl Room {
             last_phase: clock.phase(reading.mono_ms).0,
             clock,
             straps: Straps::remembered(past.straps),
+            radios: Radios::remembered(past.twins),
             hearts,
             people,
             sources: Vec::new(),
@@ -325,6 +339,7 @@ impl Room {
             self.changes.people = Some(Presence::Left);
             self.forget_phones_of_the_absent();
         }
+        self.tend_radios(now_ms);
         self.note_straps(now_ms);
     }
 
@@ -335,7 +350,8 @@ impl Room {
         });
         self.facts.push(Row::Session(session.clone()));
         let worn = self.people.worn();
-        let wanted = worn.iter().filter_map(|no| self.straps.id_of(*no));
+        let carriers = worn.iter().map(|no| self.radios.carrier(*no));
+        let wanted = carriers.filter_map(|no| self.straps.id_of(no));
         self.wishes.push(Wish::SessionBegins {
             wanted: wanted.collect(),
         });
@@ -358,6 +374,8 @@ impl Room {
         for no in self.straps.numbers() {
             let heart = self.hearts.get(&HeartKey::Strap(no));
             let streaming = heart.is_some_and(|heart| !heart.silent(now_ms));
+            let carrier = self.straps.get(self.radios.carrier(no));
+            let link = carrier.and_then(|strap| strap.link.clone());
             let Some(strap) = self.straps.get_mut(no) else {
                 continue;
             };
@@ -365,11 +383,15 @@ impl Room {
                 continue;
             }
             strap.streaming = streaming;
+            if self.radios.lead(no) != no {
+                // Its heart is told of under the other label.
+                continue;
+            }
             let label = strap.row.label.clone();
             self.notes.push(if streaming {
                 Note::StrapStreaming { label }
             } else {
-                let why = match &strap.link {
+                let why = match &link {
                     Some(Link::Down { why }) => why.clone(),
                     _ if heart.is_some_and(|heart| heart.off_body(now_ms)) => {
                         "it has no skin contact".to_owned()
@@ -450,10 +472,23 @@ impl Room {
     pub fn strap_views(&self, now_ms: i64) -> Vec<StrapView> {
         let worn = self.people.worn();
         let view = |strap: &straps::Strap| {
-            let heart = self.hearts.get(&HeartKey::Strap(strap.row.no));
-            strap.view(heart, worn.contains(&strap.row.no), now_ms)
+            let no = strap.row.no;
+            let heart = self.hearts.get(&HeartKey::Strap(no));
+            let carrier = self.straps.get(self.radios.carrier(no)).unwrap_or(strap);
+            let mut view = carrier.view(heart, worn.contains(&no), now_ms);
+            view.label.clone_from(&strap.row.label);
+            let other = self.radios.other(no);
+            let other = other.and_then(|other| self.transport(other));
+            view.radios = [Some(strap.transport()), other]
+                .into_iter()
+                .flatten()
+                .map(str::to_owned)
+                .collect();
+            view
         };
-        self.straps.iter().map(view).collect()
+        let shown = self.straps.iter();
+        let shown = shown.filter(|strap| self.radios.lead(strap.row.no) == strap.row.no);
+        shown.map(view).collect()
     }
 
     pub fn source_views(&self) -> Vec<SourceView> {

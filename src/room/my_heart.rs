@@ -4,6 +4,7 @@
 //!
 //! Nothing here decides: the hub proposes, the person confirms.
 
+pub mod sensed;
 pub mod taps;
 
 use serde::Serialize;

@@ -50,6 +50,8 @@ pub struct Person {
     heart_asks: (f64, i64),
     /// The strap that the hub has proposed last, and when: proof that it is theirs.
     pub shown: Option<(StrapNo, i64)>,
+    /// Since when they lift their strap.
+    pub lifts_since_ms: Option<i64>,
     /// Has worn a strap or handed in beats.
     had_heart: bool,
     /// Own scores in this session, as the hub made them, in order of time (hub time).
@@ -69,6 +71,7 @@ impl Person {
             rr_allowed: (RR_AT_ONCE, now.mono_ms),
             heart_asks: (HEART_ASKS_AT_ONCE, now.mono_ms),
             shown: None,
+            lifts_since_ms: None,
             had_heart: false,
             course: Vec::new(),
         }

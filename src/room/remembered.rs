@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::rows::{
     ClaimRow, GroupRow, ParticipantRow, ParticipationRow, RrRow, SessionRow, Stamp, StrapRow,
+    TwinsRow,
 };
 use super::{ParticipantId, StrapNo};
 use crate::signal::course::Point;
@@ -19,6 +20,8 @@ pub struct Remembered {
     pub session_ids: BTreeSet<String>,
     /// By number.
     pub straps: Vec<StrapRow>,
+    /// Which of them are one strap with two radios, and which are not.
+    pub twins: Vec<TwinsRow>,
     pub participants: Vec<ParticipantRow>,
     /// Those of the newest session.
     pub participations: Vec<ParticipationRow>,

@@ -13,6 +13,9 @@ use super::view::{StrapState, StrapView};
 /// A strap that was not heard in the air for longer is away.
 const AWAY_MS: i64 = 30_000;
 
+/// How loud a strap was heard is old after this, ms: twice as long as from one word of it to the next.
+const NEAR_MS: i64 = 12_000;
+
 /// One known strap.
 #[derive(Clone, Debug)]
 pub struct Strap {
@@ -21,6 +24,8 @@ pub struct Strap {
     pub link: Option<Link>,
     pub battery_pct: Option<u8>,
     pub rssi_dbm: Option<i16>,
+    /// The same, smoothed over some messages, and when it was heard last.
+    near: Option<(f64, i64)>,
     /// What it says of itself.
     pub about: About,
     /// When anything was last heard of it in this run of the hub.
@@ -55,6 +60,7 @@ impl Straps {
             link: None,
             battery_pct: None,
             rssi_dbm: None,
+            near: None,
             about: About::default(),
             last_sign_ms: None,
             streaming: false,
@@ -135,6 +141,29 @@ impl Straps {
 }
 
 impl Strap {
+    /// The kind of its radio.
+    pub fn transport(&self) -> &str {
+        &self.transport
+    }
+
+    /// Takes note of how loud it is heard.
+    pub fn hear_signal(&mut self, rssi_dbm: Option<i16>, at_ms: i64) {
+        let Some(dbm) = rssi_dbm else { return };
+        self.rssi_dbm = rssi_dbm;
+        let before = self.near.filter(|(_, last)| at_ms - last <= NEAR_MS);
+        let mean = before.map_or(f64::from(dbm), |(mean, _)| {
+            mean + (f64::from(dbm) - mean) / 2.0
+        });
+        self.near = Some((mean, at_ms));
+    }
+
+    /// How loud it is heard now, dBm; None where that is not known.
+    pub fn signal_dbm(&self, now_ms: i64) -> Option<f64> {
+        self.near
+            .filter(|(_, last)| now_ms - last <= NEAR_MS)
+            .map(|(mean, _)| mean)
+    }
+
     /// Takes over what it says of itself; what it does not say now, it may have said before.
     pub fn learn(&mut self, about: About) {
         let known = std::mem::take(&mut self.about);
@@ -184,6 +213,7 @@ impl Strap {
         StrapView {
             label: self.row.label.clone(),
             transport: self.transport.clone(),
+            radios: vec![self.transport.clone()],
             claimed,
             state,
             reason,

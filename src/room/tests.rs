@@ -14,6 +14,7 @@ use crate::signal::{Scorer, Version};
 
 mod claims;
 mod people;
+mod radios;
 mod rig;
 
 use rig::*;

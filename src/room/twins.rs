@@ -22,14 +22,16 @@ const FEWEST: usize = 10;
 const SPREAD_TICKS: i32 = 5;
 /// The same beat comes over both radios within this, ms.
 const TOGETHER_MS: i64 = 4_000;
+/// Intervals that come after so long belong to no row with those before, ms.
+const SILENCE_MS: i64 = 10_000;
 /// A row is long enough when chance makes one so seldom.
 const BY_CHANCE: f64 = 1e-9;
 /// Other ways to lay two rows side by side tell about chance from so many pairs on.
 const PAIRS: usize = 12;
 /// A dozen intervals may look rougher than the heart is; this share of it is believed.
-const BELIEVED: f64 = 0.8;
-/// Straps of which so many intervals lie side by side without [`FOLLOWING`] equal ones in a row are two.
-const CONTRADICTING: usize = 24;
+const BELIEVED: f64 = 0.7;
+/// Straps of which so many intervals without a hole lie side by side without [`FOLLOWING`] equal ones in a row are two.
+const CONTRADICTING: usize = 16;
 const FOLLOWING: usize = 5;
 
 /// The newest intervals of one source.
@@ -60,7 +62,8 @@ impl Tail {
         if self.heard.len() == REMEMBERED {
             self.heard.pop_front();
         }
-        let joined = !std::mem::take(&mut self.torn);
+        let silent = self.last_ms().is_some_and(|last| at_ms - last > SILENCE_MS);
+        let joined = !std::mem::take(&mut self.torn) && !silent;
         self.heard.push_back(Heard {
             ticks,
             at_ms,
@@ -84,6 +87,11 @@ impl Tail {
         newest.map(|heard| f64::from(heard.ticks) * 1_000.0 / 1_024.0)
     }
 
+    /// Whether the newest `n` follow each other, and what was before them.
+    pub fn is_whole(&self, n: usize) -> bool {
+        self.heard.iter().rev().take(n).all(|heard| heard.joined)
+    }
+
     /// What each interval has of its own: the standard deviation of what a smooth course does not explain.
     fn roughness_ticks(&self) -> f64 {
         let ticks: Vec<f64> = self
@@ -91,12 +99,11 @@ impl Tail {
             .iter()
             .map(|heard| f64::from(heard.ticks))
             .collect();
-        let bends = ticks
-            .windows(3)
-            .map(|three| three[0] - 2.0 * three[1] + three[2]);
-        let sum: f64 = bends.map(|bend| bend * bend).sum();
-        // The sum of 1, 4 and 1 variances.
-        (sum / 6.0 / ticks.len().saturating_sub(2).max(1) as f64).sqrt()
+        // Differences of the fourth order: of a breath of ten seconds they leave a hundredth.
+        let bend = |t: &[f64]| t[0] - 4.0 * t[1] + 6.0 * t[2] - 4.0 * t[3] + t[4];
+        let sum: f64 = ticks.windows(5).map(|five| bend(five).powi(2)).sum();
+        // The sum of 1, 16, 36, 16 and 1 variances.
+        (sum / 70.0 / ticks.len().saturating_sub(4).max(1) as f64).sqrt()
     }
 
     fn back(&self, place: usize) -> Option<&Heard> {
@@ -132,7 +139,7 @@ pub fn newer_in(a: &Tail, b: &Tail) -> Option<usize> {
 /// Whether two that were taken for one are two: both beat, and however they are laid side by side their
 /// intervals differ.
 pub fn are_two(a: &Tail, b: &Tail) -> bool {
-    let heard = |tail: &Tail| tail.heard.len() >= CONTRADICTING;
+    let heard = |tail: &Tail| tail.heard.len() >= CONTRADICTING && tail.is_whole(CONTRADICTING);
     let beside = |(a, b): (i64, i64)| (a - b).abs() <= TOGETHER_MS;
     if !heard(a) || !heard(b) || !a.last_ms().zip(b.last_ms()).is_some_and(beside) {
         return false;

@@ -255,6 +255,8 @@ pub struct StrapView {
     pub label: String,
     /// `ble`, `ant`, `text`, `virtual`, `replay`.
     pub transport: String,
+    /// All radios over which it is heard; `transport` is the one that carries it now.
+    pub radios: Vec<String>,
     /// Somebody wears it.
     pub claimed: bool,
     pub state: StrapState,
@@ -312,6 +314,9 @@ pub struct HeartFoundView {
     pub candidates: Vec<CandidateView>,
     /// The one that clearly leads, for its wearer to confirm; null where none does.
     pub proposal: Option<String>,
+    /// The hub watches for so long: ask again then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_ms: Option<i64>,
 }
 
 /// To the phone whose strap has just been shown to be somebody else's.

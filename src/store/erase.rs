@@ -234,7 +234,9 @@ impl Erased {
                 (None, HeartKey::Strap(strap)) => was_worn(strap, &row.at),
             },
             Row::Pair(row) => [row.a, row.b].iter().any(|id| self.people.contains_key(id)),
-            Row::Session(_) | Row::Strap(_) | Row::Group(_) | Row::Erase { .. } => false,
+            Row::Session(_) | Row::Strap(_) | Row::Twins(_) | Row::Group(_) | Row::Erase { .. } => {
+                false
+            }
         }
     }
 }

@@ -103,6 +103,7 @@ pub(super) fn read(opened: &Opened, boot: &Boot) -> rusqlite::Result<Memory> {
                 .map(|(_, session)| session),
             session_ids,
             straps: read::straps(conn)?,
+            twins: read::twins(conn)?,
             participants: read::participants(conn, "ORDER BY participant_no", &[])?,
             participations,
             claims: read::claims(conn, "WHERE until_mono_ms IS NULL ORDER BY claim_no", &[])?,

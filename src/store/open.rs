@@ -23,6 +23,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/hub/0003_owed.sql")),
     M::up(include_str!("../../migrations/hub/0004_proof.sql")),
     M::up(include_str!("../../migrations/hub/0005_synchrony.sql")),
+    M::up(include_str!("../../migrations/hub/0007_twins.sql")),
 ];
 
 /// A writer elsewhere (`sqlite3` on the command line) is waited for this long; then the commit counts
@@ -405,7 +406,7 @@ mod tests {
                 "{table}.{prefix}"
             );
         }
-        assert_eq!(moments, 26);
+        assert_eq!(moments, 27);
         assert!(
             columns
                 .iter()

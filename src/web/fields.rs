@@ -90,6 +90,10 @@ pub enum HeartFields {
         #[schema(min_items = 8, max_items = 48)]
         taps: Vec<f64>,
     },
+    /// Lifts the strap off the skin: asked when it begins, and again after `leftMs`.
+    Lift,
+    /// Holds the strap to the hub.
+    Hold,
 }
 
 /// The strap that is worn from now on.
@@ -218,7 +222,12 @@ impl HeartFields {
             Some("tap") => Ok(HeartFields::Tap {
                 taps: taps(fields)?,
             }),
-            _ => Err(Problem::bad_value("method", "must be `tap`")),
+            Some("lift") => Ok(HeartFields::Lift),
+            Some("hold") => Ok(HeartFields::Hold),
+            _ => {
+                let wants = "must be `tap`, `lift` or `hold`";
+                Err(Problem::bad_value("method", wants))
+            }
         }
     }
 }
@@ -227,6 +236,8 @@ impl From<HeartFields> for HeartSign {
     fn from(fields: HeartFields) -> Self {
         match fields {
             HeartFields::Tap { taps } => HeartSign::Tapped { at_ms: taps },
+            HeartFields::Lift => HeartSign::Lifted,
+            HeartFields::Hold => HeartSign::Held,
         }
     }
 }

@@ -82,6 +82,7 @@ pub fn routes() -> OpenApiRouter<Arc<WebState>> {
         .routes(routes!(rest_participants::leave))
         .routes(routes!(rest_claims::find))
         .routes(routes!(rest_claims::claim, rest_claims::release))
+        .routes(routes!(rest_claims::unite, rest_claims::part))
         .routes(routes!(document))
 }
 
@@ -152,6 +153,7 @@ mod tests {
         let served = [
             "DELETE /api/participants/{id}",
             "DELETE /api/participants/{id}/strap",
+            "DELETE /api/straps/{label}/twin",
             "GET /api/history",
             "GET /api/openapi.json",
             "GET /api/participants/{id}/data",
@@ -170,6 +172,7 @@ mod tests {
             "POST /api/participants/{id}/rr",
             "PUT /api/participants/{id}/consent",
             "PUT /api/participants/{id}/strap",
+            "PUT /api/straps/{label}/twin",
         ];
         assert_eq!(listed, served);
     }

@@ -1,19 +1,20 @@
 //! REST for one person's strap: finding it, putting it on, taking it off. The same wishes as frames are
-//! in `ws/answer`.
+//! in `ws/answer`. And for the facilitator: which two entries are one strap with two radios.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::WebState;
 use super::fields::{ClaimFields, HeartFields};
-use super::problem::{Problem, ProblemBody};
-use super::rest_participants::{Me, done, unexpected};
+use super::problem::{Code, Problem, ProblemBody};
+use super::rest_participants::{Me, bearer, done, unexpected};
+use crate::access::Who;
 use crate::room::command::{Command, Reply};
 use crate::room::view::HeartFoundView;
 
@@ -110,4 +111,69 @@ pub async fn release(
     Me(participant): Me,
 ) -> Result<StatusCode, Problem> {
     done(&web, Command::ReleaseStrap { participant }).await
+}
+
+/// Say that two labels are one strap that is heard over two radios. The hub finds that out by itself; this
+/// is for where it said so wrongly before. Only for the facilitator.
+#[utoipa::path(
+    put, path = "/api/straps/{label}/twin", tag = "room", request_body = ClaimFields,
+    params(("label" = String, Path, description = "The label of a strap: `strap 7` or `7`")),
+    security(("token" = [])),
+    responses(
+        (status = 204, description = "They are one"),
+        (status = 400, description = "bad_json", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "unknown_strap", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "strap_taken: two people wear them", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "too_large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "unsupported_media_type", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn unite(
+    State(web): State<Arc<WebState>>,
+    Path(label): Path<String>,
+    headers: HeaderMap,
+    Json(fields): Fields,
+) -> Result<StatusCode, Problem> {
+    facilitator(&web, &headers)?;
+    let other = ClaimFields::read(&fields)?.strap;
+    let strap = label;
+    done(&web, Command::UniteStraps { strap, other }).await
+}
+
+/// Say that what is shown as one strap with two radios are two people's. The hub does not take them for one
+/// again. Only for the facilitator.
+#[utoipa::path(
+    delete, path = "/api/straps/{label}/twin", tag = "room",
+    params(("label" = String, Path, description = "The label of a strap: `strap 7` or `7`")),
+    security(("token" = [])),
+    responses(
+        (status = 204, description = "They are two"),
+        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "unknown_strap", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "bad_value: it has one radio only", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn part(
+    State(web): State<Arc<WebState>>,
+    Path(label): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    facilitator(&web, &headers)?;
+    done(&web, Command::PartStrap { strap: label }).await
+}
+
+fn facilitator(web: &WebState, headers: &HeaderMap) -> Result<(), Problem> {
+    match web.who(bearer(headers)?)? {
+        Who::Facilitator { .. } => Ok(()),
+        Who::Participant(_) | Who::Scoped(_) => {
+            let detail = "This takes a facilitator's token, given for the PIN over the WebSocket.";
+            Err(Problem::new(Code::Forbidden, detail))
+        }
+    }
 }

@@ -243,3 +243,52 @@ fn a_strap_taken_off_is_free_and_its_wearer_has_none() {
     assert_eq!(rig.feedback(1).reason, Some("no_strap"));
     rig.join(2, Some("1")).expect("it is free");
 }
+
+#[test]
+fn who_lifts_their_strap_is_proposed_the_one_that_falls_silent() {
+    let mut rig = various(4);
+    rig.until(60_000);
+    rig.join(1, None).expect("joins");
+    let found = find(&mut rig, 1, HeartSign::Lifted).expect("is watched");
+    assert_eq!((found.proposal, found.left_ms), (None, Some(8_000)));
+    rig.straps[2].silent = true;
+    rig.until(67_000);
+    rig.straps[2].silent = false;
+    rig.until(68_000);
+    let found = find(&mut rig, 1, HeartSign::Lifted).expect("it is over");
+    assert_eq!(found.left_ms, None);
+    assert_eq!(found.proposal.as_deref(), Some("strap 3"));
+    // Contact is told at once by straps that can tell it.
+    rig.until(80_000);
+    find(&mut rig, 1, HeartSign::Lifted).expect("is watched");
+    rig.straps[1].contact = Some(false);
+    rig.until(82_000);
+    let found = find(&mut rig, 1, HeartSign::Lifted).expect("is watched");
+    assert_eq!(found.proposal.as_deref(), Some("strap 2"));
+}
+
+#[test]
+fn a_strap_held_to_the_hub_is_proposed_where_its_signal_is_heard() {
+    let mut rig = various(3);
+    rig.until(60_000);
+    rig.join(1, None).expect("joins");
+    let found = find(&mut rig, 1, HeartSign::Held).expect("is compared");
+    assert_eq!((found.proposal, found.candidates), (None, Vec::new()));
+    for (k, dbm) in [(0, -74), (1, -48), (2, -69)] {
+        let event = coherence_hal::StrapEvent {
+            strap: rig.straps[k].id.clone(),
+            at_ms: rig.now_ms,
+            news: coherence_hal::StrapNews::Seen {
+                name: None,
+                rssi_dbm: Some(dbm),
+            },
+        };
+        let event = coherence_hal::SourceEvent::Strap(event);
+        rig.room.source_event("test", event);
+    }
+    let found = find(&mut rig, 1, HeartSign::Held).expect("is compared");
+    assert_eq!(found.proposal.as_deref(), Some("strap 2"));
+    rig.until(75_000);
+    let found = find(&mut rig, 1, HeartSign::Held).expect("is compared");
+    assert_eq!(found.proposal, None, "that was long ago");
+}

@@ -147,6 +147,7 @@ impl Rig {
             match row.clone() {
                 Row::Session(row) => past.session = Some(row),
                 Row::Strap(row) => past.straps.push(row),
+                Row::Twins(row) => past.twins.push(row),
                 Row::Participant(row) => past.participants.push(row),
                 Row::Participation(row) => {
                     past.participations
