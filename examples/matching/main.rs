@@ -57,8 +57,8 @@ mod tests {
 
     #[test]
     fn strangers_who_beat_alike_are_never_one_and_two_radios_of_one_strap_soon_are() {
-        for rough_ms in [1.0, 3.0, 8.0, 20.0] {
-            assert_eq!(twins::strangers(100, rough_ms, 5), 0, "{rough_ms}");
+        for rough_ms in [0.5, 3.0, 8.0, 20.0] {
+            assert_eq!(twins::strangers(300, rough_ms, 5), 0, "{rough_ms}");
         }
         for n in 0..40 {
             let twin = twins::twin(15.0, 5, n);

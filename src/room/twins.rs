@@ -26,6 +26,8 @@ const TOGETHER_MS: i64 = 4_000;
 const SILENCE_MS: i64 = 10_000;
 /// A row is long enough when chance makes one so seldom.
 const BY_CHANCE: f64 = 1e-9;
+/// Hearts of which chance makes as many intervals equal can't be told apart.
+const MOST_BY_CHANCE: f64 = 0.99;
 /// Other ways to lay two rows side by side tell about chance from so many pairs on.
 const PAIRS: usize = 12;
 /// A dozen intervals may look rougher than the heart is; this share of it is believed.
@@ -163,8 +165,10 @@ fn by_chance(a: &Tail, b: &Tail, but: Side) -> f64 {
     elsewhere.max(alike)
 }
 
-/// How long a row must be that chance makes it as seldom as [`BY_CHANCE`].
+/// How long a row must be that chance makes it as seldom as [`BY_CHANCE`]; longer than any where chance makes
+/// all of them equal.
 fn enough(rate: f64) -> usize {
+    let rate = rate.min(MOST_BY_CHANCE);
     (BY_CHANCE.ln() / rate.ln()).ceil().max(FEWEST as f64) as usize
 }
 
@@ -306,6 +310,14 @@ mod tests {
         // Nor where the one rhythm is so regular that it repeats itself.
         let even: Vec<u16> = (0..32).map(|k| 850 + 6 * (k % 2)).collect();
         assert!(!are_one(&tail(&even, 0), &tail(&even, 300)));
+    }
+
+    #[test]
+    fn two_that_are_led_by_one_breath_and_have_nothing_of_their_own_are_never_one() {
+        let swing = |k: u16| 900.0 + 60.0 * (f64::from(k) * 0.55).sin();
+        let smooth: Vec<u16> = (0..32).map(|k| swing(k) as u16).collect();
+        assert!(!are_one(&tail(&smooth, 0), &tail(&smooth, 300)));
+        assert!(enough(1.0) > REMEMBERED);
     }
 
     #[test]
