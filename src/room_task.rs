@@ -20,7 +20,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::room::command::{Command, Refusal, RefusalCode, Reply};
-use crate::room::view::frame;
+use crate::room::view::{StrapMoved, frame};
 use crate::room::{
     ClockReading, GridJob, GridResult, ParticipantId, Presence, Room, Settings, StageId,
 };
@@ -408,6 +408,12 @@ impl RoomTask {
                         .or_else(|| self.lines.get(&participant).cloned())
                 {
                     self.attach(participant, line);
+                }
+                if let Some((participant, label)) = &outcome.bereft
+                    && let Some(line) = self.lines.get(participant)
+                {
+                    let moved = StrapMoved { label };
+                    tell(line, ToPhone::Text(frame("strap_moved", &moved).into()));
                 }
                 // First the world sees it, then who asked.
                 self.publish(now_ms);

@@ -100,6 +100,7 @@ fn beat(id: i64, n: u8, arrived_mono_ms: i64) -> Row {
         rr_ms: (1_024 + id) as f64 * 1000.0 / 1024.0,
         gap_ms: 0.0,
         begins: false,
+        via: None,
         mark: RrMark::Accepted,
         beat_mono_ms: arrived_mono_ms as f64,
         arrived: at(arrived_mono_ms),

@@ -93,6 +93,7 @@ fn rr_row(id: i64, heart: HeartKey, arrived_mono_ms: i64, rr_ms: f64, mark: RrMa
         rr_ms,
         gap_ms: 0.0,
         begins: false,
+        via: None,
         mark,
         beat_mono_ms: arrived_mono_ms as f64 - 0.1,
         arrived: at(arrived_mono_ms),

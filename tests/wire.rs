@@ -1,16 +1,18 @@
 //! The wire, frozen: each frame as it is written and read, byte for byte. Clients out there were
 //! built on these; a change here is a change of the protocol.
 
+use coherence_hub::room::my_heart::Fit;
 use coherence_hub::room::stage_view::{
     AnchorView, NamedSessionView, NamesView, SnapshotView, StatsView,
 };
 use coherence_hub::room::view::{
-    Distribution, EarlyView, FeedbackView, GroupView, HrvView, Phase, ProofView, Quality,
-    SessionView, Synchrony, TrendView, frame,
+    CandidateView, Distribution, EarlyView, FeedbackView, GroupView, HeartFoundView, HrvView,
+    Phase, ProofView, Quality, SessionView, StrapMoved, Synchrony, TrendView, frame,
 };
 use coherence_hub::room::{
     ParticipantId, Role as StageRole, Scene, SettingsHash, StageWish, State,
 };
+use coherence_hub::web::fields::{ClaimFields, HeartFields};
 use coherence_hub::web::wire::{self, ClientFrame, Role, ServerFrame};
 use serde_json::{Value, json};
 
@@ -143,6 +145,11 @@ fn frames_for_everybody_are_written_so() {
         text(frame("group_metrics_update", &few)),
         r#"{"type":"group_metrics_update","sessionId":"20261120T0945Z","at":1795168305000,"average":null,"standardError":null,"peak":null,"distribution":null,"participants":18,"scored":2,"synchrony":null,"suppressed":"too_few"}"#
     );
+    let moved = StrapMoved { label: "strap 7" };
+    assert_eq!(
+        text(frame("strap_moved", &moved)),
+        r#"{"type":"strap_moved","label":"strap 7"}"#
+    );
     #[derive(serde::Serialize)]
     struct Body {
         session: SessionView,
@@ -225,6 +232,30 @@ fn frames_for_one_phone_are_written_so() {
             None,
             r#"{"type":"auth_ok","role":"participant","expiresAt":null}"#.into(),
         ),
+        (
+            ServerFrame::HeartFound(&HeartFoundView {
+                candidates: vec![CandidateView { label: "strap 7".into(), fit: Fit::FitsWell, certainty: 0.99 }],
+                proposal: Some("strap 7".into()),
+                left_ms: None,
+            }),
+            Some(json!(3)),
+            r#"{"type":"heart_found","candidates":[{"label":"strap 7","fit":"fits_well","certainty":0.99}],"proposal":"strap 7","re":3}"#.into(),
+        ),
+        (
+            ServerFrame::HeartFound(&HeartFoundView {
+                candidates: vec![CandidateView { label: "strap 2".into(), fit: Fit::FitsALittle, certainty: 0.5 }],
+                proposal: None,
+                left_ms: Some(7_500),
+            }),
+            None,
+            r#"{"type":"heart_found","candidates":[{"label":"strap 2","fit":"fits_a_little","certainty":0.5}],"proposal":null,"leftMs":7500}"#.into(),
+        ),
+        (
+            ServerFrame::StrapClaimed { strap: "strap 7" },
+            None,
+            r#"{"type":"strap_claimed","strap":"strap 7"}"#.into(),
+        ),
+        (ServerFrame::StrapReleased {}, None, r#"{"type":"strap_released"}"#.into()),
         (ServerFrame::SessionLeft {}, Some(json!(1.5)), r#"{"type":"session_left","re":1.5}"#.into()),
         (
             ServerFrame::HeartbeatResponse { server_time: 1_795_168_306_123 },
@@ -345,6 +376,28 @@ fn frames_of_phones_are_read_so() {
     assert_eq!(
         read(r#"{"type":"leave_session"}"#),
         ClientFrame::LeaveSession
+    );
+    let taps: Vec<f64> = (0..8)
+        .map(|n| 1_795_168_305_000.5 + 800.0 * f64::from(n))
+        .collect();
+    let tapped = json!({"type": "find_my_heart", "method": "tap", "taps": taps});
+    assert_eq!(
+        read(&tapped.to_string()),
+        ClientFrame::FindMyHeart(HeartFields::Tap { taps })
+    );
+    for (method, sign) in [("lift", HeartFields::Lift), ("hold", HeartFields::Hold)] {
+        let asked = json!({"type": "find_my_heart", "method": method});
+        assert_eq!(read(&asked.to_string()), ClientFrame::FindMyHeart(sign));
+    }
+    for strap in ["7", "\"7\""] {
+        assert_eq!(
+            read(&format!(r#"{{"type":"claim_strap","strap":{strap}}}"#)),
+            ClientFrame::ClaimStrap(ClaimFields { strap: "7".into() })
+        );
+    }
+    assert_eq!(
+        read(r#"{"type":"release_strap"}"#),
+        ClientFrame::ReleaseStrap
     );
     assert_eq!(read(r#"{"type":"heartbeat"}"#), ClientFrame::Heartbeat);
     assert_eq!(

@@ -2,7 +2,9 @@
 //! more, from the description of the product: a check that called the code it checks would agree
 //! with anything.
 
-use coherence_hub::web::fields::{CoherenceFields, ConsentFields, JoinFields, RrFields};
+use coherence_hub::web::fields::{
+    CoherenceFields, ConsentFields, HeartFields, JoinFields, RrFields,
+};
 
 /// Text that was let in: trimmed, not empty, without control characters.
 pub fn text(text: Option<&String>, chars_max: usize) {
@@ -59,6 +61,15 @@ pub fn coherence(score: &CoherenceFields) {
         score.coherence >= 0.0 && score.coherence <= 100.0,
         "{score:?}"
     );
+}
+
+pub fn heart(sign: &HeartFields) {
+    let HeartFields::Tap { taps } = sign else {
+        return;
+    };
+    assert!((8..=48).contains(&taps.len()));
+    let sane = |at_ms: &f64| (0.0..=9_007_199_254_740_991.0).contains(at_ms);
+    assert!(taps.iter().all(sane), "{taps:?}");
 }
 
 /// A refusal that can be shown: a code, and a sentence of one line.

@@ -3,7 +3,9 @@
 
 use axum::Json;
 use axum::http::StatusCode;
-use coherence_hub::web::fields::{CoherenceFields, ConsentFields, JoinFields, RrFields};
+use coherence_hub::web::fields::{
+    ClaimFields, CoherenceFields, ConsentFields, HeartFields, JoinFields, RrFields,
+};
 use coherence_hub::web::wire::{self, Asked, ClientFrame};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -64,6 +66,32 @@ pub fn holds(data: &[u8]) {
         Ok(rr) => {
             fields::rr(&rr);
             assert_eq!(RrFields::read(&again(&rr)).as_ref(), Ok(&rr));
+        }
+        Err(no) => fields::refused(no.code.word(), &no.detail, no.field.as_deref()),
+    }
+
+    let sign = HeartFields::read(&body);
+    assert_eq!(
+        as_frame(&body, "find_my_heart").frame,
+        sign.clone().map(ClientFrame::FindMyHeart)
+    );
+    match sign {
+        Ok(sign) => {
+            fields::heart(&sign);
+            assert_eq!(HeartFields::read(&again(&sign)).as_ref(), Ok(&sign));
+        }
+        Err(no) => fields::refused(no.code.word(), &no.detail, no.field.as_deref()),
+    }
+
+    let claim = ClaimFields::read(&body);
+    assert_eq!(
+        as_frame(&body, "claim_strap").frame,
+        claim.clone().map(ClientFrame::ClaimStrap)
+    );
+    match claim {
+        Ok(claim) => {
+            fields::text(Some(&claim.strap), 64);
+            assert_eq!(ClaimFields::read(&again(&claim)).as_ref(), Ok(&claim));
         }
         Err(no) => fields::refused(no.code.word(), &no.detail, no.field.as_deref()),
     }

@@ -87,7 +87,10 @@ fn bounds(frame: &ClientFrame) {
         ClientFrame::SubscribeTicks { interval_ms } => {
             assert!((16..=60_000).contains(interval_ms));
         }
+        ClientFrame::FindMyHeart(sign) => fields::heart(sign),
+        ClientFrame::ClaimStrap(claim) => fields::text(Some(&claim.strap), 64),
         ClientFrame::LeaveSession
+        | ClientFrame::ReleaseStrap
         | ClientFrame::Heartbeat
         | ClientFrame::SyncRequest { .. }
         | ClientFrame::SetRole(_)
@@ -105,6 +108,9 @@ fn as_sent(frame: &ClientFrame, id: Option<&Value>) -> Value {
         ClientFrame::UpdateRr(rr) => ("update_coherence", json!(rr)),
         ClientFrame::UpdateCoherence(score) => ("update_coherence", json!(score)),
         ClientFrame::LeaveSession => ("leave_session", json!({})),
+        ClientFrame::FindMyHeart(sign) => ("find_my_heart", json!(sign)),
+        ClientFrame::ClaimStrap(claim) => ("claim_strap", json!(claim)),
+        ClientFrame::ReleaseStrap => ("release_strap", json!({})),
         ClientFrame::Heartbeat => ("heartbeat", json!({})),
         ClientFrame::SyncRequest { client_time } => {
             ("sync_request", json!({"clientTime": client_time}))

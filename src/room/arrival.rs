@@ -119,6 +119,12 @@ impl Arrivals {
         self.broken = true;
     }
 
+    /// Another radio brings the rest of the chain, with a lag of its own.
+    pub fn pass_on(&mut self) {
+        self.owed_ms = 0.0;
+        self.lags_ms.clear();
+    }
+
     /// Places what was held, once it has been quiet for long enough.
     pub fn settle(&mut self, now_ms: i64, out: &mut Vec<Placed>) {
         if self.settles_at().is_some_and(|at| now_ms >= at) {
@@ -251,7 +257,7 @@ impl Arrivals {
 /// Some straps append a short value that is no beat: the last of several is suspect where it is
 /// below 250 ms, or shorter than 60 % of the mean interval that the strap's own heart rate tells,
 /// while the others agree with that rate.
-fn marks(measurement: &Measurement) -> Vec<RrMark> {
+pub fn marks(measurement: &Measurement) -> Vec<RrMark> {
     let rr_ms: Vec<f64> = measurement.rr.iter().map(|rr| rr.ms()).collect();
     let mut marks: Vec<RrMark> = rr_ms.iter().map(|&ms| plausibility(ms)).collect();
     if measurement.contact == Some(false) {

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::stage_view::{NamedSessionView, SnapshotView};
-use super::view::{FeedbackView, GroupView, RegistryView, SessionView, StrapView};
+use super::view::{FeedbackView, GroupView, HeartFoundView, RegistryView, SessionView, StrapView};
 use super::{ParticipantId, Role, StageWish};
 
 /// A wish. Who asks has been proved before it gets here.
@@ -71,6 +71,40 @@ pub enum Command {
     },
     /// The admin's alone: all straps with their addresses.
     Registry,
+    /// "This is my heart": which strap is it?
+    FindHeart {
+        participant: ParticipantId,
+        sign: HeartSign,
+    },
+    /// To wear a strap from now on, by its label. One that somebody else wears passes on only to whom
+    /// the hub has just proposed it.
+    ClaimStrap {
+        participant: ParticipantId,
+        strap: String,
+    },
+    ReleaseStrap {
+        participant: ParticipantId,
+    },
+    /// The facilitator: these two labels are one strap with two radios.
+    UniteStraps {
+        strap: String,
+        other: String,
+    },
+    /// The facilitator: what was taken for one strap are two.
+    PartStrap {
+        strap: String,
+    },
+}
+
+/// What somebody does to show which strap is theirs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HeartSign {
+    /// Touched the phone with each pulse: when, hub time in ms, in order.
+    Tapped { at_ms: Vec<f64> },
+    /// Lifts the strap off the skin for some seconds: asked when it begins, and again when it is over.
+    Lifted,
+    /// Holds the strap to the hub.
+    Held,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -127,6 +161,11 @@ pub enum Reply {
     /// With what only a facilitator may see.
     Strap(StrapView),
     Registry(Vec<RegistryView>),
+    HeartFound(HeartFoundView),
+    Claimed {
+        /// The label of the strap.
+        strap: String,
+    },
     Done,
 }
 

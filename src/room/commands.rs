@@ -23,6 +23,8 @@ pub struct Outcome {
     pub durable: Vec<Row>,
     /// The participant whose socket this becomes, with a join, and where.
     pub joined: Option<(StageId, ParticipantId)>,
+    /// Whose strap passed to somebody else, and its label.
+    pub bereft: Option<(ParticipantId, String)>,
 }
 
 impl Outcome {
@@ -31,6 +33,7 @@ impl Outcome {
             reply,
             durable: Vec::new(),
             joined: None,
+            bereft: None,
         }
     }
 }
@@ -148,6 +151,13 @@ impl Room {
             Command::LabelStrap { strap, label } => self.label_strap(&strap, &label, now_ms),
             Command::ForgetStrap { strap } => self.forget_strap(&strap, now_ms),
             Command::Registry => Ok(Outcome::of(Reply::Registry(self.registry(now_ms)))),
+            Command::FindHeart { participant, sign } => self.find_heart(participant, sign, now_ms),
+            Command::ClaimStrap { participant, strap } => {
+                self.claim_strap(participant, &strap, now_ms)
+            }
+            Command::ReleaseStrap { participant } => self.release_strap(participant, now_ms),
+            Command::UniteStraps { strap, other } => self.unite_straps(&strap, &other, now_ms),
+            Command::PartStrap { strap } => self.part_strap(&strap, now_ms),
         }
     }
 
@@ -189,10 +199,7 @@ impl Room {
         }
         let strap = strap.or_else(|| self.strap_to_resume(id));
         if let Some(no) = strap {
-            if self.people.was_anothers(no, id) {
-                self.begin_anew(HeartKey::Strap(no));
-            }
-            self.people.claim(id, no, now, &mut self.facts);
+            self.wear(id, no, now);
         }
         let role = match join.socket {
             Some(socket) => {
@@ -233,18 +240,6 @@ impl Room {
         Ok(outcome)
     }
 
-    /// The strap passes to another person: what is still held was the last one's.
-    pub(super) fn begin_anew(&mut self, key: HeartKey) {
-        let mut placed = std::mem::take(&mut self.placed);
-        if let Some(heart) = self.hearts.get_mut(&key) {
-            heart.settle(i64::MAX, &mut placed);
-        }
-        self.keep(key, placed);
-        if let Some(heart) = self.hearts.get_mut(&key) {
-            heart.begin_anew();
-        }
-    }
-
     /// The strap somebody wore last, if nobody else wears it now.
     fn strap_to_resume(&self, id: ParticipantId) -> Option<StrapNo> {
         let person = self.people.get(id)?;
@@ -253,25 +248,8 @@ impl Room {
         }
         person
             .last_strap
+            .map(|no| self.radios.lead(no))
             .filter(|no| self.people.wearer(*no).is_none())
-    }
-
-    fn free_strap(&self, label: &str, id: ParticipantId) -> Result<StrapNo, Refusal> {
-        let no = self.straps.by_label(label).ok_or_else(|| {
-            Refusal::new(
-                RefusalCode::UnknownStrap,
-                format!("The hub knows no strap {label:?}. GET /api/straps lists the labels."),
-            )
-        })?;
-        match self.people.wearer(no) {
-            Some(wearer) if wearer != id => Err(Refusal::new(
-                RefusalCode::StrapTaken,
-                format!(
-                    "Somebody else wears {label:?}. Choose the strap whose number is on your chest."
-                ),
-            )),
-            _ => Ok(no),
-        }
     }
 
     /// Also for somebody the room no longer knows: where the store could not erase at the first
@@ -328,7 +306,7 @@ impl Room {
         CONSENT_SCOPES.into_iter().map(row).collect()
     }
 
-    fn known(&self, id: ParticipantId) -> Result<(), Refusal> {
+    pub(super) fn known(&self, id: ParticipantId) -> Result<(), Refusal> {
         self.people.get(id).map(|_| ()).ok_or_else(|| {
             Refusal::new(
                 RefusalCode::UnknownParticipant,
@@ -338,7 +316,7 @@ impl Room {
     }
 
     /// Whoever posts is alive; whoever has left must join first.
-    fn take_part(&mut self, id: ParticipantId, now_ms: i64) -> Result<(), Refusal> {
+    pub(super) fn take_part(&mut self, id: ParticipantId, now_ms: i64) -> Result<(), Refusal> {
         self.known(id)?;
         self.sign_of_life(id, now_ms);
         if self

@@ -82,20 +82,25 @@ impl Room {
                 label: strap.row.label.clone(),
             });
         }
-        let key = HeartKey::Strap(no);
+        let lead = self.radios.lead(no);
+        let key = HeartKey::Strap(lead);
+        self.radios.hear(no, at_ms, &event.news);
         match event.news {
             StrapNews::Seen { name, rssi_dbm } => {
-                strap.rssi_dbm = rssi_dbm.or(strap.rssi_dbm);
+                strap.hear_signal(rssi_dbm, at_ms);
                 if name.is_some() && name != strap.row.name {
                     strap.row.name = name;
                     self.straps.owe(no);
                 }
             }
             StrapNews::Link(link) => {
-                if matches!(link, Link::Down { .. })
-                    && let Some(heart) = self.hearts.get_mut(&key)
-                {
-                    heart.link_down();
+                if matches!(link, Link::Down { .. }) {
+                    self.radios.tear(no);
+                    if self.radios.carrier(lead) == no
+                        && let Some(heart) = self.hearts.get_mut(&key)
+                    {
+                        heart.link_down();
+                    }
                 }
                 strap.link = Some(link);
                 self.changes.links = true;
@@ -122,22 +127,29 @@ impl Room {
             StrapNews::Measurement(measurement) => {
                 strap.link = Some(Link::Up);
                 self.counts.trailing_bytes += measurement.trailing_bytes as u64;
-                let mut placed = std::mem::take(&mut self.placed);
-                self.hearts
-                    .entry(key)
-                    .or_default()
-                    .measurement(at_ms, &measurement, &mut placed);
-                self.keep(key, placed);
+                if self.carries(no, at_ms) {
+                    let mut placed = std::mem::take(&mut self.placed);
+                    self.hearts.entry(key).or_default().measurement(
+                        at_ms,
+                        &measurement,
+                        &mut placed,
+                    );
+                    self.keep(key, placed);
+                }
+                self.look_for_twin(no, at_ms);
             }
             StrapNews::Beats(beats) => {
                 strap.link = Some(Link::Up);
                 if strap.is_of(beats.origin) {
                     self.straps.owe(no);
                 }
-                let mut placed = std::mem::take(&mut self.placed);
-                let heart = self.hearts.entry(key).or_default();
-                self.counts.missing += heart.beats(at_ms, &beats, &mut placed);
-                self.keep(key, placed);
+                if self.carries(no, at_ms) {
+                    let mut placed = std::mem::take(&mut self.placed);
+                    let heart = self.hearts.entry(key).or_default();
+                    self.counts.missing += heart.beats(at_ms, &beats, &mut placed);
+                    self.keep(key, placed);
+                }
+                self.look_for_twin(no, at_ms);
             }
         }
     }
@@ -147,6 +159,10 @@ impl Room {
         let wearer = match key {
             HeartKey::Strap(no) => self.people.wearer(no),
             HeartKey::Phone(id) => Some(id),
+        };
+        let via = match key {
+            HeartKey::Strap(lead) => Some(self.radios.carrier(lead)).filter(|no| *no != lead),
+            HeartKey::Phone(_) => None,
         };
         let Room {
             hearts,
@@ -173,7 +189,12 @@ impl Room {
                     pulses.push((wearer, BeatView { at, rr_ms }));
                 }
                 let arrived = clock.stamp(placed.arrived_mono_ms);
-                beats.push(Row::Rr(heart.keep(*next_rr_id, key, placed, arrived)));
+                beats.push(Row::Rr(heart.keep(
+                    *next_rr_id,
+                    (key, via),
+                    placed,
+                    arrived,
+                )));
                 *next_rr_id += 1;
             }
         }

@@ -4,11 +4,13 @@
 use coherence_hal::decode::ble::Measurement;
 use coherence_hal::{BeatItem, Beats, Origin};
 
-use super::HeartKey;
 use super::arrival::{Arrivals, Placed};
+use super::my_heart::sensed::Watched;
+use super::my_heart::taps::Beat;
 use super::proof::Window;
 use super::rows::{RrRow, Stamp};
 use super::view::Quality;
+use super::{HeartKey, StrapNo};
 use crate::signal::synchrony::Phases;
 use crate::signal::{Evaluation, Interval, Level, Scorer, Status, Tachogram, Version};
 
@@ -20,6 +22,11 @@ pub const SILENT_MS: i64 = 6_000;
 const POSTED_SILENT_MS: i64 = 12_000;
 /// A score that a phone computed holds for two of its own posts.
 const POSTED_SCORE_MS: i64 = 10_000;
+
+/// A pause of beats that no heart makes, while a strap is lifted, ms.
+const LIFT_PAUSE_MS: f64 = 3_200.0;
+/// Beats arrive so late, ms.
+const USUAL_LAG_MS: f64 = 1_500.0;
 
 /// Why a heart has no score.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -169,6 +176,8 @@ pub struct Heart {
     pub contact: Option<bool>,
     /// When the strap last sent a measurement, with beats or without.
     heard_ms: Option<i64>,
+    /// When the strap last said that it has no skin contact.
+    off_body_ms: Option<i64>,
     /// When the newest interval on the tachogram arrived.
     pub last_beat_ms: Option<i64>,
     last_rr: Option<LastRr>,
@@ -196,6 +205,7 @@ impl Default for Heart {
             tachogram: Tachogram::new(),
             contact: None,
             heard_ms: None,
+            off_body_ms: None,
             last_beat_ms: None,
             last_rr: None,
             posted: None,
@@ -217,6 +227,9 @@ impl Heart {
     pub fn measurement(&mut self, at_ms: i64, measurement: &Measurement, out: &mut Vec<Placed>) {
         self.contact = measurement.contact;
         self.heard_ms = Some(at_ms);
+        if measurement.contact == Some(false) {
+            self.off_body_ms = Some(at_ms);
+        }
         self.arrivals.measurement(at_ms, measurement, out);
     }
 
@@ -250,6 +263,19 @@ impl Heart {
         }
     }
 
+    /// Whatever comes next does not continue what was.
+    pub fn break_off(&mut self) {
+        self.arrivals.link_down();
+    }
+
+    /// Another radio goes on with the same chain.
+    pub fn pass_on(&mut self) {
+        // What the other radio said of the skin is old.
+        self.contact = None;
+        self.counted = false;
+        self.arrivals.pass_on();
+    }
+
     pub fn settle(&mut self, now_ms: i64, out: &mut Vec<Placed>) {
         self.arrivals.settle(now_ms, out);
     }
@@ -259,7 +285,13 @@ impl Heart {
     }
 
     /// Takes a placed interval onto the tachogram and returns the row to keep.
-    pub fn keep(&mut self, id: i64, key: HeartKey, placed: Placed, arrived: Stamp) -> RrRow {
+    pub fn keep(
+        &mut self,
+        id: i64,
+        (key, via): (HeartKey, Option<StrapNo>),
+        placed: Placed,
+        arrived: Stamp,
+    ) -> RrRow {
         let begins = self.begins && placed.mark.on_tachogram();
         if placed.mark.on_tachogram() {
             self.begins = false;
@@ -279,6 +311,7 @@ impl Heart {
         RrRow {
             id,
             heart: key,
+            via,
             rr_ms: placed.rr_ms,
             gap_ms: placed.gap_ms,
             begins,
@@ -319,6 +352,49 @@ impl Heart {
             });
         }
         self.arrivals.resume(placed.iter());
+    }
+
+    /// The beats on the tachogram, oldest first.
+    pub fn beats_placed(&self) -> Vec<Beat> {
+        let Some(last) = self.last_rr else {
+            return Vec::new();
+        };
+        let mut at_ms = last.end_mono_ms;
+        let back = self.tachogram.intervals().iter().rev().map(|interval| {
+            let beat = Beat {
+                at_ms,
+                after_gap: interval.gap_ms > 0.0,
+            };
+            at_ms -= interval.rr_ms + interval.gap_ms;
+            beat
+        });
+        let mut beats: Vec<Beat> = back.collect();
+        beats.reverse();
+        beats
+    }
+
+    /// What became of it since somebody began to lift their strap; None for one that was not beating then.
+    pub fn watched(&self, since_ms: i64, now_ms: i64) -> Option<Watched> {
+        let mut times: Vec<f64> = self.beats_placed().iter().map(|beat| beat.at_ms).collect();
+        let since = since_ms as f64;
+        let before = times.iter().filter(|at| **at <= since).count();
+        let last_before = times[..before].last().copied()?;
+        if since - last_before > LIFT_PAUSE_MS {
+            return None;
+        }
+        if self.off_body_ms.is_some_and(|at| at > since_ms) {
+            return Some(Watched::LostContact);
+        }
+        times.drain(..before - 1);
+        times.push(now_ms as f64 - USUAL_LAG_MS);
+        let paused = times
+            .windows(2)
+            .any(|pair| pair[1] - pair[0] > LIFT_PAUSE_MS);
+        Some(if paused {
+            Watched::FellSilent
+        } else {
+            Watched::BeatsOn
+        })
     }
 
     /// Age of the newest beat.

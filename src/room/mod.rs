@@ -12,14 +12,17 @@
 
 mod arrival;
 mod cause;
+mod claims;
 pub mod command;
 mod commands;
 mod grid;
 mod group;
 mod hearing;
 mod heart;
+pub mod my_heart;
 mod people;
 mod proof;
+mod radios;
 mod registry;
 mod remembered;
 mod roles;
@@ -30,6 +33,7 @@ mod stage_commands;
 pub mod stage_view;
 mod stages;
 mod straps;
+pub mod twins;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +57,7 @@ use arrival::Placed;
 use group::Group;
 use heart::Heart;
 use people::People;
+use radios::Radios;
 use rows::{GroupRow, Row, RrMark, RrRow};
 use session::SessionClock;
 use stages::Stages;
@@ -153,6 +158,16 @@ pub enum Note {
         label: String,
         percent: u8,
     },
+    /// Two entries of the registry are one strap with two radios.
+    TwinsFound {
+        label: String,
+        other: String,
+    },
+    /// They are not, after all.
+    TwinsParted {
+        label: String,
+        other: String,
+    },
     SourceChanged {
         name: &'static str,
         state: SourceState,
@@ -192,6 +207,7 @@ pub struct Room {
     settings: Settings,
     clock: SessionClock,
     straps: Straps,
+    radios: Radios,
     hearts: BTreeMap<HeartKey, Heart>,
     people: People,
     stages: Stages,
@@ -303,6 +319,7 @@ impl Room {
             last_phase: clock.phase(reading.mono_ms).0,
             clock,
             straps: Straps::remembered(past.straps, past.resting, reading.mono_ms),
+            radios: Radios::remembered(past.twins),
             hearts,
             people,
             stages,
@@ -380,6 +397,7 @@ impl Room {
             self.changes.people = Some(Presence::Left);
             self.forget_phones_of_the_absent();
         }
+        self.tend_radios(now_ms);
         self.note_straps(now_ms);
     }
 
@@ -390,7 +408,8 @@ impl Room {
         });
         self.facts.push(Row::Session(session.clone()));
         let worn = self.people.worn();
-        let wanted = worn.iter().filter_map(|no| self.straps.id_of(*no));
+        let carriers = worn.iter().map(|no| self.radios.carrier(*no));
+        let wanted = carriers.filter_map(|no| self.straps.id_of(no));
         self.wishes.push(Wish::SessionBegins {
             wanted: wanted.collect(),
         });
@@ -480,10 +499,23 @@ impl Room {
     pub fn strap_views(&self, now_ms: i64) -> Vec<StrapView> {
         let worn = self.people.worn();
         let view = |strap: &straps::Strap| {
-            let heart = self.hearts.get(&HeartKey::Strap(strap.row.no));
-            strap.view(heart, worn.contains(&strap.row.no), now_ms)
+            let no = strap.row.no;
+            let heart = self.hearts.get(&HeartKey::Strap(no));
+            let carrier = self.straps.get(self.radios.carrier(no)).unwrap_or(strap);
+            let mut view = carrier.view(heart, worn.contains(&no), now_ms);
+            view.label.clone_from(&strap.row.label);
+            let other = self.radios.other(no);
+            let other = other.and_then(|other| self.transport(other));
+            view.radios = [Some(strap.transport()), other]
+                .into_iter()
+                .flatten()
+                .map(str::to_owned)
+                .collect();
+            view
         };
-        self.straps.iter().map(view).collect()
+        let shown = self.straps.iter();
+        let shown = shown.filter(|strap| self.radios.lead(strap.row.no) == strap.row.no);
+        shown.map(view).collect()
     }
 
     pub fn source_views(&self) -> Vec<SourceView> {

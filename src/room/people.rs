@@ -26,6 +26,11 @@ const RR_AT_ONCE: f64 = 1_024.0;
 /// And per second in the long run: more than twice what the fastest heart makes.
 const RR_PER_SECOND: f64 = 10.0;
 
+/// How often somebody may ask at once which strap is theirs: after 8 touches, and then with each touch or
+/// two. And one question in so long in the long run, ms: each is compared with every strap.
+const HEART_ASKS_AT_ONCE: f64 = 12.0;
+const HEART_ASK_MS: f64 = 3_000.0;
+
 /// One person.
 #[derive(Clone, Debug)]
 pub struct Person {
@@ -41,6 +46,12 @@ pub struct Person {
     pub last_strap: Option<StrapNo>,
     /// How many intervals the phone may hand in, and as of when.
     rr_allowed: (f64, i64),
+    /// How many questions for the own heart, likewise.
+    heart_asks: (f64, i64),
+    /// The strap that the hub has proposed last, and when: proof that it is theirs.
+    pub shown: Option<(StrapNo, i64)>,
+    /// Since when they lift their strap.
+    pub lifts_since_ms: Option<i64>,
     /// Has worn a strap or handed in beats.
     had_heart: bool,
     /// Own scores in this session, as the hub made them, in order of time (hub time).
@@ -58,6 +69,9 @@ impl Person {
             claim: None,
             last_strap: None,
             rr_allowed: (RR_AT_ONCE, now.mono_ms),
+            heart_asks: (HEART_ASKS_AT_ONCE, now.mono_ms),
+            shown: None,
+            lifts_since_ms: None,
             had_heart: false,
             course: Vec::new(),
         }
@@ -72,6 +86,17 @@ impl Person {
         if left >= 0.0 {
             self.rr_allowed = (left, now_ms);
             self.had_heart = true;
+        }
+        left >= 0.0
+    }
+
+    /// Whether the hub may be asked now which strap is theirs.
+    pub fn may_ask_for_heart(&mut self, now_ms: i64) -> bool {
+        let (left, as_of_ms) = self.heart_asks;
+        let since_ms = (now_ms - as_of_ms).max(0) as f64;
+        let left = (left + since_ms / HEART_ASK_MS).min(HEART_ASKS_AT_ONCE) - 1.0;
+        if left >= 0.0 {
+            self.heart_asks = (left, now_ms);
         }
         left >= 0.0
     }
@@ -287,6 +312,15 @@ impl People {
             person.had_heart = true;
             self.last_wearer.insert(strap, id);
             rows.push(Row::Claim(row));
+        }
+    }
+
+    /// Says that this strap is not theirs: coming back does not take it up again.
+    pub fn take_off(&mut self, id: ParticipantId, at: Stamp, rows: &mut Vec<Row>) {
+        self.release(id, at, rows);
+        if let Some(person) = self.known.get_mut(&id) {
+            person.last_strap = None;
+            person.shown = None;
         }
     }
 

@@ -165,6 +165,9 @@ impl Room {
     /// has been so for a while.
     pub(super) fn note_straps(&mut self, now_ms: i64) {
         for no in self.straps.numbers() {
+            if self.radios.lead(no) != no {
+                continue; // its heart is told of under the other label
+            }
             let heart = self.hearts.get(&HeartKey::Strap(no));
             let Some(strap) = self.straps.get_mut(no) else {
                 continue;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::rows::{
     ClaimRow, GroupRow, ParticipantRow, ParticipationRow, RrRow, SessionRow, StageRow, Stamp,
-    StrapRow,
+    StrapRow, TwinsRow,
 };
 use super::{ParticipantId, StrapNo};
 use crate::signal::course::Point;
@@ -22,6 +22,8 @@ pub struct Remembered {
     pub straps: Vec<StrapRow>,
     /// Numbers of forgotten straps that rows still name.
     pub resting: BTreeSet<StrapNo>,
+    /// Which of them are one strap with two radios, and which are not.
+    pub twins: Vec<TwinsRow>,
     pub participants: Vec<ParticipantRow>,
     /// Those of the newest session.
     pub participations: Vec<ParticipationRow>,

@@ -28,6 +28,7 @@ pub struct Stamp {
 pub enum Row {
     Session(SessionRow),
     Strap(StrapRow),
+    Twins(TwinsRow),
     Participant(ParticipantRow),
     Participation(ParticipationRow),
     Claim(ClaimRow),
@@ -128,6 +129,17 @@ impl StrapRow {
     }
 }
 
+/// Two entries of the registry that are one strap with two radios, or that are not (same pair: replaced).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TwinsRow {
+    /// The lower number of the two.
+    pub low: StrapNo,
+    pub high: StrapNo,
+    /// They are one.
+    pub one: bool,
+    pub at: Stamp,
+}
+
 /// A person in the room (same id: all but `since` replaced).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParticipantRow {
@@ -224,6 +236,8 @@ pub struct RrRow {
     /// Counts up over the life of the database; the order of arrival.
     pub id: i64,
     pub heart: HeartKey,
+    /// The entry of the registry whose radio delivered it, where that is not the heart's own strap.
+    pub via: Option<StrapNo>,
     /// Interval in ms, exact (1/1024 s have a finite decimal form).
     pub rr_ms: f64,
     /// Time lost before this interval, in ms; 0 almost always.

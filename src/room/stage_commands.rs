@@ -80,6 +80,7 @@ impl Room {
                 role,
             },
             durable: Vec::new(),
+            bereft: None,
             joined: Some((id, join.participant)),
         })
     }

@@ -30,6 +30,9 @@ const LABEL_CHARS: usize = 32;
 /// Labels that are offered where one is unknown.
 const NEAR_LABELS: usize = 3;
 
+/// How loud a strap was heard is old after this, ms: twice as long as from one word of it to the next.
+const NEAR_MS: i64 = 12_000;
+
 /// One known strap.
 #[derive(Clone, Debug)]
 pub struct Strap {
@@ -39,6 +42,8 @@ pub struct Strap {
     pub rssi_dbm: Option<i16>,
     /// The source that has no free link for it.
     pub waits_for: Option<&'static str>,
+    /// How loud, smoothed over some messages, and when it was heard last.
+    near: Option<(f64, i64)>,
     /// When anything was last heard of it in this run of the hub.
     last_sign_ms: Option<i64>,
     /// `last_seen` as it was written last, monotonic.
@@ -84,6 +89,7 @@ impl Straps {
             link: None,
             rssi_dbm: None,
             waits_for: None,
+            near: None,
             last_sign_ms: None,
             written_seen_ms: row.last_seen.mono_ms,
             told: super::registry::Told::default(),
@@ -336,6 +342,29 @@ pub fn tidy_label(label: &str) -> Result<String, String> {
 }
 
 impl Strap {
+    /// The kind of its radio.
+    pub fn transport(&self) -> &str {
+        &self.transport
+    }
+
+    /// Takes note of how loud it is heard.
+    pub fn hear_signal(&mut self, rssi_dbm: Option<i16>, at_ms: i64) {
+        let Some(dbm) = rssi_dbm else { return };
+        self.rssi_dbm = rssi_dbm;
+        let before = self.near.filter(|(_, last)| at_ms - last <= NEAR_MS);
+        let mean = before.map_or(f64::from(dbm), |(mean, _)| {
+            mean + (f64::from(dbm) - mean) / 2.0
+        });
+        self.near = Some((mean, at_ms));
+    }
+
+    /// How loud it is heard now, dBm; None where that is not known.
+    pub fn signal_dbm(&self, now_ms: i64) -> Option<f64> {
+        self.near
+            .filter(|(_, last)| now_ms - last <= NEAR_MS)
+            .map(|(mean, _)| mean)
+    }
+
     /// Takes over what it says of itself; what it does not say now, it may have said before. True where
     /// that is news.
     pub fn learn(&mut self, about: About) -> bool {
@@ -386,6 +415,7 @@ impl Strap {
             no: Some(self.row.no.0),
             label: self.row.label.clone(),
             transport: self.transport.clone(),
+            radios: vec![self.transport.clone()],
             claimed,
             state,
             reason: cause.as_ref().map(|cause| cause.reason()),

@@ -12,8 +12,10 @@ use super::view::StrapState;
 use super::*;
 use crate::signal::{Scorer, Version};
 
+mod claims;
 mod failures;
 mod people;
+mod radios;
 mod registry;
 mod rig;
 mod stages;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::SettingsHash;
+use super::my_heart::Fit;
 use crate::signal::course::Trend;
 use crate::signal::{Early, Hrv};
 
@@ -270,6 +271,8 @@ pub struct StrapView {
     pub label: String,
     /// `ble`, `ant`, `text`, `virtual`, `replay`.
     pub transport: String,
+    /// All radios over which it is heard; `transport` is the one that carries it now.
+    pub radios: Vec<String>,
     /// Somebody wears it.
     pub claimed: bool,
     pub state: StrapState,
@@ -368,6 +371,36 @@ pub struct RegistryView {
     /// Somebody gave it its label.
     pub labelled: bool,
     pub strap: StrapView,
+}
+
+/// Which strap is somebody's, by what they did to show it. Labels and words: no number of anybody's heart.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeartFoundView {
+    /// The straps that fit, best first, at most five. Of those that others wear none but the proposal.
+    pub candidates: Vec<CandidateView>,
+    /// The one that clearly leads, for its wearer to confirm; null where none does.
+    pub proposal: Option<String>,
+    /// The hub watches for so long: ask again then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_ms: Option<i64>,
+}
+
+/// To the phone whose strap has just been shown to be somebody else's.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StrapMoved<'a> {
+    /// The strap's label.
+    pub label: &'a str,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CandidateView {
+    /// The strap's label.
+    pub label: String,
+    pub fit: Fit,
+    /// The probability that it is theirs, 0 to 1.
+    pub certainty: f64,
 }
 
 /// Judged by data arriving, never by "connected".

@@ -94,6 +94,12 @@ pub(super) fn log(note: Note) {
         Note::StrapBatteryLow { label, percent } => {
             tracing::warn!(strap = %label, percent, "battery low")
         }
+        Note::TwinsFound { label, other } => {
+            tracing::info!(strap = %label, other = %other, "two radios carry one heart")
+        }
+        Note::TwinsParted { label, other } => {
+            tracing::warn!(strap = %label, other = %other, "two radios do not carry one heart after all")
+        }
         Note::Recovery {
             source,
             rung,

@@ -123,6 +123,7 @@ fn kind(row: &Row) -> &'static str {
     match row {
         Row::Session(_) => "session",
         Row::Strap(_) | Row::ForgetStrap { .. } => "strap",
+        Row::Twins(_) => "twins",
         Row::Participant(_) => "participant",
         Row::Participation(_) => "participation",
         Row::Claim(_) => "claim",

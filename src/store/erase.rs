@@ -238,6 +238,7 @@ impl Erased {
             Row::Stage(row) => row.leader.is_some_and(|id| self.people.contains_key(&id)),
             Row::Session(_)
             | Row::Strap(_)
+            | Row::Twins(_)
             | Row::Group(_)
             | Row::StageFreed { .. }
             | Row::ForgetStrap { .. }

@@ -105,6 +105,7 @@ pub(super) fn read(opened: &Opened, boot: &Boot) -> rusqlite::Result<Memory> {
             session_ids,
             straps: read::straps(conn)?,
             resting: read::resting_straps(conn)?,
+            twins: read::twins(conn)?,
             participants: read::participants(conn, "ORDER BY participant_no", &[])?,
             participations,
             claims: read::claims(conn, "WHERE until_mono_ms IS NULL ORDER BY claim_no", &[])?,

@@ -24,6 +24,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/hub/0004_proof.sql")),
     M::up(include_str!("../../migrations/hub/0005_synchrony.sql")),
     M::up(include_str!("../../migrations/hub/0006_straps.sql")),
+    M::up(include_str!("../../migrations/hub/0007_twins.sql")),
     M::up(include_str!("../../migrations/hub/0008_stage.sql")),
 ];
 
@@ -407,7 +408,7 @@ mod tests {
                 "{table}.{prefix}"
             );
         }
-        assert_eq!(moments, 30);
+        assert_eq!(moments, 31);
         assert!(
             columns
                 .iter()

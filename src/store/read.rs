@@ -13,7 +13,7 @@ use super::moment::{Appended, DISORDER_MS, Moment, first_at_or_after};
 use super::write::known_participant_no;
 use crate::room::rows::{
     Battery, ClaimRow, ConsentRow, GroupRow, ParticipantRow, ParticipationRow, RrMark, RrRow,
-    ScoreRow, SessionRow, Stamp, StrapRow, SynchronyRow,
+    ScoreRow, SessionRow, Stamp, StrapRow, SynchronyRow, TwinsRow,
 };
 use crate::room::{HeartKey, ParticipantId, SettingsHash, StrapNo, Window};
 
@@ -223,6 +223,22 @@ fn known<'a, T>(
     found.map(Some).ok_or_else(|| no_such_word(column))
 }
 
+pub(super) fn twins(conn: &Connection) -> rusqlite::Result<Vec<TwinsRow>> {
+    collect(
+        conn,
+        "SELECT low_strap_no, high_strap_no, one, mono_ms, wall_ms, wall_synced FROM twins",
+        params![],
+        |row| {
+            Ok(TwinsRow {
+                low: StrapNo(row.get(0)?),
+                high: StrapNo(row.get(1)?),
+                one: row.get(2)?,
+                at: stamp(row, 3)?,
+            })
+        },
+    )
+}
+
 /// `which`: the rest of the statement, after the table.
 pub(super) fn participants(
     conn: &Connection,
@@ -294,7 +310,7 @@ pub(super) fn rr(
     params: &[&dyn ToSql],
 ) -> rusqlite::Result<Vec<RrRow>> {
     let sql = format!(
-        "SELECT r.rr_id, r.strap_no, p.participant_id, r.rr_ms, r.gap_ms, r.mark, r.beat_mono_ms, r.mono_ms, r.wall_ms, r.wall_synced, r.begins
+        "SELECT r.rr_id, r.strap_no, p.participant_id, r.rr_ms, r.gap_ms, r.mark, r.beat_mono_ms, r.mono_ms, r.wall_ms, r.wall_synced, r.begins, r.via_strap_no
          FROM rr r LEFT JOIN participant p ON p.participant_no = r.phone_no {which}"
     );
     collect(conn, &sql, params, |row| {
@@ -302,6 +318,7 @@ pub(super) fn rr(
         Ok(RrRow {
             id: row.get(0)?,
             heart: heart(row, 1, 2)?,
+            via: row.get::<_, Option<u32>>(11)?.map(StrapNo),
             rr_ms: row.get(3)?,
             gap_ms: row.get(4)?,
             begins: row.get(10)?,

@@ -96,6 +96,7 @@ pub fn rr_of(id: i64, heart: HeartKey, arrived_mono_ms: i64) -> Row {
         rr_ms: 832.03125,
         gap_ms: 0.0,
         begins: false,
+        via: None,
         mark: RrMark::Accepted,
         beat_mono_ms: arrived_mono_ms as f64 - 12.5,
         arrived: at(arrived_mono_ms),

@@ -12,7 +12,7 @@ use super::outbox;
 use super::stages;
 use crate::room::rows::{
     ClaimRow, ConsentRow, GroupRow, PairRow, ParticipantRow, ParticipationRow, Row, RrRow,
-    ScoreRow, SessionRow, Stamp, StrapRow,
+    ScoreRow, SessionRow, Stamp, StrapRow, TwinsRow,
 };
 use crate::room::{HeartKey, ParticipantId, StrapNo};
 
@@ -88,6 +88,7 @@ impl<'a> Pen<'a> {
             Row::Session(row) => self.session(row),
             Row::Strap(row) => self.strap(row),
             Row::ForgetStrap { strap, rests, at } => self.forget_strap(*strap, *rests, at),
+            Row::Twins(row) => self.twins(row),
             Row::Participant(row) => self.participant(row),
             Row::Participation(row) => self.participation(row),
             Row::Claim(row) => self.claim(row),
@@ -217,6 +218,22 @@ impl<'a> Pen<'a> {
         )
     }
 
+    fn twins(&self, row: &TwinsRow) -> rusqlite::Result<()> {
+        self.execute(
+            "INSERT OR REPLACE INTO twins (low_strap_no, high_strap_no, one, boot_no, mono_ms, wall_ms, wall_synced)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                row.low.0,
+                row.high.0,
+                row.one,
+                self.boot_no,
+                row.at.mono_ms,
+                row.at.wall_ms,
+                row.at.synced
+            ],
+        )
+    }
+
     fn participant(&self, row: &ParticipantRow) -> rusqlite::Result<()> {
         // since stays what it was at first.
         self.execute(
@@ -322,8 +339,8 @@ impl<'a> Pen<'a> {
         let (strap_no, phone_no) = heart_columns(self.conn, row.heart)?;
         // No upsert: a second row of the same id is a fault of the asker, refused and counted.
         self.execute(
-            "INSERT INTO rr (rr_id, strap_no, phone_no, rr_ms, gap_ms, begins, mark, beat_mono_ms, boot_no, mono_ms, wall_ms, wall_synced)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            "INSERT INTO rr (rr_id, strap_no, phone_no, rr_ms, gap_ms, begins, mark, beat_mono_ms, boot_no, mono_ms, wall_ms, wall_synced, via_strap_no)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             params![
                 row.id,
                 strap_no,
@@ -336,7 +353,8 @@ impl<'a> Pen<'a> {
                 self.boot_no,
                 row.arrived.mono_ms,
                 row.arrived.wall_ms,
-                row.arrived.synced
+                row.arrived.synced,
+                row.via.map(|via| via.0)
             ],
         )
     }
@@ -509,6 +527,7 @@ pub(super) fn present_stamp(row: &Row) -> Option<Stamp> {
         Row::Pair(row) => Some(row.at),
         Row::Consent(row) => Some(row.at),
         Row::Erase { at, .. } | Row::ForgetStrap { at, .. } => Some(*at),
+        Row::Twins(row) => Some(row.at),
         Row::Session(_)
         | Row::Strap(_)
         | Row::Participant(_)

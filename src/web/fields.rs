@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::problem::Problem;
 use crate::room::Role;
-use crate::room::command::ConsentGiven;
+use crate::room::command::{ConsentGiven, HeartSign};
 
 /// Characters in a name, in an intention, in any other text.
 const NAME_CHARS: usize = 64;
@@ -20,6 +20,8 @@ const RR_VALUES: usize = 256;
 /// The largest R-R that a strap could send, ms.
 const RR_MAX_MS: f64 = 65_535.0;
 const SCOPES: usize = 16;
+/// Touches in one message.
+const TAPS: std::ops::RangeInclusive<usize> = 8..=48;
 /// Beyond this a JavaScript number is no longer exact.
 pub const TIME_MAX_MS: f64 = 9_007_199_254_740_991.0;
 
@@ -91,6 +93,31 @@ pub struct LabelFields {
     /// 1 to 32 characters without control characters; no two straps have the same.
     #[schema(min_length = 1, max_length = 32)]
     pub label: String,
+}
+
+/// "This is my heart."
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(tag = "method", rename_all = "snake_case")]
+#[schema(as = MyHeart)]
+pub enum HeartFields {
+    /// Touched with each pulse.
+    Tap {
+        /// 8 to 48 touches of the last minute, in Unix ms of the hub's clock (`sync_request`), oldest first.
+        #[schema(min_items = 8, max_items = 48)]
+        taps: Vec<f64>,
+    },
+    /// Lifts the strap off the skin: asked when it begins, and again after `leftMs`.
+    Lift,
+    /// Holds the strap to the hub.
+    Hold,
+}
+
+/// The strap that is worn from now on.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = StrapClaim)]
+pub struct ClaimFields {
+    /// Its label: `strap 7` or `7`.
+    pub strap: String,
 }
 
 impl JoinFields {
@@ -214,6 +241,58 @@ impl LabelFields {
             _ => Err(Problem::bad_value("label", "must be text")),
         }
     }
+}
+
+impl HeartFields {
+    pub fn read(fields: &Fields) -> Result<Self, Problem> {
+        match text(fields, "method", WORD_CHARS)?.as_deref() {
+            Some("tap") => Ok(HeartFields::Tap {
+                taps: taps(fields)?,
+            }),
+            Some("lift") => Ok(HeartFields::Lift),
+            Some("hold") => Ok(HeartFields::Hold),
+            _ => {
+                let wants = "must be `tap`, `lift` or `hold`";
+                Err(Problem::bad_value("method", wants))
+            }
+        }
+    }
+}
+
+impl From<HeartFields> for HeartSign {
+    fn from(fields: HeartFields) -> Self {
+        match fields {
+            HeartFields::Tap { taps } => HeartSign::Tapped { at_ms: taps },
+            HeartFields::Lift => HeartSign::Lifted,
+            HeartFields::Hold => HeartSign::Held,
+        }
+    }
+}
+
+impl ClaimFields {
+    pub fn read(fields: &Fields) -> Result<Self, Problem> {
+        let strap = strap(fields)?;
+        let strap =
+            strap.ok_or_else(|| Problem::bad_value("strap", "must be the label of a strap"))?;
+        Ok(ClaimFields { strap })
+    }
+}
+
+fn taps(fields: &Fields) -> Result<Vec<f64>, Problem> {
+    let Some(Value::Array(values)) = present(fields, "taps") else {
+        return Err(Problem::bad_value("taps", "must be a list of times"));
+    };
+    if !TAPS.contains(&values.len()) {
+        return Err(Problem::bad_value("taps", "must hold 8 to 48 touches"));
+    }
+    let read = |(n, value): (usize, &Value)| match value.as_f64() {
+        Some(at_ms) if (0.0..=TIME_MAX_MS).contains(&at_ms) => Ok(at_ms),
+        _ => {
+            let wants = "must be a time in Unix milliseconds";
+            Err(Problem::bad_value(&format!("taps[{n}]"), wants))
+        }
+    };
+    values.iter().enumerate().map(read).collect()
 }
 
 /// A field that is there; `null` counts as absent.

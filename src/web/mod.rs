@@ -16,6 +16,7 @@ mod openapi;
 mod page;
 mod problem;
 mod rest;
+mod rest_claims;
 mod rest_participants;
 mod rest_straps;
 #[cfg(test)]

@@ -410,6 +410,7 @@ mod tests {
             rr_ms: 812.5,
             gap_ms: 0.0,
             begins: false,
+            via: None,
             mark: RrMark::Accepted,
             beat_mono_ms,
             arrived: at(2000),

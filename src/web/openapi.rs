@@ -12,7 +12,9 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{WebState, health, history, invite, rest, rest_participants, rest_straps, ws};
+use super::{
+    WebState, health, history, invite, rest, rest_claims, rest_participants, rest_straps, ws,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -85,6 +87,9 @@ pub fn routes() -> OpenApiRouter<Arc<WebState>> {
         .routes(routes!(rest_participants::put_consent))
         .routes(routes!(rest_participants::data))
         .routes(routes!(rest_participants::leave))
+        .routes(routes!(rest_claims::find))
+        .routes(routes!(rest_claims::claim, rest_claims::release))
+        .routes(routes!(rest_claims::unite, rest_claims::part))
         .routes(routes!(document))
 }
 
@@ -154,6 +159,8 @@ mod tests {
         listed.sort();
         let served = [
             "DELETE /api/participants/{id}",
+            "DELETE /api/participants/{id}/strap",
+            "DELETE /api/straps/{label}/twin",
             "DELETE /api/straps/{strap}",
             "GET /api/history",
             "GET /api/openapi.json",
@@ -170,9 +177,12 @@ mod tests {
             "PATCH /api/straps/{strap}",
             "POST /api/participants",
             "POST /api/participants/{id}/coherence",
+            "POST /api/participants/{id}/heart",
             "POST /api/participants/{id}/leave",
             "POST /api/participants/{id}/rr",
             "PUT /api/participants/{id}/consent",
+            "PUT /api/participants/{id}/strap",
+            "PUT /api/straps/{label}/twin",
         ];
         assert_eq!(listed, served);
     }

@@ -44,7 +44,7 @@ pub struct Joined {
 }
 
 /// The participant in the path, proved by the bearer token.
-pub struct Me(ParticipantId);
+pub struct Me(pub ParticipantId);
 
 impl FromRequestParts<Arc<WebState>> for Me {
     type Rejection = Problem;
@@ -371,7 +371,7 @@ async fn feedback(web: &WebState, command: Command) -> Result<Json<FeedbackView>
     }
 }
 
-async fn done(web: &WebState, command: Command) -> Result<StatusCode, Problem> {
+pub async fn done(web: &WebState, command: Command) -> Result<StatusCode, Problem> {
     web.room.apply(command, None).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -8,11 +8,12 @@ use serde::Serialize;
 use serde_json::{Number, Value};
 
 use super::fields::{
-    CoherenceFields, Fields, JoinFields, RrFields, TIME_MAX_MS, number, present, role, text,
+    ClaimFields, CoherenceFields, Fields, HeartFields, JoinFields, RrFields, TIME_MAX_MS, number,
+    present, role, text,
 };
 use super::problem::{Code, Problem};
 use crate::room::stage_view::{AnchorView, NamedSessionView, SnapshotView};
-use crate::room::view::{FeedbackView, GroupView, SessionView};
+use crate::room::view::{FeedbackView, GroupView, HeartFoundView, SessionView};
 use crate::room::{Role as StageRole, Scene, StageWish};
 
 /// The one version of what is spoken here.
@@ -46,6 +47,9 @@ pub enum ClientFrame {
     UpdateRr(RrFields),
     UpdateCoherence(CoherenceFields),
     LeaveSession,
+    FindMyHeart(HeartFields),
+    ClaimStrap(ClaimFields),
+    ReleaseStrap,
     Heartbeat,
     /// The phone's own time, handed back as it came.
     SyncRequest {
@@ -128,6 +132,9 @@ fn read_fields(fields: &Fields) -> Result<ClientFrame, Problem> {
             }
         }
         "leave_session" => Ok(ClientFrame::LeaveSession),
+        "find_my_heart" => HeartFields::read(fields).map(ClientFrame::FindMyHeart),
+        "claim_strap" => ClaimFields::read(fields).map(ClientFrame::ClaimStrap),
+        "release_strap" => Ok(ClientFrame::ReleaseStrap),
         "heartbeat" => Ok(ClientFrame::Heartbeat),
         "sync_request" => match present(fields, "clientTime") {
             Some(Value::Number(time)) => Ok(ClientFrame::SyncRequest {
@@ -240,6 +247,12 @@ pub enum ServerFrame<'a> {
     },
     SessionLeft {},
     PersonalFeedback(&'a FeedbackView),
+    HeartFound(&'a HeartFoundView),
+    StrapClaimed {
+        /// Its label.
+        strap: &'a str,
+    },
+    StrapReleased {},
     HeartbeatResponse {
         server_time: i64,
     },
@@ -426,6 +439,23 @@ mod tests {
                 r#"{"type":"subscribe_ticks","intervalMs":60001}"#,
                 "intervalMs",
             ),
+            (r#"{"type":"find_my_heart"}"#, "method"),
+            (r#"{"type":"find_my_heart","method":"guess"}"#, "method"),
+            (r#"{"type":"find_my_heart","method":"tap"}"#, "taps"),
+            (
+                r#"{"type":"find_my_heart","method":"tap","taps":[1,2,3,4,5,6,7]}"#,
+                "taps",
+            ),
+            (
+                r#"{"type":"find_my_heart","method":"tap","taps":[1,2,3,4,5,6,7,"8"]}"#,
+                "taps[7]",
+            ),
+            (
+                r#"{"type":"find_my_heart","method":"tap","taps":[-1,2,3,4,5,6,7,8]}"#,
+                "taps[0]",
+            ),
+            (r#"{"type":"claim_strap"}"#, "strap"),
+            (r#"{"type":"claim_strap","strap":[7]}"#, "strap"),
             (r#"{"type":"sync_request"}"#, "clientTime"),
             (r#"{"type":"sync_request","clientTime":"1"}"#, "clientTime"),
         ];

@@ -54,6 +54,7 @@ const STOPPING: End = Some((1001, "the hub stops"));
 ///
 /// Every socket gets `session_state`, `group_metrics_update` and the `snapshot` of a stage (the room's, or its
 /// named session's) at once and at each change. A phone may send `auth`, `join_session`, `update_coherence`,
+/// `find_my_heart`, `claim_strap`, `release_strap`,
 /// `leave_session`, `set_role`, `set_tempo`, `play`, `pause`, `seek`, `update_message`, `subscribe_ticks`,
 /// `unsubscribe_ticks`, `heartbeat` and `sync_request`; its `id` comes back as `re`. The subprotocol
 /// `coherence.v1` is optional.

@@ -113,6 +113,7 @@ fn minute(count: usize, from_mono_ms: i64, rr_id: &mut i64) -> Vec<Row> {
                 rr_ms: 700.0 + ((*rr_id * 7919) % 400_000) as f64 / 1_024.0,
                 gap_ms: 0.0,
                 begins: false,
+                via: None,
                 mark: RrMark::Accepted,
                 beat_mono_ms: mono_ms as f64 - 100.0,
                 arrived: stamp(mono_ms),

@@ -22,6 +22,7 @@ pub struct Rig {
 pub struct Beating {
     pub id: StrapId,
     pub next_beat_ms: f64,
+    pub mean_ms: f64,
     pub swing_ms: f64,
     pub phase_rad: f64,
     pub contact: Option<bool>,
@@ -46,6 +47,7 @@ impl Rig {
         let beating = |k: usize| Beating {
             id: StrapId::new("test", &k.to_string()),
             next_beat_ms: now_ms as f64 + 37.0 * k as f64,
+            mean_ms: 900.0,
             swing_ms: 60.0,
             phase_rad: (k - 1) as f64,
             contact: Some(true),
@@ -88,7 +90,7 @@ impl Rig {
         loop {
             let swing =
                 (std::f64::consts::TAU * 0.1 * strap.next_beat_ms / 1000.0 + strap.phase_rad).sin();
-            let ticks = ((900.0 + strap.swing_ms * swing) * 1.024).round() as u16;
+            let ticks = ((strap.mean_ms + strap.swing_ms * swing) * 1.024).round() as u16;
             let end = strap.next_beat_ms + Rr::Ticks(ticks).ms();
             if end > self.now_ms as f64 {
                 break;
@@ -148,6 +150,7 @@ impl Rig {
                     past.straps.retain(|old| old.no != row.no);
                     past.straps.push(row);
                 }
+                Row::Twins(row) => past.twins.push(row),
                 Row::Participant(row) => past.participants.push(row),
                 Row::Participation(row) => {
                     past.participations

@@ -172,6 +172,32 @@ impl Phone {
                 self.joined = false;
                 self.tell(&ServerFrame::SessionLeft {}, re);
             }
+            ClientFrame::FindMyHeart(fields) => {
+                let participant = self.present()?;
+                let sign = fields.into();
+                let command = Command::FindHeart { participant, sign };
+                match self.web.room.apply(command, None).await? {
+                    Reply::HeartFound(view) => self.tell(&ServerFrame::HeartFound(&view), re),
+                    _ => return Err(unexpected()),
+                }
+            }
+            ClientFrame::ClaimStrap(fields) => {
+                let participant = self.present()?;
+                let strap = fields.strap;
+                let command = Command::ClaimStrap { participant, strap };
+                match self.web.room.apply(command, None).await? {
+                    Reply::Claimed { strap } => {
+                        self.tell(&ServerFrame::StrapClaimed { strap: &strap }, re);
+                    }
+                    _ => return Err(unexpected()),
+                }
+            }
+            ClientFrame::ReleaseStrap => {
+                let participant = self.present()?;
+                let command = Command::ReleaseStrap { participant };
+                self.web.room.apply(command, None).await?;
+                self.tell(&ServerFrame::StrapReleased {}, re);
+            }
             ClientFrame::Heartbeat => {
                 if self.joined {
                     let participant = self.present()?;
