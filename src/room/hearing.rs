@@ -90,13 +90,14 @@ impl Room {
                 }
             }
             StrapNews::Link(link) => {
-                if matches!(link, Link::Down { .. })
-                    && let Some(heart) = self.hearts.get_mut(&key)
-                {
-                    heart.link_down();
-                }
+                let is_down = matches!(link, Link::Down { .. });
                 strap.link = Some(link);
                 self.changes.links = true;
+                if is_down && let Some(heart) = self.hearts.get_mut(&key) {
+                    let mut placed = std::mem::take(&mut self.placed);
+                    heart.link_down(&mut placed);
+                    self.keep(key, placed);
+                }
             }
             StrapNews::Battery(percent) => {
                 if percent < 15 && strap.battery_pct.is_none_or(|before| before >= 15) {

@@ -211,8 +211,8 @@ impl Heart {
         self.posted = Some((score, at_ms));
     }
 
-    pub fn link_down(&mut self) {
-        self.arrivals.link_down();
+    pub fn link_down(&mut self, out: &mut Vec<Placed>) {
+        self.arrivals.link_down(out);
     }
 
     pub fn settle(&mut self, now_ms: i64, out: &mut Vec<Placed>) {
