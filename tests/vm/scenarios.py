@@ -1,0 +1,370 @@
+#!/usr/bin/env python3
+"""The scenarios, and what runs them: scenarios.py PROJECT IMAGE [NAME…]
+
+A scenario is a coroutine that takes a Room and returns one line of what it saw; it raises Failure with the
+reason. Those of one `Group` follow one another in the same room, in which all straps stream; after a failure
+the next one gets a new room. No latency is asserted, only order, continuity and that something happens at all
+within bounds that are generous: the machine is emulated.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+
+import room as rooms
+from room import Failure, Room, pack
+
+FIVE_MINUTES_S = 300
+LOOK_EVERY_S = 15
+FULL_ROOM = 16
+
+
+async def sixteen_straps_stream_for_five_minutes(room):
+    began = room.mark()
+    until = time.monotonic() + FIVE_MINUTES_S
+    looks = 0
+    while time.monotonic() < until:
+        await asyncio.sleep(min(LOOK_EVERY_S, max(0, until - time.monotonic())))
+        shown = await room.shown()
+        not_streaming = [s["label"] for s in shown.values() if s["state"] != "streaming"]
+        looks += 1
+        if not_streaming:
+            raise Failure(f"not streaming: {', '.join(not_streaming)}; {await room.situation()}")
+    accounts = await room.accounts()
+    if losses := room.losses(accounts, began):
+        raise Failure(f"delivered and not stored (strap, place, count): {losses}")
+    for strap in room.straps:
+        if len(strap.links_began) != 1:
+            raise Failure(f"strap {strap.number} was linked {len(strap.links_began)} times")
+    delivered = sum(len(strap.delivered) - began[strap.number] for strap in room.straps)
+    counted = await room.counted("coherence_rr_received_total")
+    breaks = sum(len(found) for found in room.breaks(accounts, began).values())
+    return (
+        f"{delivered} intervals delivered in {FIVE_MINUTES_S} s, all stored once and in order; all "
+        f"{FULL_ROOM} shown streaming at {looks} of {looks} looks; breaks marked: {breaks}; "
+        f"/metrics counts {sum(counted.values()):.0f} since the start"
+    )
+
+
+async def a_reconnect_is_one_marked_break(room):
+    began = room.mark()
+    leaver, lost, others = room.straps[0], room.straps[1], room.straps[2:]
+    links = len(leaver.links_began), len(lost.links_began)
+    await leaver.hang_up()
+    await lost.vanish(room.adapters)
+    await asyncio.sleep(8)
+    await lost.come_back()
+    back_s = await room.all_stream()
+    accounts = await room.accounts()
+    if losses := room.losses(accounts, began):
+        raise Failure(f"delivered and not stored (strap, place, count): {losses}")
+    breaks = room.breaks(accounts, began)
+    told = []
+    for strap, before in zip((leaver, lost), links):
+        if len(strap.links_began) != before + 1:
+            raise Failure(f"strap {strap.number} was linked {len(strap.links_began) - before} times")
+        places = [place for place, _, _ in breaks[strap.number]]
+        if places != strap.links_began[before:]:
+            raise Failure(
+                f"strap {strap.number}: the new link began at interval {strap.links_began[before:]}, breaks "
+                f"are marked at {places}"
+            )
+        _, said_ms, true_ms = breaks[strap.number][0]
+        told.append(f"{said_ms / 1000:.1f} s said missing, {true_ms / 1000:.1f} s were")
+    if disturbed := [s.number for s in others if breaks[s.number]]:
+        raise Failure(f"straps that kept their links have breaks: {disturbed}")
+    return (
+        f"hung up: {told[0]}; out of reach: {told[1]}; one break each, where the new link began; nothing lost; "
+        f"{len(others)} others undisturbed; all streamed {back_s:.1f} s after the return"
+    )
+
+
+def losses_lie_at_breaks(room, accounts, began):
+    """What was delivered to somebody who was not there is lost, but never without a marked break behind it.
+    How many intervals that were."""
+    count = 0
+    for number, place, lost in room.losses(accounts, began):
+        if place + lost not in accounts[number].breaks:
+            raise Failure(f"strap {number}: {lost} intervals from {place} on are lost and no break is marked")
+        count += lost
+    return count
+
+
+def a_break_at_each_new_link(room, accounts, began):
+    """Each link that began since is marked as a break, and where there was none only time may be missing: in
+    an emulated machine that connects many straps values come late, which the hub can't tell from a hole."""
+    late, worst_ms = 0, 0
+    for number, found in room.breaks(accounts, began).items():
+        delivered = len(room.straps[number].delivered)
+        began_at = {at for at in room.straps[number].links_began if began[number] <= at < delivered}
+        marked = {place for place, _, _ in found}
+        if not began_at or not began_at <= marked:
+            raise Failure(
+                f"strap {number}: links began at intervals {sorted(began_at)}, breaks are marked (place, ms "
+                f"said, ms true) at {found}"
+            )
+        late += len(marked - began_at)
+        worst_ms = max(worst_ms, *(abs(said - true) for place, said, true in found if place in began_at))
+    also = f" ({late} more for values that came late)" if late else ""
+    return f"a break where each new link began{also}, its length right to {worst_ms / 1000:.1f} s"
+
+
+async def pid_of_the_hub(room):
+    return await room.machine.run("systemctl show coherence-hub -p MainPID -p NRestarts")
+
+
+async def bluetoothd_restarts(room):
+    began, hub = room.mark(), await pid_of_the_hub(room)
+    await room.machine.run("systemctl restart bluetooth")
+    back_s = await room.all_stream()
+    accounts = await room.accounts()
+    lost = losses_lie_at_breaks(room, accounts, began)
+    said = a_break_at_each_new_link(room, accounts, began)
+    if await pid_of_the_hub(room) != hub:
+        raise Failure("the hub was started again")
+    return (
+        f"all {len(room.straps)} stream {back_s:.1f} s after it; {said}; {lost} intervals were delivered "
+        "while it was away"
+    )
+
+
+async def the_adapter_is_plugged_out_and_in(room):
+    began, hub = room.mark(), await pid_of_the_hub(room)
+    await room.unplug(0)
+
+    async def says_so():
+        source = await room.source()
+        return not source["up"] and source["code"] == "no_adapter"
+
+    said_s = await room.until(120, "the hub says that there is no adapter", says_so)
+    await room.plug(0)
+    back_s = await room.all_stream()
+    accounts = await room.accounts()
+    lost = losses_lie_at_breaks(room, accounts, began)
+    said = a_break_at_each_new_link(room, accounts, began)
+    if await pid_of_the_hub(room) != hub:
+        raise Failure("the hub was started again")
+    return (
+        f"no_adapter said after {said_s:.1f} s; all {len(room.straps)} stream {back_s:.1f} s after replugging; "
+        f"{said}; {lost} intervals lost with the adapter"
+    )
+
+
+async def the_hub_restarts(room):
+    began = room.mark()
+    links = {strap.number: len(strap.links_began) for strap in room.straps}
+    ended = {strap.number: len(strap.links_ended) for strap in room.straps}
+    at = time.monotonic()
+    await room.machine.run("systemctl restart coherence-hub", 300)
+    took_s = time.monotonic() - at
+    back_s = await room.all_stream()
+    for strap in room.straps:
+        if strap.links_ended[ended[strap.number] :] == []:
+            raise Failure(f"the hub did not let go of strap {strap.number}")
+        if len(strap.links_began) != links[strap.number] + 1:
+            raise Failure(f"strap {strap.number}: {len(strap.links_began) - links[strap.number]} new links")
+    accounts = await room.accounts()
+    lost = losses_lie_at_breaks(room, accounts, began)
+    said = a_break_at_each_new_link(room, accounts, began)
+    return (
+        f"restarted in {took_s:.1f} s, every link let go and made anew once; all {len(room.straps)} stream "
+        f"{back_s:.1f} s after it; {said}; {lost} intervals were delivered while the hub stopped"
+    )
+
+
+async def more_straps_than_links(room):
+    async def waiting():
+        shown = await room.shown()
+        source = await room.source()
+        named = (source.get("links") or {}).get("waiting") or []
+        said = [s["label"] for s in shown.values() if "links are taken" in (s.get("link") or "")]
+        streaming = [s for s in shown.values() if s["state"] == "streaming"]
+        return len(streaming) == 4 and len(named or said) == 2
+
+    said_s = await room.until(rooms.STREAM_S, "4 straps stream and 2 are shown waiting", waiting)
+    shown = await room.source()
+    held = next(strap for strap in room.straps if strap.link)
+    waiters = [strap for strap in room.straps if strap.link is None]
+    if len(waiters) != 2:
+        raise Failure(f"{6 - len(waiters)} straps are linked where 4 may be")
+    began = room.mark()
+    await held.switch_off()
+    freed_s = await room.until(
+        rooms.STREAM_S, "a waiting strap gets the link of one that left", lambda: any(s.link for s in waiters)
+    )
+    await room.until(
+        rooms.STREAM_S, "it delivers", lambda: any(len(strap.delivered) > 3 for strap in waiters)
+    )
+    others = [strap for strap in room.straps if strap is not held]
+    if losses := room.losses(await room.accounts(others), began):
+        raise Failure(f"delivered and not stored (strap, place, count): {losses}")
+    links = f" (links: {shown['links']})" if shown.get("links") else ""
+    return (
+        f"4 stream and 2 are shown waiting after {said_s:.1f} s{links}; one switched off, its link goes to a "
+        f"waiting one after {freed_s:.1f} s; nothing lost"
+    )
+
+
+async def the_adapter_comes_late(room):
+    async def says_so():
+        source = await room.source()
+        return not source["up"] and source["code"] == "no_adapter"
+
+    said_s = await room.until(120, "the hub says that there is no adapter", says_so)
+    health = await room.get("/health")
+    await room.plug(0)
+    heard_s = await room.all_stream()
+    accounts = await room.accounts()
+    if losses := room.losses(accounts, {strap.number: 0 for strap in room.straps}):
+        raise Failure(f"delivered and not stored (strap, place, count): {losses}")
+    return (
+        f"serves without one and says no_adapter after {said_s:.1f} s (health: "
+        f"{health['parts']['straps']['status']}); {len(room.straps)} stream {heard_s:.1f} s after it is "
+        "plugged in; nothing lost"
+    )
+
+
+async def a_strap_never_accepts(room):
+    deaf, others = room.straps[0], room.straps[1:]
+    adapter = room.adapters[0]
+    adapter.deaf_to.add(deaf)
+    hub = await pid_of_the_hub(room)
+    await deaf.hang_up()
+    began = room.mark()
+    kernel = "journalctl -b -k --no-pager -o cat | grep -cE 'BUG:|Oops|general protection' || true"
+    # Long enough for several attempts, each of which the kernel gives up after 20 s.
+    until = time.monotonic() + 100
+    silent_s = 0
+    while time.monotonic() < until:
+        before = {s.number: len(s.delivered) for s in others}
+        await asyncio.sleep(5)
+        if any(len(s.delivered) == before[s.number] for s in others):
+            silent_s += 5
+    oopses = int(await room.machine.run(kernel))
+    adapter.deaf_to.clear()
+    back_s = await room.all_stream()
+    accounts = await room.accounts()
+    lost = losses_lie_at_breaks(room, accounts, began)
+    breaks = room.breaks(accounts, began)
+    steps = await room.counted("coherence_recovery_steps_total")
+    starts = (await room.journal("bluetooth")).count("Bluetooth daemon")
+    if await pid_of_the_hub(room) != hub:
+        raise Failure("the hub was started again")
+    disturbed = sum(len(breaks[s.number]) for s in others)
+    if disturbed and not oopses:
+        raise Failure(f"the others have {disturbed} breaks, and the kernel did not fail")
+    return (
+        f"the kernel failed {oopses} times, bluetoothd was started {starts} times; others: {disturbed} breaks, "
+        f"silent for {silent_s} of 100 s, {lost} intervals lost; steps {steps}; all stream {back_s:.1f} s after "
+        "it accepts"
+    )
+
+
+@dataclass
+class Group:
+    name: str
+    n_straps: int
+    scenarios: tuple
+    max_links: int = FULL_ROOM
+    plugged: bool = True
+    # Wait until all stream before the first scenario.
+    settled: bool = True
+
+    def config(self):
+        return (
+            '[web]\nlisten = "127.0.0.1:8080"\n'
+            f"[straps]\nmax_links = {self.max_links}\n"
+            '[clock]\ntrust = "always"\n'
+        )
+
+
+GROUPS = (
+    Group(
+        "a full room",
+        FULL_ROOM,
+        (
+            sixteen_straps_stream_for_five_minutes,
+            a_reconnect_is_one_marked_break,
+            bluetoothd_restarts,
+            the_adapter_is_plugged_out_and_in,
+            the_hub_restarts,
+        ),
+    ),
+    Group("no adapter", 3, (the_adapter_comes_late,), plugged=False, settled=False),
+    Group("few links", 6, (more_straps_than_links,), max_links=4, settled=False),
+    Group("a deaf strap", 4, (a_strap_never_accepts,)),
+)
+
+
+class Run:
+    def __init__(self, project, image, wanted):
+        self.project, self.image, self.wanted = project, image, wanted
+        self.logs = os.path.join(project, "target/vm/log")
+        os.makedirs(self.logs, exist_ok=True)
+        self.hub = pack(project, os.path.join(project, "target/vm/hub.tar"))
+        self.began = time.monotonic()
+        self.passed, self.failed = [], []
+
+    def say(self, text):
+        print(f"[{time.monotonic() - self.began:6.1f} s] {text}", flush=True)
+
+    def is_wanted(self, scenario):
+        return not self.wanted or any(word in scenario.__name__ for word in self.wanted)
+
+    async def group(self, group):
+        scenarios = [scenario for scenario in group.scenarios if self.is_wanted(scenario)]
+        room = None
+        try:
+            for scenario in scenarios:
+                try:
+                    if room is None:
+                        room = await self.open(group, scenario)
+                    at = time.monotonic()
+                    seen = await scenario(room)
+                except Exception as error:
+                    self.failed.append(scenario.__name__)
+                    reason = str(error) if isinstance(error, Failure) else traceback.format_exc()
+                    self.say(f"FAILED {scenario.__name__}: {reason}")
+                    if room:
+                        await room.close()
+                        self.say(f"       what was logged: {room.log}.journal")
+                    room = None
+                else:
+                    self.passed.append(scenario.__name__)
+                    self.say(f"passed {scenario.__name__} ({time.monotonic() - at:.0f} s): {seen}")
+        finally:
+            if room:
+                await room.close()
+
+    async def open(self, group, scenario):
+        log = os.path.join(self.logs, scenario.__name__)
+        room = Room(self.image, self.hub, log, group.n_straps, group.config())
+        try:
+            await room.open(group.plugged)
+            await room.start_hub()
+            if group.settled:
+                first_s = await room.all_stream()
+                self.say(f"       {group.name}: {group.n_straps} straps stream {first_s:.1f} s after the hub's start")
+        except BaseException:
+            await room.close()
+            raise
+        return room
+
+    async def all(self):
+        for group in GROUPS:
+            await self.group(group)
+        self.say(f"{len(self.passed)} scenarios passed, {len(self.failed)} failed")
+        for name in self.failed:
+            self.say(f"failed: {name}")
+        if not self.passed and not self.failed:
+            raise SystemExit("tests/vm: no scenario has such a name")
+        return 1 if self.failed else 0
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.CRITICAL)
+    sys.exit(asyncio.run(Run(sys.argv[1], sys.argv[2], sys.argv[3:]).all()))
