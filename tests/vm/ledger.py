@@ -43,8 +43,10 @@ class Account:
     lost: list = field(default_factory=list)
     # Places among the stored: stored twice, out of order, or never sent.
     foreign: list = field(default_factory=list)
-    # Places among the delivered before which the hub marked a break, and how much time it says is missing.
+    # Places among the delivered before which the hub marked a break, the place of what is stored before it, and
+    # how much time it says is missing in between.
     breaks: list = field(default_factory=list)
+    resumed_after: list = field(default_factory=list)
     missing_ms: list = field(default_factory=list)
 
 
@@ -62,6 +64,7 @@ def compare(delivered, stored):
             account.lost.append((at, found - at))
         if gap_ms > 0:
             account.breaks.append(found)
+            account.resumed_after.append(at - 1)
             account.missing_ms.append(gap_ms)
         at = found + 1
     account.reached = at
@@ -69,7 +72,7 @@ def compare(delivered, stored):
 
 
 def missing_ms(strap, before, after):
-    """How long the heart beat unheard between these two delivered intervals."""
+    """How long the heart beat unheard between these two intervals."""
     beat = (before - SHORTEST - strap * 37) * pow(STEP, -1, WIDTH) % WIDTH
     unheard = 0
     while (value := ticks(strap, beat := beat + 1)) != after:

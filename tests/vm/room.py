@@ -238,8 +238,8 @@ class Room:
         for number, account in accounts.items():
             found[number] = []
             delivered = self.straps[number].delivered
-            for place, said_ms in zip(account.breaks, account.missing_ms):
-                if place >= mark[number] and place > 0:
-                    true_ms = missing_ms(number, delivered[place - 1], delivered[place])
+            for place, before, said_ms in zip(account.breaks, account.resumed_after, account.missing_ms):
+                if place >= mark[number] and before >= 0:
+                    true_ms = missing_ms(number, delivered[before], delivered[place])
                     found[number].append((place, said_ms, true_ms))
         return found
