@@ -21,6 +21,8 @@ from room import Failure, Room, pack
 FIVE_MINUTES_S = 300
 LOOK_EVERY_S = 15
 FULL_ROOM = 16
+# What the hub marks where a link broke and no time is missing.
+BREAK_MS = 1
 # Several attempts, each of which the kernel gives up after 20 s.
 DEAF_S = 100
 DEAF_LOOK_S = 5
@@ -40,26 +42,23 @@ async def sixteen_straps_stream_for_five_minutes(room):
     accounts = await room.accounts()
     if losses := room.losses(accounts, began):
         raise Failure(f"delivered and not stored (strap, place, count): {losses}")
-    for strap in room.straps:
-        if len(strap.links_began) != 1:
-            raise Failure(f"strap {strap.number} was linked {len(strap.links_began)} times")
+    late, _ = breaks_where_links_began(room, accounts, began, [])
     delivered = sum(len(strap.delivered) - began[strap.number] for strap in room.straps)
     at_least = sum(account.reached for account in accounts.values())
     counted = sum((await room.counted("coherence_rr_received_total")).values())
     at_most = sum(len(strap.delivered) for strap in room.straps)
     if not at_least <= counted <= at_most:
         raise Failure(f"/metrics counts {counted:.0f} intervals, {at_least} to {at_most} were delivered")
-    breaks = sum(len(found) for found in room.breaks(accounts, began).values())
     return (
         f"{delivered} intervals delivered in {FIVE_MINUTES_S} s, all stored once and in order; all "
-        f"{FULL_ROOM} shown streaming at {looks} of {looks} looks and linked once; /metrics counts the same; "
-        f"{breaks} holes marked for values that came late"
+        f"{FULL_ROOM} shown streaming at {looks} of {looks} looks, no new link; /metrics counts the same; "
+        f"{late} holes marked for values that came late"
     )
 
 
 async def a_reconnect_is_one_marked_break(room):
     began = room.mark()
-    leaver, lost, others = room.straps[0], room.straps[1], room.straps[2:]
+    leaver, lost = room.straps[:2]
     links = len(leaver.links_began), len(lost.links_began)
     await leaver.hang_up()
     await lost.vanish(room.adapters)
@@ -69,24 +68,18 @@ async def a_reconnect_is_one_marked_break(room):
     accounts = await room.accounts()
     if losses := room.losses(accounts, began):
         raise Failure(f"delivered and not stored (strap, place, count): {losses}")
-    breaks = room.breaks(accounts, began)
+    late, _ = breaks_where_links_began(room, accounts, began, (leaver, lost))
     told = []
     for strap, before in zip((leaver, lost), links):
         if len(strap.links_began) != before + 1:
             raise Failure(f"strap {strap.number} was linked {len(strap.links_began) - before} times")
-        places = [place for place, _, _ in breaks[strap.number]]
-        if places != strap.links_began[before:]:
-            raise Failure(
-                f"strap {strap.number}: the new link began at interval {strap.links_began[before:]}, breaks "
-                f"are marked at {places}"
-            )
-        _, said_ms, true_ms = breaks[strap.number][0]
-        told.append(f"{said_ms / 1000:.1f} s said missing, {true_ms / 1000:.1f} s were")
-    if disturbed := [s.number for s in others if breaks[s.number]]:
-        raise Failure(f"straps that kept their links have breaks: {disturbed}")
+        for place, said_ms, true_ms in room.breaks(accounts, began)[strap.number]:
+            if place == strap.links_began[-1]:
+                told.append(f"{said_ms / 1000:.1f} s said missing, {true_ms / 1000:.1f} s were")
     return (
         f"hung up: {told[0]}; out of reach: {told[1]}; one break each, where the new link began; nothing lost; "
-        f"{len(others)} others undisturbed; all streamed {back_s:.1f} s after the return"
+        f"the {len(room.straps) - 2} others kept their links; all streamed {back_s:.1f} s after the return; {late} "
+        "holes marked for values that came late"
     )
 
 
@@ -101,22 +94,33 @@ def losses_lie_at_breaks(room, accounts, began):
     return count
 
 
-def a_break_at_each_new_link(room, accounts, began):
-    """Each link that began since is marked as a break, and where there was none only time may be missing: in
-    an emulated machine that connects many straps values come late, which the hub can't tell from a hole."""
+def breaks_where_links_began(room, accounts, began, straps):
+    """Each link of these straps that began since is marked as a break, and nothing else is. Only time may be
+    said to be missing elsewhere: in an emulated machine values come late now and then, which the hub can't tell
+    from a hole. How many of these, and by how much the length of the breaks is wrong."""
     late, worst_ms = 0, 0
     for number, found in room.breaks(accounts, began).items():
-        delivered = len(room.straps[number].delivered)
-        began_at = {at for at in room.straps[number].links_began if began[number] <= at < delivered}
+        strap = room.straps[number]
+        began_at = {at for at in strap.links_began if began[number] <= at < accounts[number].reached}
+        if strap in straps and not began_at:
+            raise Failure(f"strap {number} was not linked anew")
+        if strap not in straps and began_at:
+            raise Failure(f"strap {number} was linked anew, at intervals {sorted(began_at)}")
         marked = {place for place, _, _ in found}
-        if not began_at or not began_at <= marked:
+        no_break = [place for place, said_ms, _ in found if place not in began_at and said_ms <= BREAK_MS]
+        if not began_at <= marked or no_break:
             raise Failure(
                 f"strap {number}: links began at intervals {sorted(began_at)}, breaks are marked (place, ms "
                 f"said, ms true) at {found}"
             )
         late += len(marked - began_at)
-        worst_ms = max(worst_ms, *(abs(said - true) for place, said, true in found if place in began_at))
-    also = f" ({late} more for values that came late)" if late else ""
+        worst_ms = max([worst_ms, *(abs(said - true) for place, said, true in found if place in began_at)])
+    return late, worst_ms
+
+
+def a_break_at_each_new_link(room, accounts, began):
+    late, worst_ms = breaks_where_links_began(room, accounts, began, room.straps)
+    also = f" ({late} holes more, for values that came late)" if late else ""
     return f"a break where each new link began{also}, its length right to {worst_ms / 1000:.1f} s"
 
 
@@ -344,21 +348,26 @@ class Group:
         )
 
 
-GROUPS = (
-    Group(
-        "a full room",
-        FULL_ROOM,
-        (
-            sixteen_straps_stream_for_five_minutes,
-            a_reconnect_is_one_marked_break,
-            bluetoothd_restarts,
-            the_adapter_is_plugged_out_and_in,
-            the_hub_restarts,
+# Each lane has a machine of its own; two are as many as two cores can emulate.
+LANES = (
+    (
+        Group(
+            "a full room",
+            FULL_ROOM,
+            (
+                sixteen_straps_stream_for_five_minutes,
+                a_reconnect_is_one_marked_break,
+                bluetoothd_restarts,
+                the_adapter_is_plugged_out_and_in,
+                the_hub_restarts,
+            ),
         ),
     ),
-    Group("no adapter", 3, (the_adapter_comes_late,), plugged=False, settled=False),
-    Group("few links", 6, (more_straps_than_links,), max_links=4, settled=False),
-    Group("few straps", 4, (the_bus_restarts, bluetoothd_dies_in_mid_connect, a_strap_never_accepts)),
+    (
+        Group("no adapter", 3, (the_adapter_comes_late,), plugged=False, settled=False),
+        Group("few links", 6, (more_straps_than_links,), max_links=4, settled=False),
+        Group("few straps", 4, (the_bus_restarts, bluetoothd_dies_in_mid_connect, a_strap_never_accepts)),
+    ),
 )
 
 
@@ -416,9 +425,12 @@ class Run:
             raise
         return room
 
-    async def all(self):
-        for group in GROUPS:
+    async def lane(self, groups):
+        for group in groups:
             await self.group(group)
+
+    async def all(self):
+        await asyncio.gather(*(self.lane(groups) for groups in LANES))
         self.say(f"{len(self.passed)} scenarios passed, {len(self.failed)} failed")
         for name in self.failed:
             self.say(f"failed: {name}")
