@@ -330,12 +330,79 @@ async def a_strap_never_accepts(room):
     )
 
 
+async def on_bluez_disk(room):
+    """Straps of which BlueZ keeps something; and those of which it only remembers the name."""
+    kept = await room.machine.run("cd /var/lib/bluetooth && ls -d */*:*:*:*:*:* 2>/dev/null || true")
+    names = await room.machine.run("cd /var/lib/bluetooth && ls -d */cache/* 2>/dev/null || true")
+    return kept.split(), names.split()
+
+
+async def a_hub_that_ends_leaves_nothing(room):
+    before, _ = await on_bluez_disk(room)
+    if len(before) < len(room.straps):
+        raise Failure(f"BlueZ keeps {before} of {len(room.straps)} straps: this scenario would show nothing")
+    await room.machine.run("systemctl stop coherence-hub", 120)
+
+    async def nothing_kept():
+        return not (await on_bluez_disk(room))[0]
+
+    gone_s = await room.until(30, "BlueZ keeps no strap on its disk", nothing_kept)
+    if held := [strap.number for strap in room.straps if strap.link]:
+        raise Failure(f"straps {held} are still linked")
+    _, names = await on_bluez_disk(room)
+    began = room.mark()
+    await room.start_hub()
+    back_s = await room.all_stream()
+    accounts = await room.accounts()
+    said = a_break_at_each_new_link(room, accounts, began)
+    return (
+        f"BlueZ kept {len(before)} straps on its disk and none {gone_s:.1f} s after the hub's end ({len(names)} names "
+        f"in its cache); started again, all {len(room.straps)} stream after {back_s:.1f} s; {said}"
+    )
+
+
+async def two_adapters_share_the_straps(room):
+    first, second = room.adapters
+
+    def carried_by(adapter):
+        return [s for s in room.straps if s.link and s.link.peer_address == adapter.public_address]
+
+    source = await room.source()
+    shares = len(carried_by(first)), len(carried_by(second))
+    if shares != (3, 3):
+        raise Failure(f"the adapters carry {shares} straps where each may carry 3; {source}")
+    began = room.mark()
+    moved, stayed = carried_by(second), carried_by(first)
+    await room.unplug(1)
+
+    async def shown_waiting():
+        links = (await room.source())["links"]
+        return len(links["waiting"]) == 3 and [a["name"] for a in links["adapters"]] == ["hci0"]
+
+    said_s = await room.until(120, "3 straps are shown waiting", shown_waiting)
+    if held := [strap.number for strap in moved if strap.link]:
+        raise Failure(f"straps {held} are linked where hci0 may carry 3")
+    await room.plug(1)
+    back_s = await room.all_stream()
+    accounts = await room.accounts()
+    losses_lie_at_breaks(room, accounts, began)
+    late, worst_ms = breaks_where_links_began(room, accounts, began, moved)
+    if carried_by(first) != stayed:
+        raise Failure("straps of hci0 changed their adapter")
+    return (
+        f"{shares[0]} and {shares[1]} of 6 carried; hci1 unplugged: its 3 shown waiting after {said_s:.1f} s, hci0's "
+        f"kept their links; all stream {back_s:.1f} s after replugging; a break where each new link began ({late} holes "
+        f"more), its length right to {worst_ms / 1000:.1f} s"
+    )
+
+
 @dataclass
 class Group:
     name: str
     n_straps: int
     scenarios: tuple
     max_links: int = FULL_ROOM
+    n_adapters: int = 1
     plugged: bool = True
     # Wait until all stream before the first scenario.
     settled: bool = True
@@ -366,7 +433,17 @@ LANES = (
     (
         Group("no adapter", 3, (the_adapter_comes_late,), plugged=False, settled=False),
         Group("few links", 6, (more_straps_than_links,), max_links=4, settled=False),
-        Group("few straps", 4, (the_bus_restarts, bluetoothd_dies_in_mid_connect, a_strap_never_accepts)),
+        Group("two adapters", 6, (two_adapters_share_the_straps,), max_links=3, n_adapters=2),
+        Group(
+            "few straps",
+            4,
+            (
+                the_bus_restarts,
+                a_hub_that_ends_leaves_nothing,
+                bluetoothd_dies_in_mid_connect,
+                a_strap_never_accepts,
+            ),
+        ),
     ),
 )
 
@@ -413,7 +490,9 @@ class Run:
 
     async def open(self, group, scenario):
         log = os.path.join(self.logs, scenario.__name__)
-        room = Room(self.image, self.hub, log, group.n_straps, group.config())
+        room = Room(
+            self.image, self.hub, log, group.n_straps, group.config(), group.n_adapters
+        )
         try:
             await room.open(group.plugged)
             await room.start_hub()
