@@ -23,7 +23,7 @@ const NEEDS_RESTART: [&str; 14] = [
     "session.length_min",
     "session.preparation_s",
     "store.data_dir",
-    "straps.adapter",
+    "straps.adapters",
     "straps.ble",
     "straps.max_links",
     "straps.replay",
