@@ -189,34 +189,35 @@ async def the_hub_restarts(room):
 
 async def more_straps_than_links(room):
     async def waiting():
-        shown = await room.shown()
-        source = await room.source()
-        named = (source.get("links") or {}).get("waiting") or []
-        said = [s["label"] for s in shown.values() if "links are taken" in (s.get("link") or "")]
-        streaming = [s for s in shown.values() if s["state"] == "streaming"]
-        return len(streaming) == 4 and len(named or said) == 2
+        links = (await room.source())["links"]
+        streaming = [s for s in (await room.shown()).values() if s["state"] == "streaming"]
+        held = [(adapter["held"], adapter["limit"]) for adapter in links["adapters"]]
+        return len(streaming) == 4 and held == [(4, 4)] and len(links["waiting"]) == 2
 
     said_s = await room.until(rooms.STREAM_S, "4 straps stream and 2 are shown waiting", waiting)
-    shown = await room.source()
-    held = next(strap for strap in room.straps if strap.link)
     waiters = [strap for strap in room.straps if strap.link is None]
     if len(waiters) != 2:
         raise Failure(f"{6 - len(waiters)} straps are linked where 4 may be")
+    source = await room.source()
+    shown = await room.shown()
+    labels = {shown[strap.identity]["label"] for strap in waiters}
+    if labels != set(source["links"]["waiting"]):
+        raise Failure(f"{source['links']['waiting']} are shown waiting, {labels} have no link")
+    leaver = next(strap for strap in room.straps if strap.link)
     began = room.mark()
-    await held.switch_off()
+    await leaver.switch_off()
     freed_s = await room.until(
         rooms.STREAM_S, "a waiting strap gets the link of one that left", lambda: any(s.link for s in waiters)
     )
     await room.until(
         rooms.STREAM_S, "it delivers", lambda: any(len(strap.delivered) > 3 for strap in waiters)
     )
-    others = [strap for strap in room.straps if strap is not held]
+    others = [strap for strap in room.straps if strap is not leaver]
     if losses := room.losses(await room.accounts(others), began):
         raise Failure(f"delivered and not stored (strap, place, count): {losses}")
-    links = f" (links: {shown['links']})" if shown.get("links") else ""
     return (
-        f"4 stream and 2 are shown waiting after {said_s:.1f} s{links}; one switched off, its link goes to a "
-        f"waiting one after {freed_s:.1f} s; nothing lost"
+        f"4 stream and the 2 others are shown waiting after {said_s:.1f} s (\"{source['text']}\"); one switched off, "
+        f"its link goes to a waiting one after {freed_s:.1f} s; nothing lost"
     )
 
 
