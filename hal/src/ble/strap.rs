@@ -7,6 +7,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use btleplug::api::{Central as _, Characteristic, Peripheral as _, ValueNotification};
@@ -55,6 +56,12 @@ const OLD_LINK_LIMIT: Duration = Duration::from_secs(3);
 const IN_PROGRESS_BEFORE_REMOVAL: u32 = 3;
 /// Heard and not linked so often in a row: somebody else holds it.
 const UNANSWERED_BEFORE_BLAMING: u32 = 3;
+/// Bluetooth went down so often in a row while this strap was asked for its link: some kernels crash,
+/// and bluetoothd with them, when a strap advertises and does not accept. Each time all others lose
+/// their links, so it is asked ever more seldom.
+const DOWNFALLS_BEFORE_RESTING: u32 = 2;
+const FIRST_LONG_REST: Duration = Duration::from_secs(60);
+const LONGEST_LONG_REST: Duration = Duration::from_secs(30 * 60);
 
 const BATTERY_EVERY: Duration = Duration::from_secs(600);
 /// How often a strap that is waited for is asked whether BlueZ linked it after all.
@@ -109,6 +116,8 @@ pub(super) struct Strap {
     shared: Shared,
     hints: watch::Receiver<Hints>,
     repeats: Deduplicator,
+    /// BlueZ was asked to connect, in the present attempt.
+    asked: AtomicBool,
 }
 
 /// What a waiting strap was called for.
@@ -134,6 +143,7 @@ impl Strap {
             shared,
             hints,
             repeats: Deduplicator::new(),
+            asked: AtomicBool::new(false),
         }
     }
 
@@ -160,7 +170,7 @@ impl Strap {
     async fn follow(&mut self, values: &mut Option<Kept<ValueNotification>>) -> Call {
         let mut back_off = FIRST_BACK_OFF;
         let mut lost_ms = None;
-        let (mut in_progress, mut unanswered) = (0, 0);
+        let (mut in_progress, mut unanswered, mut downfalls) = (0, 0, 0);
         loop {
             match self.called(lost_ms).await {
                 Call::Connect => {}
@@ -183,9 +193,11 @@ impl Strap {
                 continue;
             }
             let mut up_ms = None;
+            let radio_losses = self.hints.borrow().radio_losses;
+            self.asked.store(false, Relaxed);
             let how = match self.make_link().await {
                 Ok(battery) => {
-                    (in_progress, unanswered) = (0, 0);
+                    (in_progress, unanswered, downfalls) = (0, 0, 0);
                     up_ms = Some(self.now_ms());
                     let loss = self.deliver(stream, battery).await;
                     while let Some(value) = stream.next_waiting() {
@@ -248,6 +260,33 @@ impl Strap {
                 return Call::Over;
             }
             back_off = (back_off * 2).min(LONGEST_BACK_OFF);
+            // After the rest: the word that Bluetooth went down may come later than the failure.
+            let went_down = self.hints.borrow().radio_losses != radio_losses;
+            if up_ms.is_none() && went_down && self.asked.load(Relaxed) {
+                downfalls += 1;
+                if downfalls >= DOWNFALLS_BEFORE_RESTING && self.rest_long(downfalls).await.is_err() {
+                    return Call::Over;
+                }
+            }
+        }
+    }
+
+    /// Err when all was over meanwhile.
+    async fn rest_long(&mut self, downfalls: u32) -> Result<(), ()> {
+        let doublings = (downfalls - DOWNFALLS_BEFORE_RESTING).min(8);
+        let time = (FIRST_LONG_REST * 2u32.pow(doublings)).min(LONGEST_LONG_REST);
+        let why = format!(
+            "Bluetooth went down {downfalls} times while it was being connected: the next try is in {} min",
+            time.as_secs() / 60
+        );
+        self.step("report", &why).await;
+        self.say_down(why).await;
+        let pace = self.shared.pace.clone();
+        let called = self.hints.wait_for(|hints| hints.over || hints.forgotten);
+        match pace.limit(time, called).await {
+            Some(Ok(hints)) if !hints.over => Ok(()),
+            Some(_over_or_gone) => Err(()),
+            None => Ok(()),
         }
     }
 
@@ -319,6 +358,7 @@ impl Strap {
             let _turn = self.way.turn.lock().await;
             self.say(Link::Connecting).await;
             self.end_old_link().await?;
+            self.asked.store(true, Relaxed);
             self.connect_in_silence().await?;
         }
         self.services_known().await?;
