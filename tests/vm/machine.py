@@ -182,10 +182,12 @@ class Machine:
         await self.ask("put", path=path, size=len(content), mode=mode, content=content)
 
     async def plug(self, adapter):
-        """Plugs an adapter in; who plays it must be at the port."""
+        """Plugs an adapter in; who plays it must be at the port. The kernel gives it the lowest free name."""
         said = await self.run(
             f"setsid /usr/local/sbin/adapter /dev/virtio-ports/{adapter} </dev/null >/run/{adapter}.log 2>&1 &"
-            " echo $!"
+            f" echo $!; for i in $(seq 600); do [ -e /sys/class/bluetooth/{adapter} ] && exit 0; sleep 0.1; done;"
+            f" echo no {adapter} appeared; exit 1",
+            90,
         )
         self.relays[adapter] = int(said)
 

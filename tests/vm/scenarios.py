@@ -26,6 +26,8 @@ BREAK_MS = 1
 # Several attempts, each of which the kernel gives up after 20 s.
 DEAF_S = 100
 DEAF_LOOK_S = 5
+# Debian 12's kernel crashes at each of them, and all lose their links: there may not be many.
+DEAF_DOWNFALLS = 3
 
 
 async def sixteen_straps_stream_for_five_minutes(room):
@@ -320,6 +322,8 @@ async def a_strap_never_accepts(room):
     died = await starts_of_bluetoothd(room) - starts
     links = {strap.number: [at for at in strap.links_began if at > began[strap.number]] for strap in others}
     relinked = sum(len(began_at) for began_at in links.values())
+    if died > DEAF_DOWNFALLS:
+        raise Failure(f"one strap took Bluetooth down {died} times in {DEAF_S} s, and the others with it")
     if relinked and not failed and not died:
         raise Failure(f"the others were linked anew (strap: at intervals) {links}, and nothing had failed")
     steps = await room.counted("coherence_recovery_steps_total")
