@@ -339,7 +339,7 @@ async fn serve(
     #[cfg(feature = "ble")]
     if config.straps.ble {
         let options = coherence_hal::ble::BleOptions {
-            adapter: Some(config.straps.adapter.clone()).filter(|name| !name.is_empty()),
+            adapters: config.straps.adapters.clone(),
             max_links: config.straps.max_links as usize,
         };
         let source = coherence_hal::ble::BleSource::new(clock.source_clock(), options);

@@ -13,6 +13,8 @@ use support::fake_bluez::FakeBluez;
 use support::hub::Hub;
 
 const STRAPS: usize = 16;
+/// More than the usual budget of an adapter.
+const MANY_LINKS: &str = "[straps]\nmax_links = 16\n";
 
 fn states(straps: &Value) -> Vec<&str> {
     let all = straps["straps"].as_array().into_iter().flatten();
@@ -30,7 +32,7 @@ fn labelled<'a>(straps: &'a Value, label: &str) -> Option<&'a Value> {
 async fn sixteen_straps_stream_and_one_that_drops_says_why_and_comes_back_as_itself() {
     let bluez = FakeBluez::start(STRAPS).await;
     let dir = tempfile::tempdir().expect("a directory for the test");
-    let mut hub = Hub::run(dir.path(), "", Some(&bluez.bus_address())).await;
+    let mut hub = Hub::run(dir.path(), MANY_LINKS, Some(&bluez.bus_address())).await;
     let begin = Instant::now();
     let all_stream = |straps: &Value| states(straps) == ["streaming"; STRAPS];
     let straps = hub
@@ -105,7 +107,7 @@ async fn a_hub_that_is_stopped_lets_go_of_every_strap() {
     let bluez = FakeBluez::start(6).await;
     (0..6).for_each(|strap| bluez.set_disconnect_time(strap, Duration::from_secs(2)));
     let dir = tempfile::tempdir().expect("a directory for the test");
-    let hub = Hub::run(dir.path(), "", Some(&bluez.bus_address())).await;
+    let hub = Hub::run(dir.path(), MANY_LINKS, Some(&bluez.bus_address())).await;
     let all_stream = |straps: &Value| states(straps) == ["streaming"; 6];
     hub.until("/api/straps", "six streaming straps", all_stream)
         .await;

@@ -125,16 +125,17 @@ pub(super) fn check(config: &Config) -> Result<(), Refused> {
         100_000,
     )?;
     within("straps.max_links", config.straps.max_links, 1, 64)?;
-    require(
-        config
-            .straps
-            .adapter
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric()),
-        "straps.adapter",
-        &config.straps.adapter,
-        "an adapter's name such as hci0, or empty for the first",
-    )?;
+    for adapter in &config.straps.adapters {
+        require(
+            !adapter.is_empty()
+                && adapter
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b':'),
+            "straps.adapters",
+            adapter,
+            "names of adapters such as hci0, or addresses such as 00:1B:DC:00:00:01",
+        )?;
+    }
     require(
         config.ant.port.is_empty() || config.ant.port.starts_with('/'),
         "ant.port",
@@ -454,7 +455,9 @@ mod tests {
             }),
             ("privacy.keep_days", |c| c.privacy.keep_days = 0),
             ("straps.max_links", |c| c.straps.max_links = 0),
-            ("straps.adapter", |c| c.straps.adapter = "../x".into()),
+            ("straps.adapters", |c| {
+                c.straps.adapters = vec!["../x".into()]
+            }),
             ("room.max_participants", |c| c.room.max_participants = 0),
             ("web.hosts", |c| c.web.hosts = vec!["http://x".into()]),
             ("web.origins", |c| c.web.origins = vec!["x.org".into()]),

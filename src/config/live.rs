@@ -27,7 +27,7 @@ const NEEDS_RESTART: [&str; 18] = [
     "session.length_min",
     "session.preparation_s",
     "store.data_dir",
-    "straps.adapter",
+    "straps.adapters",
     "straps.ble",
     "straps.max_links",
     "straps.replay",

@@ -187,9 +187,9 @@ fn shown_secret(value: &str) -> &'static str {
 pub struct Straps {
     /// Listen for Bluetooth straps.
     pub ble: bool,
-    /// The Bluetooth adapter (`hci0`); empty: the first.
-    pub adapter: String,
-    /// Bluetooth links held at the same time.
+    /// The Bluetooth adapters, by name (`hci0`) or address; empty: every one that is there.
+    pub adapters: Vec<String>,
+    /// Bluetooth links held at the same time by each adapter.
     pub max_links: u32,
     /// R-R recordings, each played as a strap.
     pub replay: Vec<PathBuf>,
@@ -199,8 +199,8 @@ impl Default for Straps {
     fn default() -> Self {
         Straps {
             ble: true,
-            adapter: String::new(),
-            max_links: 16,
+            adapters: Vec::new(),
+            max_links: 5,
             replay: Vec::new(),
         }
     }

@@ -114,8 +114,11 @@ impl Arrivals {
         self.place(&values, 0.0, out);
     }
 
-    /// The link broke: values may be lost.
-    pub fn link_down(&mut self) {
+    /// The link broke: values may be lost. What is still held arrived before and lies before the break.
+    pub fn link_down(&mut self, out: &mut Vec<Placed>) {
+        if !self.held.is_empty() {
+            self.release(out);
+        }
         self.broken = true;
     }
 
@@ -439,7 +442,7 @@ mod tests {
     fn a_disconnect_is_always_a_break() {
         let mut arrivals = Arrivals::default();
         let mut out = steady(&mut arrivals, 0, 20);
-        arrivals.link_down();
+        arrivals.link_down(&mut out);
         arrivals.posted(20_000, &[1000.0], &mut out);
         arrivals.posted(21_000, &[1000.0], &mut out);
         assert_eq!(
@@ -447,10 +450,24 @@ mod tests {
             "nothing is missing, but nobody can know"
         );
         assert_eq!(out[21].gap_ms, 0.0);
-        arrivals.link_down();
+        arrivals.link_down(&mut out);
         arrivals.posted(31_000, &[1000.0], &mut out);
         arrivals.settle(31_300, &mut out);
         assert!((out[22].gap_ms - 9_000.0).abs() < 2.0, "{}", out[22].gap_ms);
+    }
+
+    #[test]
+    fn what_arrived_just_before_a_disconnect_lies_before_the_break() {
+        let mut arrivals = Arrivals::default();
+        let mut out = steady(&mut arrivals, 0, 20);
+        // Held, because it comes after more than 2 s without a value.
+        arrivals.posted(22_100, &[1000.0, 1000.0, 1000.0], &mut out);
+        arrivals.link_down(&mut out);
+        assert_eq!(out.len(), 23);
+        assert!(out.iter().all(|placed| placed.gap_ms == 0.0));
+        arrivals.posted(23_100, &[1000.0], &mut out);
+        arrivals.settle(23_400, &mut out);
+        assert_eq!(out[23].gap_ms, BREAK_MS);
     }
 
     #[test]
@@ -538,7 +555,7 @@ mod tests {
             for (pause, values, down) in notifications {
                 at += pause;
                 if down && pause > 6_000 {
-                    arrivals.link_down();
+                    arrivals.link_down(&mut out);
                 }
                 arrivals.posted(at, &values, &mut out);
                 sent.extend(values);

@@ -94,16 +94,19 @@ impl Room {
                 }
             }
             StrapNews::Link(link) => {
-                if matches!(link, Link::Down { .. }) {
+                let is_down = matches!(link, Link::Down { .. });
+                strap.link = Some(link);
+                self.changes.links = true;
+                if is_down {
                     self.radios.tear(no);
                     if self.radios.carrier(lead) == no
                         && let Some(heart) = self.hearts.get_mut(&key)
                     {
-                        heart.link_down();
+                        let mut placed = std::mem::take(&mut self.placed);
+                        heart.link_down(&mut placed);
+                        self.keep(key, placed);
                     }
                 }
-                strap.link = Some(link);
-                self.changes.links = true;
             }
             StrapNews::Battery(percent) => {
                 let before = strap.row.battery.map(|battery| battery.pct);

@@ -257,15 +257,15 @@ impl Heart {
         self.posted = Some((score, at_ms));
     }
 
-    pub fn link_down(&mut self) {
+    pub fn link_down(&mut self, out: &mut Vec<Placed>) {
         if !self.counted {
-            self.arrivals.link_down();
+            self.arrivals.link_down(out);
         }
     }
 
     /// Whatever comes next does not continue what was.
-    pub fn break_off(&mut self) {
-        self.arrivals.link_down();
+    pub fn break_off(&mut self, out: &mut Vec<Placed>) {
+        self.arrivals.link_down(out);
     }
 
     /// Another radio goes on with the same chain.

@@ -159,7 +159,7 @@ impl Room {
         if whole {
             heart.posted_rr(at_ms, &newer_ms, &mut placed);
         } else {
-            heart.break_off();
+            heart.break_off(&mut placed);
         }
         self.keep(key, placed);
         !whole

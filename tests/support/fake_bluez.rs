@@ -1,10 +1,10 @@
-//! bluetoothd as the hub meets it: `org.bluez` on a private bus, one adapter, N heart-rate straps,
+//! bluetoothd as the hub meets it: `org.bluez` on a private bus, up to three adapters, N heart-rate straps,
 //! played by a thread of the test process and scripted by the test, byte for byte and moment by
 //! moment. No radio, no root. What real BlueZ does beyond that belongs to the VM's tests.
 //!
 //! A strap advertises once a second while it is switched on, not linked and the adapter scans. It
 //! speaks once a second while it is linked and subscribed, with R-R values by which a missing one
-//! shows. [`FakeBluez::sent`] keeps what was put on the bus.
+//! shows. [`FakeBluez::sent`] keeps what was put on the bus. All times are divided by the fake's speed.
 //!
 //! Children find the fake by `DBUS_SYSTEM_BUS_ADDRESS` = [`FakeBluez::bus_address`]. libdbus reads
 //! that variable once per process.
@@ -28,6 +28,7 @@ pub struct FakeBluez {
     orders: Option<mpsc::Sender<Order>>,
     thread: Option<JoinHandle<()>>,
     bus: PrivateBus,
+    speed: u32,
 }
 
 impl FakeBluez {
@@ -37,12 +38,18 @@ impl FakeBluez {
     }
 
     pub async fn start_on(bus: PrivateBus, n_straps: usize) -> Self {
+        Self::start_at_speed(bus, n_straps, 1).await
+    }
+
+    /// A second lasts `1 / speed` s, for a hub whose clock is as fast.
+    pub async fn start_at_speed(bus: PrivateBus, n_straps: usize, speed: u32) -> Self {
         let mut fake = FakeBluez {
             orders: None,
             thread: None,
             bus,
+            speed,
         };
-        fake.play(World::new(n_straps));
+        fake.play(World::new(n_straps, speed));
         fake
     }
 
@@ -105,6 +112,7 @@ impl FakeBluez {
         interval: Duration,
         value: impl FnMut(u64) -> Vec<u8> + Send + 'static,
     ) {
+        let interval = interval / self.speed;
         self.order(move |world| {
             let strap = &mut world.straps[strap];
             strap.interval = Some(interval);
@@ -127,7 +135,8 @@ impl FakeBluez {
     }
 
     pub fn unmute(&self, strap: usize) {
-        self.order(move |world| world.straps[strap].interval = Some(strap::ONE_SECOND));
+        let second = strap::ONE_SECOND / self.speed;
+        self.order(move |world| world.straps[strap].interval = Some(second));
     }
 
     /// All values of this strap that were put on the bus, oldest first.
@@ -139,11 +148,39 @@ impl FakeBluez {
         self.order(move |world| world.straps[strap].battery_percent = percent);
     }
 
+    /// What the strap says when this characteristic is read, such as 0x2a29, its maker's name.
+    pub fn set_text(&self, strap: usize, characteristic: u16, bytes: &[u8]) {
+        let bytes = bytes.to_vec();
+        self.order(move |world| {
+            let texts = &mut world.straps[strap].texts;
+            texts.retain(|(of, _)| *of != characteristic);
+            texts.push((characteristic, bytes));
+        });
+    }
+
+    pub fn set_name(&self, strap: usize, name: &str) {
+        let name = name.to_owned();
+        self.order(move |world| world.straps[strap].name = name);
+    }
+
+    /// Another (random) address; BlueZ forgets the device of the old one.
+    pub fn change_address(&self, strap: usize, address: &str) {
+        let address = address.to_owned();
+        self.order(move |world| world.change_address(strap, address));
+    }
+
+    /// How strongly an adapter hears the strap; None: not at all.
+    pub fn set_rssi(&self, strap: usize, adapter: usize, rssi_dbm: Option<i16>) {
+        self.order(move |world| world.straps[strap].rssi_dbm[adapter] = rssi_dbm);
+    }
+
     // Links.
 
     /// Linked and subscribed?
     pub fn is_streaming(&self, strap: usize) -> bool {
-        self.order(move |world| world.straps[strap].connected && world.straps[strap].notifying)
+        self.order(move |world| {
+            world.straps[strap].linked.is_some() && world.straps[strap].notifying
+        })
     }
 
     /// When the hub called `Connect` on this strap.
@@ -195,21 +232,53 @@ impl FakeBluez {
     }
 
     pub fn is_linked(&self, strap: usize) -> bool {
-        self.order(move |world| world.straps[strap].connected)
+        self.linked_by(strap).is_some()
+    }
+
+    /// Over which adapter.
+    pub fn linked_by(&self, strap: usize) -> Option<usize> {
+        self.order(move |world| world.straps[strap].linked)
+    }
+
+    /// Addresses of devices that BlueZ was asked to remove, in that order.
+    pub fn removed(&self) -> Vec<String> {
+        self.order(|world| world.removed.clone())
+    }
+
+    /// Does BlueZ know the strap on any adapter?
+    pub fn is_known(&self, strap: usize) -> bool {
+        self.order(move |world| world.straps[strap].known.contains(&true))
+    }
+
+    pub fn set_paired(&self, strap: usize) {
+        self.order(move |world| world.straps[strap].paired = true);
+    }
+
+    /// `Connect` says "in progress" until the device is removed or the adapter switched off.
+    pub fn stick(&self, strap: usize) {
+        self.order(move |world| world.straps[strap].stuck = true);
+    }
+
+    /// No call on this strap is answered any more.
+    pub fn hang(&self, strap: usize, hangs: bool) {
+        self.order(move |world| world.straps[strap].hangs = hangs);
     }
 
     /// How long service discovery takes after `Connect`.
     pub fn set_discovery_time(&self, strap: usize, time: Duration) {
+        let time = time / self.speed;
         self.order(move |world| world.straps[strap].discovery_time = time);
     }
 
     /// How long `Connect` takes.
     pub fn set_connect_time(&self, strap: usize, time: Duration) {
+        let time = time / self.speed;
         self.order(move |world| world.straps[strap].connect_time = time);
     }
 
     /// How long `Disconnect` takes, as BlueZ's 2 s; without this none.
     pub fn set_disconnect_time(&self, strap: usize, time: Duration) {
+        let time = time / self.speed;
         self.order(move |world| world.straps[strap].disconnect_time = time);
     }
 
@@ -222,32 +291,74 @@ impl FakeBluez {
 
     // Adapter, daemon, bus.
 
-    /// Unplugged: links break, the object and all below it go.
+    /// `hci0` is unplugged: links break, the object and all below it go.
     pub fn remove_adapter(&self) {
-        self.order(World::remove_adapter);
+        self.unplug(0);
     }
 
     pub fn add_adapter(&self) {
-        self.order(World::add_adapter);
+        self.plug(0);
+    }
+
+    pub fn unplug(&self, adapter: usize) {
+        self.order(move |world| world.remove_adapter(adapter));
+    }
+
+    pub fn plug(&self, adapter: usize) {
+        self.order(move |world| world.add_adapter(adapter));
     }
 
     /// rfkill: the adapter goes off and can't be switched on.
     pub fn block_adapter(&self, blocked: bool) {
-        self.order(move |world| world.block_adapter(blocked));
+        self.order(move |world| world.block_adapter(0, blocked));
     }
 
     /// The scan goes on without delivering anything and without an error, until it is stopped.
     pub fn deafen(&self) {
-        self.order(|world| world.deaf = true);
+        self.order(|world| world.adapters[0].deaf = true);
+    }
+
+    /// Neither values nor advertisements come, without an error, until the adapter is switched off.
+    pub fn halt(&self, adapter: usize) {
+        self.order(move |world| world.adapters[adapter].halted = true);
+    }
+
+    /// Starting a scan is "in progress" until the adapter is switched off.
+    pub fn stick_scan(&self, adapter: usize) {
+        self.order(move |world| {
+            let adapter = &mut world.adapters[adapter];
+            (adapter.scan_stuck, adapter.scanning) = (true, false);
+        });
+    }
+
+    /// While the adapter scans, a connect waits for the scan's next round, 10.24 s as the kernel's.
+    pub fn connect_in_scan_windows(&self) {
+        let window = Duration::from_millis(10_240) / self.speed;
+        self.order(move |world| world.adapters[0].scan_window = Some(window));
+    }
+
+    /// The chip holds so many links. `says_so`: a connect beyond them names the cause.
+    pub fn set_slots(&self, adapter: usize, slots: usize, says_so: bool) {
+        self.order(move |world| world.adapters[adapter].slots = Some((slots, says_so)));
+    }
+
+    /// How often the adapter was switched off.
+    pub fn power_cycles(&self, adapter: usize) -> usize {
+        self.order(move |world| world.adapters[adapter].power_cycles)
     }
 
     pub fn is_scanning(&self) -> bool {
-        self.order(|world| world.scanning)
+        self.order(|world| world.adapters[0].scanning)
     }
 
     /// bluetoothd dies: its name leaves the bus, its links and what it knew are gone.
     pub fn stop(&self) {
         self.order(World::leave_the_bus);
+    }
+
+    /// As [`FakeBluez::stop`], without a farewell: the kernel goes on scanning for 10 s.
+    pub fn kill(&self) {
+        self.order(World::be_killed);
     }
 
     /// bluetoothd starts again.
@@ -264,7 +375,7 @@ impl FakeBluez {
     /// A new bus at the same address, with a new bluetoothd and `n_straps` straps.
     pub fn revive_bus(&mut self, n_straps: usize) {
         self.bus.revive();
-        self.play(World::new(n_straps));
+        self.play(World::new(n_straps, self.speed));
     }
 
     fn end_thread(&mut self) {

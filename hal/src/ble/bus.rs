@@ -1,17 +1,30 @@
-//! The D-Bus connection as a thing that can die: a canary beside btleplug's own connection, and
-//! streams that survive their bus. No BlueZ objects here.
+//! The D-Bus connection as a thing that can die: a canary beside btleplug's own connection, streams
+//! that survive their bus, and the few calls to BlueZ that btleplug does not make (or not safely).
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use btleplug::platform::Manager;
-use dbus::Message;
+use btleplug::platform::{Manager, PeripheralId};
+use dbus::arg::{PropMap, prop_cast};
 use dbus::channel::{BusType, Channel};
+use dbus::nonblock::stdintf::org_freedesktop_dbus::Properties;
+use dbus::nonblock::{Proxy, SyncConnection};
+use dbus::{Message, Path};
 use futures_util::{FutureExt, Stream, StreamExt};
+use tokio::task::JoinHandle;
+
+use super::fault::Trouble;
 
 const BLUEZ_CHANGES_HANDS: &str =
     "type='signal',interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='org.bluez'";
+
+const BLUEZ: &str = "org.bluez";
+const ADAPTER1: &str = "org.bluez.Adapter1";
+const DEVICE1: &str = "org.bluez.Device1";
+/// Longer than whatever our own limits are: those end a call first.
+const OWN_CALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// A connection to the system bus.
 ///
@@ -22,6 +35,9 @@ const BLUEZ_CHANGES_HANDS: &str =
 pub(super) struct Bus {
     pub(super) manager: Manager,
     canary: Mutex<Channel>,
+    /// For our own calls. It has no match rules, so nothing of it can be dropped at a bad moment.
+    own: Arc<SyncConnection>,
+    own_work: JoinHandle<()>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +61,15 @@ impl Bus {
         // A failure shows at the first look at the pulse.
         let _ = canary.send(add_match.append1(BLUEZ_CHANGES_HANDS));
         let manager = Manager::new().await.map_err(|e| e.to_string())?;
+        let (work, own) = dbus_tokio::connection::new_system_sync().map_err(|e| e.to_string())?;
+        let own_work = tokio::spawn(async move {
+            let _ = work.await; // ends with the bus, of which the canary tells
+        });
         Ok(Bus {
             manager,
             canary: Mutex::new(canary),
+            own,
+            own_work,
         })
     }
 
@@ -69,6 +91,72 @@ impl Bus {
         let canary = self.canary.lock().unwrap_or_else(PoisonError::into_inner);
         canary.read_write(Some(Duration::ZERO)).is_err() || !canary.is_connected()
     }
+}
+
+// What is asked of BlueZ directly. A call that is dropped leaves nothing behind on our side.
+impl Bus {
+    /// Links a device. Not btleplug's `connect`: that one holds a stream of its own, which it drops
+    /// while messages come (see [`Kept`]).
+    pub(super) async fn connect(&self, device: &PeripheralId) -> Result<(), Trouble> {
+        let device = self.proxy(path_of(device));
+        Ok(device.method_call(DEVICE1, "Connect", ()).await?)
+    }
+
+    /// Are the services of a linked device known?
+    pub(super) async fn services_resolved(&self, device: &PeripheralId) -> Result<bool, Trouble> {
+        let device = self.proxy(path_of(device));
+        Ok(device.get(DEVICE1, "ServicesResolved").await?)
+    }
+
+    pub(super) async fn set_powered(&self, adapter: &str, on: bool) -> Result<(), Trouble> {
+        let adapter = self.proxy(format!("/org/bluez/{adapter}"));
+        Ok(adapter.set(ADAPTER1, "Powered", on).await?)
+    }
+
+    /// Has BlueZ forget devices, also on its disk. Those that an admin has paired stay: nobody here
+    /// could pair them again.
+    pub(super) async fn remove(&self, devices: &[PeripheralId]) -> Result<(), Trouble> {
+        type Objects = HashMap<Path<'static>, HashMap<String, PropMap>>;
+        let root = self.proxy("/".into());
+        let (known,): (Objects,) = root
+            .method_call(
+                "org.freedesktop.DBus.ObjectManager",
+                "GetManagedObjects",
+                (),
+            )
+            .await?;
+        let removing = devices.iter().filter_map(|device| {
+            let path = Path::from(path_of(device));
+            let about = known.get(&path)?.get(DEVICE1)?;
+            let paired = prop_cast::<bool>(about, "Paired").copied().unwrap_or(false);
+            let adapter = path.rsplit_once('/')?.0.to_owned();
+            (!paired).then(|| async move {
+                let adapter = self.proxy(adapter);
+                let removed: Result<(), dbus::Error> =
+                    adapter.method_call(ADAPTER1, "RemoveDevice", (path,)).await;
+                removed
+            })
+        });
+        for removed in futures_util::future::join_all(removing).await {
+            removed?;
+        }
+        Ok(())
+    }
+
+    fn proxy(&self, path: String) -> Proxy<'static, Arc<SyncConnection>> {
+        Proxy::new(BLUEZ, path, OWN_CALL_LIMIT, self.own.clone())
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        self.own_work.abort();
+    }
+}
+
+/// BlueZ's name for a device. btleplug shows it without the beginning.
+fn path_of(device: &PeripheralId) -> String {
+    format!("/org/bluez/{device}")
 }
 
 /// One of btleplug's streams.

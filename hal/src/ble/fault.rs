@@ -2,8 +2,6 @@
 //! met (`radio`, `strap`).
 
 use std::fmt;
-use std::future::Future;
-use std::time::Duration;
 
 use bluez_async::BluetoothError;
 
@@ -60,10 +58,7 @@ impl Trouble {
                 "the strap did not accept the link; is it near, worn and not held by a watch or phone? ({})",
                 self.words
             ),
-            Fault::Refused => format!(
-                "the strap refused the link; it is probably held by another device ({})",
-                self.words
-            ),
+            Fault::Refused => held_by_another(&self.words),
             Fault::LinksFull => format!("the adapter has no link left ({})", self.words),
             Fault::NeedsPairing => format!(
                 "the strap wants to be paired: pair it once with bluetoothctl ({})",
@@ -76,9 +71,24 @@ impl Trouble {
     }
 }
 
+/// For a strap that is heard and takes no link, once or again and again.
+pub(super) fn held_by_another(words: &str) -> String {
+    format!(
+        "it is heard, but another phone or watch holds it: let go of the strap there, or switch that \
+         device's Bluetooth off ({words})"
+    )
+}
+
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.words)
+    }
+}
+
+impl From<dbus::Error> for Trouble {
+    fn from(error: dbus::Error) -> Self {
+        let words = error.message().unwrap_or_default();
+        Trouble::new(classify(error.name().unwrap_or_default(), words), words)
     }
 }
 
@@ -159,20 +169,6 @@ fn is_address(bytes: &[u8]) -> bool {
         _ => byte.is_ascii_hexdigit(),
     };
     matches!(between, b':' | b'_') && bytes.iter().enumerate().all(fits)
-}
-
-/// A call that is given up after `limit`.
-pub(super) async fn within<T>(
-    limit: Duration,
-    call: impl Future<Output = btleplug::Result<T>>,
-) -> Result<T, Trouble> {
-    match tokio::time::timeout(limit, call).await {
-        Ok(result) => result.map_err(Trouble::from),
-        Err(_) => Err(Trouble::new(
-            Fault::TimedOut,
-            format!("no answer for {} s", limit.as_secs()),
-        )),
-    }
 }
 
 #[cfg(test)]

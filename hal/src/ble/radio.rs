@@ -1,69 +1,94 @@
-//! The bus, bluetoothd, the adapter and the air: finds them, says which of them is missing, starts
-//! the scan and keeps it alive. What the scan hears is for `air`.
+//! The bus, bluetoothd and the adapters: finds them, says which of them is missing, gives each adapter
+//! a task (`adapter`), and says what is so: the state of the source, who is carried and who waits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use btleplug::api::{Central, CentralEvent, CentralState, Manager as _, ScanFilter};
-use btleplug::platform::Adapter;
+use btleplug::api::{Central, CentralEvent, Manager as _, Peripheral as _};
+use btleplug::platform::{Adapter, Peripheral, PeripheralId};
+use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use super::air::Air;
+use super::BleOptions;
+use super::adapter::{CALL_LIMIT, Ending, Listener, is_off};
 use super::bus::{Bus, Kept, Pulse};
-use super::fault::{Fault, Trouble, within, without_addresses};
-use super::{BleOptions, HEART_RATE_SERVICE};
-use crate::{SourceClock, SourceEvent, SourceState};
+use super::deck::Deck;
+use super::fault::{Trouble, without_addresses};
+use super::identity::{clean, strap_id};
+use super::pace::{Pace, ms};
+use super::strap::Shared;
+use crate::{Link, Links, SourceEvent, SourceState, StrapId, StrapNews};
 
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(15);
 /// After a loss, so many tries are called recovery; then the state names what is missing.
 const TRIES_CALLED_RECOVERY: u32 = 2;
-
-const CALL_LIMIT: Duration = Duration::from_secs(10);
-/// How often bus, daemon and adapter are looked at.
+/// How often bus and daemon are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// As long as a scan of the kernel lasts, 10 s.
-const SCAN_TRIES: u32 = 24;
-const SCAN_TRY_AGAIN: Duration = Duration::from_millis(500);
-/// Scans have been seen to go silent after hours without an error.
-const SILENT_SCAN: Duration = Duration::from_secs(60);
+/// How often adapters are looked for while at least one listens. BlueZ answers with all it knows.
+const LOOK_FOR_ADAPTERS: Duration = Duration::from_secs(5);
+
+/// When the hub stops, on the system's clock: what the tasks get to put down what they are doing,
+/// then what BlueZ gets for all links at once, then for forgetting them. Together less than
+/// `CLOSE_LIMIT`.
+const PUT_DOWN_LIMIT: Duration = Duration::from_millis(500);
+const LET_ALL_GO_LIMIT: Duration = Duration::from_millis(2500);
+const FORGET_ALL_LIMIT: Duration = Duration::from_millis(700);
 
 pub(super) struct Radio {
-    clock: SourceClock,
+    pace: Pace,
     options: BleOptions,
     events: mpsc::Sender<SourceEvent>,
-    said: Option<&'static str>,
+    deck: Arc<Deck>,
+    said: Option<SourceState>,
+    said_links: Links,
     has_listened: bool,
     failed_tries: u32,
 }
 
-/// What there is to let go of when the hub stops.
-struct OnAir {
-    air: Air,
-    /// The adapter that scans.
-    adapter: Option<Adapter>,
+/// One connection to the bus, and what there is to let go of when the hub stops.
+struct OnBus {
+    shared: Shared,
+    listening: BTreeMap<String, Seat>,
+    tasks: JoinSet<(String, Option<Kept<CentralEvent>>, Ending)>,
+    /// Of adapters that do not listen now, see `Kept`.
+    streams: HashMap<String, Kept<CentralEvent>>,
+    /// Adapters that failed: what is wrong, and when to try again.
+    failed: BTreeMap<String, Failed>,
 }
 
-/// Why listening ended: `code` and sentence for the admin, `why` for each strap.
-struct Ending {
-    code: &'static str,
-    text: String,
-    why: String,
+struct Seat {
+    adapter: Adapter,
+    stop: watch::Sender<Option<&'static str>>,
+    began_ms: i64,
 }
+
+struct Failed {
+    ending: Ending,
+    tries: u32,
+    again_ms: i64,
+}
+
+/// What a look for adapters found.
+type Found = Result<Vec<(String, Adapter)>, Trouble>;
 
 impl Radio {
     pub(super) fn new(
-        clock: SourceClock,
+        pace: Pace,
         options: BleOptions,
         events: mpsc::Sender<SourceEvent>,
+        deck: Arc<Deck>,
     ) -> Self {
         Radio {
-            clock,
+            pace,
             options,
             events,
+            deck,
             said: None,
+            said_links: Links::default(),
             has_listened: false,
             failed_tries: 0,
         }
@@ -71,33 +96,31 @@ impl Radio {
 
     /// Hears straps until `stop` says so, and then lets go of them.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut on_air = None;
+        let mut on_bus = None;
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => {}
-            () = self.work(&mut on_air) => {}
+            () = self.work(&mut on_bus) => {}
         }
-        if let Some(OnAir { air, adapter }) = &mut on_air {
-            air.let_all_go(adapter.as_ref()).await;
+        if let Some(on_bus) = on_bus {
+            on_bus.let_all_go().await;
         }
     }
 
     /// Never ends by itself.
-    async fn work(&mut self, on_air: &mut Option<OnAir>) {
+    async fn work(&mut self, on_bus: &mut Option<OnBus>) {
         loop {
+            self.deck.clear(self.pace.now_ms());
             match Bus::open().await {
                 Ok(bus) => {
-                    let bus = Arc::new(bus);
-                    let air = Air::new(
-                        self.clock.clone(),
-                        &self.options,
-                        self.events.clone(),
-                        bus.clone(),
-                    );
-                    let adapter = None;
-                    self.on_bus(bus, on_air.insert(OnAir { air, adapter }))
-                        .await;
-                    *on_air = None;
+                    let shared = Shared {
+                        pace: self.pace.clone(),
+                        events: self.events.clone(),
+                        deck: self.deck.clone(),
+                        bus: Arc::new(bus),
+                    };
+                    self.listen(on_bus.insert(OnBus::new(shared))).await;
+                    *on_bus = None;
                     self.missing("no_bus", "The D-Bus system bus is gone.".into())
                         .await;
                 }
@@ -110,158 +133,157 @@ impl Radio {
                     self.missing("no_bus", text).await;
                 }
             }
-            self.rest(None).await;
+            self.pace.sleep(back_off(self.failed_tries)).await;
         }
     }
 
     /// Works on one connection to the bus until that dies.
-    async fn on_bus(&mut self, bus: Arc<Bus>, on_air: &mut OnAir) {
-        let OnAir {
-            air,
-            adapter: scanning,
-        } = on_air;
-        // Kept over losses of the adapter, see `Kept`.
-        let mut streams = HashMap::new();
+    async fn listen(&mut self, on_bus: &mut OnBus) {
+        let shared = on_bus.shared.clone();
+        let mut finding = Box::pin(find(shared.clone(), self.options.clone(), Duration::ZERO));
+        shared.bus.pulse(); // what was before is of no interest
         loop {
-            let (code, text) = match self.find_adapter(&bus).await {
-                Ok(Some((name, adapter))) => {
-                    let adapter = scanning.insert(adapter);
-                    let ending = self.listen(&bus, &name, adapter, &mut streams, air).await;
-                    *scanning = None;
-                    if bus.pulse() != Pulse::Dead {
-                        air.lose_radio(&ending.why);
-                    }
-                    (ending.code, ending.text)
-                }
-                Ok(None) => {
-                    let text = match &self.options.adapter {
-                        Some(wanted) => format!(
-                            "There is no Bluetooth adapter {wanted}: plug it in or change the configuration."
-                        ),
-                        None => "There is no Bluetooth adapter: plug one in.".into(),
+            let mut look_again = None;
+            tokio::select! {
+                found = &mut finding => {
+                    let nothing = self.take_up(on_bus, found).await;
+                    let rest = match nothing {
+                        true => back_off(self.failed_tries),
+                        false => LOOK_FOR_ADAPTERS,
                     };
-                    ("no_adapter", text)
+                    look_again = Some(rest.min(on_bus.next_try(self.pace.now_ms())));
                 }
-                Err(trouble) => {
+                Some(Ok((name, stream, ending))) = on_bus.tasks.join_next() => {
+                    if let Some(stream) = stream {
+                        on_bus.streams.insert(name.clone(), stream);
+                    }
+                    let now_ms = self.pace.now_ms();
+                    on_bus.note_failed(name, ending, now_ms);
+                    if shared.bus.pulse() != Pulse::Dead && on_bus.listening.is_empty() {
+                        let ending = &on_bus.failed.values().next().expect("just noted").ending;
+                        let (code, text) = (ending.code, ending.text.clone());
+                        self.missing(code, text).await;
+                    }
+                    look_again = Some(FIRST_BACK_OFF);
+                }
+                () = self.deck.changed.notified() => {}
+                () = self.pace.sleep(LOOK_EVERY) => {}
+            }
+            match shared.bus.pulse() {
+                Pulse::Alive => {}
+                Pulse::BluezChangedHands => {
+                    on_bus.stop_listening("bluetoothd is gone");
+                    look_again.get_or_insert(LOOK_EVERY);
+                }
+                Pulse::Dead => {
+                    on_bus.stop_listening("the D-Bus system bus is gone");
+                    let (mut straps, _) = self.deck.end("the D-Bus system bus is gone");
+                    while straps.join_next().await.is_some() {}
+                    while on_bus.tasks.join_next().await.is_some() {}
+                    return;
+                }
+            }
+            for stream in on_bus.streams.values_mut() {
+                while stream.next_waiting().is_some() {}
+            }
+            for strap in self.deck.take_forgotten() {
+                tokio::spawn(forget(on_bus.shared.clone(), strap));
+            }
+            self.tell(on_bus).await;
+            if let Some(rest) = look_again {
+                finding = Box::pin(find(shared.clone(), self.options.clone(), rest));
+            }
+        }
+    }
+
+    /// Gives each adapter that was found a task. True when nothing listens.
+    async fn take_up(&mut self, on_bus: &mut OnBus, found: Found) -> bool {
+        let now_ms = self.pace.now_ms();
+        let wanted = match found {
+            Ok(found) => found,
+            Err(trouble) => {
+                if on_bus.listening.is_empty() {
                     let text = format!(
                         "bluetoothd does not answer, so no Bluetooth strap is heard: is the \
                          bluetooth service installed and running? ({trouble})"
                     );
-                    ("no_bluetoothd", text)
+                    self.missing("no_bluetoothd", text).await;
                 }
-            };
-            if bus.pulse() == Pulse::Dead {
-                return air.end("the D-Bus system bus is gone").await;
+                return on_bus.listening.is_empty();
             }
-            self.missing(code, text).await;
-            self.rest(Some(&bus)).await;
-            for stream in streams.values_mut() {
-                while stream.next_waiting().is_some() {}
+        };
+        on_bus
+            .failed
+            .retain(|name, _| wanted.iter().any(|(found, _)| found == name));
+        if wanted.is_empty() && on_bus.listening.is_empty() {
+            let text = match self.options.adapters.as_slice() {
+                [] => "There is no Bluetooth adapter: plug one in.".into(),
+                names => format!(
+                    "There is no Bluetooth adapter {}: plug it in or change the configuration.",
+                    names.join(" or ")
+                ),
+            };
+            self.missing("no_adapter", text).await;
+            return true;
+        }
+        for (name, adapter) in wanted {
+            let rests = on_bus
+                .failed
+                .get(&name)
+                .is_some_and(|f| now_ms < f.again_ms);
+            if !on_bus.listening.contains_key(&name) && !rests {
+                on_bus.start(name, adapter, now_ms);
             }
         }
+        on_bus.listening.is_empty()
     }
 
-    /// The adapter asked for, else the first one, powered ones first.
-    async fn find_adapter(&self, bus: &Bus) -> Result<Option<(String, Adapter)>, Trouble> {
-        let mut found = Vec::new();
-        for adapter in within(CALL_LIMIT, bus.manager.adapters()).await? {
-            // One that is being unplugged at this moment answers no more.
-            let Ok(info) = within(CALL_LIMIT, adapter.adapter_info()).await else {
-                continue;
-            };
-            let name = info.split(' ').next().unwrap_or_default().to_owned();
-            let address = within(CALL_LIMIT, adapter.adapter_address())
-                .await
-                .ok()
-                .flatten();
-            let wanted = self.options.adapter.as_ref().is_none_or(|wanted| {
-                *wanted == name
-                    || address.is_some_and(|a| wanted.eq_ignore_ascii_case(&a.to_string()))
-            });
-            if wanted {
-                let off = is_off(&adapter).await;
-                found.push((off, name, adapter));
-            }
+    /// Says what is so, where it has changed.
+    async fn tell(&mut self, on_bus: &mut OnBus) {
+        let now_ms = self.pace.now_ms();
+        let picture = self.deck.picture(now_ms);
+        let names: Vec<&str> = picture
+            .links
+            .adapters
+            .iter()
+            .map(|adapter| adapter.name.as_str())
+            .filter(|name| on_bus.listening.contains_key(*name))
+            .collect();
+        for strap in picture.newly_waiting {
+            let why = "it waits for a link: every adapter that hears it is full".into();
+            on_bus
+                .shared
+                .news(&strap, StrapNews::Link(Link::Down { why }))
+                .await;
         }
-        found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        Ok(found
-            .into_iter()
-            .next()
-            .map(|(_, name, adapter)| (name, adapter)))
-    }
-
-    /// Scans and hands on what is heard until daemon or adapter fail.
-    async fn listen(
-        &mut self,
-        bus: &Arc<Bus>,
-        name: &str,
-        adapter: &Adapter,
-        streams: &mut HashMap<String, Kept<CentralEvent>>,
-        air: &mut Air,
-    ) -> Ending {
-        bus.pulse(); // what was before is of no interest
-        if !streams.contains_key(name) {
-            match within(CALL_LIMIT, adapter.events()).await {
-                Ok(stream) => streams.insert(name.to_owned(), Kept::new(stream, bus.clone())),
-                Err(trouble) => return ending(name, &trouble),
-            };
+        if self.said_links != picture.links {
+            self.said_links = picture.links.clone();
+            let links = SourceEvent::Links(picture.links.clone());
+            let _ = self.events.send(links).await;
         }
-        let stream = streams.get_mut(name).expect("inserted above if missing");
-        if let Err(trouble) = start_scan(adapter).await {
-            return ending(name, &trouble);
+        if names.is_empty() {
+            return; // what is missing was said where it was missed
         }
         self.failed_tries = 0;
         self.has_listened = true;
-        self.say(
-            true,
-            "listening",
-            format!("Listening for straps on {name}."),
-        )
-        .await;
-        air.look_around(adapter).await;
-        let mut look = interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last_event = Instant::now();
-        loop {
-            tokio::select! {
-                event = stream.next() => {
-                    last_event = Instant::now();
-                    if matches!(event, CentralEvent::StateUpdate(CentralState::PoweredOff)) {
-                        // An unplugged adapter goes off, too.
-                        return match within(CALL_LIMIT, adapter.adapter_info()).await {
-                            Ok(_) => switched_off(name, ""),
-                            Err(trouble) => ending(name, &trouble),
-                        };
-                    }
-                    air.hear(adapter, event).await;
-                }
-                _ = look.tick() => {
-                    match bus.pulse() {
-                        Pulse::Alive => {}
-                        // Of a dead bus `on_bus` hears by itself.
-                        Pulse::BluezChangedHands | Pulse::Dead => {
-                            let trouble = Trouble::new(Fault::DaemonGone, "it left the bus");
-                            return ending(name, &trouble);
-                        }
-                    }
-                    if let Err(trouble) = within(CALL_LIMIT, adapter.adapter_info()).await {
-                        return ending(name, &trouble);
-                    }
-                    if is_off(adapter).await {
-                        return switched_off(name, "");
-                    }
-                    if last_event.elapsed() >= SILENT_SCAN {
-                        last_event = Instant::now();
-                        let _ = within(CALL_LIMIT, adapter.stop_scan()).await;
-                        if let Err(trouble) = start_scan(adapter).await {
-                            return ending(name, &trouble);
-                        }
-                        air.look_around(adapter).await;
-                    }
-                    air.tidy();
-                }
-            }
+        let mut text = format!("Listening for straps on {}.", names.join(" and "));
+        if let Some(sentence) = picture.sentence {
+            text += &format!(" {sentence}.");
         }
+        for failed in on_bus.failed.values() {
+            text += &format!(" {}", failed.ending.text);
+        }
+        for (name, why) in &picture.reported {
+            text += &format!(
+                " {name} seems to be stuck ({why}), also after it was switched off and on: unplug it \
+                 and plug it in again, or start this machine anew."
+            );
+        }
+        let all_stuck = names
+            .iter()
+            .all(|name| picture.reported.contains_key(*name));
+        let code = if all_stuck { "recovering" } else { "listening" };
+        self.say(!all_stuck, code, text).await;
     }
 
     /// Something the radio needs is not there. Right after a loss that is called recovery.
@@ -281,78 +303,164 @@ impl Radio {
     }
 
     async fn say(&mut self, up: bool, code: &'static str, text: String) {
-        if self.said.replace(code) != Some(code) {
-            let _ = self
-                .events
-                .send(SourceEvent::State(SourceState { up, code, text }))
-                .await;
+        let state = SourceState { up, code, text };
+        // A sentence on what is missing may differ from try to try, in words that nobody needs.
+        let known = match &self.said {
+            Some(said) if up => *said == state,
+            Some(said) => said.code == code && !said.up,
+            None => false,
+        };
+        if !known {
+            self.said = Some(state.clone());
+            let _ = self.events.send(SourceEvent::State(state)).await;
+        }
+    }
+}
+
+fn back_off(tries: u32) -> Duration {
+    let doublings = tries.saturating_sub(1).min(4);
+    (FIRST_BACK_OFF * 2u32.pow(doublings)).min(LONGEST_BACK_OFF)
+}
+
+impl OnBus {
+    fn new(shared: Shared) -> Self {
+        OnBus {
+            shared,
+            listening: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            streams: HashMap::new(),
+            failed: BTreeMap::new(),
         }
     }
 
-    /// Waits before the next try; shorter when the bus dies or bluetoothd comes.
-    async fn rest(&self, bus: Option<&Bus>) {
-        let doublings = self.failed_tries.saturating_sub(1).min(4);
-        let until = Instant::now() + (FIRST_BACK_OFF * 2u32.pow(doublings)).min(LONGEST_BACK_OFF);
-        while let Some(left) = until.checked_duration_since(Instant::now()) {
-            sleep(left.min(LOOK_EVERY)).await;
-            if bus.is_some_and(|bus| bus.pulse() != Pulse::Alive) {
-                return;
+    fn start(&mut self, name: String, adapter: Adapter, now_ms: i64) {
+        let (stop, stopped) = watch::channel(None);
+        let stream = self.streams.remove(&name);
+        let listener = Listener::new(name.clone(), adapter.clone(), self.shared.clone(), stopped);
+        self.tasks.spawn(listener.run(stream));
+        let seat = Seat {
+            adapter,
+            stop,
+            began_ms: now_ms,
+        };
+        self.listening.insert(name, seat);
+    }
+
+    fn stop_listening(&self, why: &'static str) {
+        for seat in self.listening.values() {
+            seat.stop.send_replace(Some(why));
+        }
+    }
+
+    fn note_failed(&mut self, name: String, ending: Ending, now_ms: i64) {
+        let seat = self.listening.remove(&name);
+        let lasted = seat.is_some_and(|seat| now_ms - seat.began_ms >= ms(LONGEST_BACK_OFF));
+        let before = match self.failed.get(&name) {
+            Some(failed) if !lasted => failed.tries,
+            _ => 0,
+        };
+        let tries = before + 1;
+        let again_ms = now_ms + ms(back_off(tries));
+        let failed = Failed {
+            ending,
+            tries,
+            again_ms,
+        };
+        self.failed.insert(name, failed);
+    }
+
+    /// How long until an adapter that failed is to be tried again.
+    fn next_try(&self, now_ms: i64) -> Duration {
+        let next_ms = self.failed.values().map(|failed| failed.again_ms).min();
+        next_ms.map_or(LOOK_FOR_ADAPTERS, |at_ms| {
+            Duration::from_millis((at_ms - now_ms).max(100) as u64)
+        })
+    }
+
+    /// The hub stops: ends the tasks, the scans and every link, so that a watch can have the strap
+    /// and its battery rests, and leaves no strap's address on the disk. BlueZ does none of this by
+    /// itself when a program ends.
+    async fn let_all_go(mut self) {
+        self.stop_listening("the hub stops");
+        let (mut tasks, straps) = self.shared.deck.end("the hub stops");
+        let put_down = async {
+            while tasks.join_next().await.is_some() {}
+            while self.tasks.join_next().await.is_some() {}
+        };
+        if timeout(PUT_DOWN_LIMIT, put_down).await.is_err() {
+            tasks.detach_all(); // they end when what they wait for ends
+            self.tasks.detach_all();
+        }
+        let bus = &self.shared.bus;
+        if bus.is_dead() {
+            return; // and every call would wait in vain
+        }
+        let adapters = self.listening.values().map(|seat| &seat.adapter);
+        let stop_scans = adapters.map(|adapter| timeout(LET_ALL_GO_LIMIT, adapter.stop_scan()));
+        // Also those without a link: BlueZ may be about to make one. It says so at once.
+        let let_go = straps
+            .iter()
+            .map(|strap| timeout(LET_ALL_GO_LIMIT, strap.disconnect()));
+        tokio::join!(join_all(stop_scans), join_all(let_go));
+        let devices: Vec<PeripheralId> = straps.iter().map(|strap| strap.id()).collect();
+        let _ = timeout(FORGET_ALL_LIMIT, bus.remove(&devices)).await;
+    }
+}
+
+/// The adapters that are there and wanted, after a rest. One that is asked for by its address or name
+/// may be plugged in at any time.
+async fn find(shared: Shared, options: BleOptions, rest: Duration) -> Found {
+    let (pace, bus) = (&shared.pace, &shared.bus);
+    pace.sleep(rest).await;
+    let mut found = Vec::new();
+    for adapter in pace.within(CALL_LIMIT, bus.manager.adapters()).await? {
+        // One that is being unplugged at this moment answers no more.
+        let Ok(info) = pace.within(CALL_LIMIT, adapter.adapter_info()).await else {
+            continue;
+        };
+        let name = info.split(' ').next().unwrap_or_default().to_owned();
+        let address = pace
+            .within(CALL_LIMIT, adapter.adapter_address())
+            .await
+            .ok()
+            .flatten();
+        let asked_for = |wanted: &String| {
+            *wanted == name || address.is_some_and(|a| wanted.eq_ignore_ascii_case(&a.to_string()))
+        };
+        if options.adapters.is_empty() || options.adapters.iter().any(asked_for) {
+            let off = is_off(&adapter, pace).await;
+            found.push((off, name, adapter));
+        }
+    }
+    found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    Ok(found
+        .into_iter()
+        .map(|(_, name, adapter)| (name, adapter))
+        .collect())
+}
+
+/// Has BlueZ forget a strap on every adapter, also one that is not in the air.
+async fn forget(shared: Shared, strap: StrapId) {
+    let (pace, bus) = (&shared.pace, &shared.bus);
+    let Ok(adapters) = pace.within(CALL_LIMIT, bus.manager.adapters()).await else {
+        return;
+    };
+    let mut devices = Vec::new();
+    for adapter in adapters {
+        let known = pace.within(CALL_LIMIT, adapter.peripherals()).await;
+        for peripheral in known.unwrap_or_default() {
+            if is_this(&peripheral, &strap, pace).await {
+                devices.push(peripheral.id());
             }
         }
     }
+    let _ = pace.within(CALL_LIMIT, bus.remove(&devices)).await;
 }
 
-/// "In progress" BlueZ says of two things: of our own scan, which then is made anew, and of one that
-/// the kernel still does for a bluetoothd that was killed. That one ends soon, but nothing starts
-/// ours in its place.
-pub(super) async fn start_scan(adapter: &Adapter) -> Result<(), Trouble> {
-    for _ in 0..SCAN_TRIES {
-        let filter = ScanFilter {
-            services: vec![HEART_RATE_SERVICE],
-        };
-        match within(CALL_LIMIT, adapter.start_scan(filter)).await {
-            Err(trouble) if trouble.fault == Fault::InProgress => {}
-            result => return result,
-        }
-        let _ = within(CALL_LIMIT, adapter.stop_scan()).await; // fails if it was not ours
-        sleep(SCAN_TRY_AGAIN).await;
-    }
-    Ok(()) // if this was wrong, `SILENT_SCAN` brings another chance
-}
-
-/// btleplug calls an adapter off that does not answer at all: ask for its `adapter_info` first.
-async fn is_off(adapter: &Adapter) -> bool {
-    matches!(
-        within(CALL_LIMIT, adapter.adapter_state()).await,
-        Ok(CentralState::PoweredOff)
-    )
-}
-
-fn switched_off(name: &str, words: &str) -> Ending {
-    Ending {
-        code: "adapter_off",
-        text: format!(
-            "The Bluetooth adapter {name} is switched off; `rfkill unblock \
-             bluetooth` may help.{words}"
-        ),
-        why: "the adapter was switched off".into(),
-    }
-}
-
-fn ending(name: &str, trouble: &Trouble) -> Ending {
-    match trouble.fault {
-        Fault::ObjectGone => Ending {
-            code: "no_adapter",
-            text: format!("The Bluetooth adapter {name} is gone: plug it in again."),
-            why: "adapter gone".into(),
-        },
-        Fault::DaemonGone | Fault::TimedOut => Ending {
-            code: "no_bluetoothd",
-            text: format!(
-                "bluetoothd does not answer: is the bluetooth service running? ({trouble})"
-            ),
-            why: "bluetoothd is gone".into(),
-        },
-        _ => switched_off(name, &format!(" ({trouble})")),
-    }
+async fn is_this(peripheral: &Peripheral, strap: &StrapId, pace: &Pace) -> bool {
+    let about = pace.within(CALL_LIMIT, peripheral.properties()).await;
+    about.ok().flatten().is_some_and(|about| {
+        let name = about.advertisement_name.map(|name| clean(&name));
+        strap_id(about.address, about.address_type, name.as_deref()) == *strap
+    })
 }

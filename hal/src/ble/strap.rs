@@ -1,24 +1,28 @@
-//! One strap: wait until it is heard, connect, subscribe, deliver, notice every loss, start again.
-//! Nothing here knows the other straps, except through the turn to connect and the link budget.
+//! One route to a strap: wait until it is heard and has a place, connect, subscribe, deliver, notice
+//! every loss, start again. Nothing here knows the other straps, except through the turn to connect
+//! and the plan.
 //!
 //! One `Peripheral` and one stream of values, opened before the first connect and kept over all
 //! reconnects: opened later it loses the beats that BlueZ delivers while it still connects.
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use btleplug::api::{Central as _, Characteristic, Peripheral as _, ValueNotification};
 use btleplug::platform::{Adapter, Peripheral};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::sync::{Mutex, mpsc, watch};
 
+use super::adapter::start_scan;
 use super::bus::{Bus, Kept};
-use super::fault::{Fault, Trouble, within};
-use super::radio::start_scan;
-use super::{BATTERY_LEVEL, HEART_RATE_MEASUREMENT};
+use super::deck::{Deck, Hints};
+use super::fault::{Fault, Trouble, held_by_another};
+use super::pace::{Pace, ms};
+use super::plan::{Ended, Route};
+use super::{BATTERY_LEVEL, HEART_RATE_MEASUREMENT, about};
 use crate::decode::ble::Deduplicator;
-use crate::{Link, SourceClock, SourceEvent, StrapEvent, StrapId, StrapNews};
+use crate::{Link, RecoveryStep, SourceEvent, StrapEvent, StrapId, StrapNews};
 
 /// Without a value for so long the link is looked at.
 const SILENT_CHECK: Duration = Duration::from_secs(5);
@@ -37,237 +41,329 @@ const LONGEST_REST_AFTER_A_LINK: Duration = Duration::from_secs(4);
 /// Delivering for so long makes a later failure a first one again.
 const LIVE_RESETS_BACK_OFF: Duration = Duration::from_secs(60);
 
-/// The kernel gives up after some 20 s; services of a strap never met before take seconds more.
+/// The kernel gives up after some 20 s; a busy radio has been seen to take 25.
 const CONNECT_LIMIT: Duration = Duration::from_secs(35);
+/// Services of a strap never met before take seconds; BlueZ itself waits so long.
+const SERVICES_LIMIT: Duration = Duration::from_secs(30);
+const SERVICES_LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A connect that takes longer goes on beside the scan, so that others are heard meanwhile.
 const SCAN_PAUSE: Duration = Duration::from_secs(5);
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 const IS_CONNECTED_LIMIT: Duration = Duration::from_secs(2);
 /// How long a link that BlueZ still shows is waited for to end.
 const OLD_LINK_LIMIT: Duration = Duration::from_secs(3);
+/// "In progress" so often in a row never ends by itself; a device that BlueZ forgets begins anew.
+const IN_PROGRESS_BEFORE_REMOVAL: u32 = 3;
+/// Heard and not linked so often in a row: somebody else holds it.
+const UNANSWERED_BEFORE_BLAMING: u32 = 3;
+/// Bluetooth went down so often in a row while this strap was asked for its link: some kernels crash,
+/// and bluetoothd with them, when a strap advertises and does not accept. Each time all others lose
+/// their links, so it is asked ever more seldom.
+const DOWNFALLS_BEFORE_RESTING: u32 = 2;
+const FIRST_LONG_REST: Duration = Duration::from_secs(60);
+const LONGEST_LONG_REST: Duration = Duration::from_secs(30 * 60);
 
 const BATTERY_EVERY: Duration = Duration::from_secs(600);
 /// How often a strap that is waited for is asked whether BlueZ linked it after all.
 const OLD_LINK_CHECK_EVERY: Duration = Duration::from_secs(5);
-/// A lost strap keeps its place in the link budget for so long.
-const PLACE_KEPT: Duration = Duration::from_secs(60);
-/// A strap not heard for so long is forgotten; heard again it is a new one with the same id.
+/// A strap not heard for so long is forgotten, by BlueZ's disk, too; heard again it is a new one with
+/// the same id.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 
-/// What the radio tells a strap's task. Only the latest counts, so it can never be full.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Hints {
-    pub(super) last_heard: Option<Instant>,
-    /// How often BlueZ said that the link ended.
-    pub(super) disconnects: u64,
-    /// How often adapter or daemon went away, and how that reads.
-    pub(super) radio_losses: u64,
-    pub(super) radio_loss: String,
-    /// The bus is dead or the hub stops: the task shall end.
-    pub(super) over: bool,
-}
-
-/// What all straps of one adapter share.
+/// What all straps share.
 #[derive(Clone)]
 pub(super) struct Shared {
-    pub(super) clock: SourceClock,
+    pub(super) pace: Pace,
     pub(super) events: mpsc::Sender<SourceEvent>,
+    pub(super) deck: Arc<Deck>,
+    pub(super) bus: Arc<Bus>,
+}
+
+impl Shared {
+    pub(super) async fn step(&self, rung: &'static str, strap: Option<&StrapId>, why: &str) {
+        let step = RecoveryStep {
+            rung,
+            strap: strap.cloned(),
+            why: why.to_owned(),
+        };
+        let _ = self.events.send(SourceEvent::Step(step)).await;
+    }
+
+    pub(super) async fn news(&self, strap: &StrapId, news: StrapNews) {
+        let event = StrapEvent {
+            strap: strap.clone(),
+            at_ms: self.pace.now_ms(),
+            news,
+        };
+        // Waits while the hub is busy. A hub that dropped the source ends this task anyway.
+        let _ = self.events.send(SourceEvent::Strap(event)).await;
+    }
+}
+
+/// The way to a strap over one adapter.
+#[derive(Clone)]
+pub(super) struct Way {
+    pub(super) id: StrapId,
+    pub(super) route: Route,
+    pub(super) adapter: Adapter,
+    pub(super) peripheral: Peripheral,
     /// Held while connecting: BlueZ and most chips do one at a time.
     pub(super) turn: Arc<Mutex<()>>,
-    pub(super) places: Arc<Semaphore>,
-    pub(super) max_links: usize,
 }
 
 pub(super) struct Strap {
-    id: StrapId,
-    adapter: Adapter,
-    peripheral: Peripheral,
+    way: Way,
     shared: Shared,
     hints: watch::Receiver<Hints>,
     repeats: Deduplicator,
+    /// BlueZ was asked to connect, in the present attempt.
+    asked: AtomicBool,
+}
+
+/// What a waiting strap was called for.
+enum Call {
+    Connect,
+    /// It was not heard for [`FORGET_AFTER`], or the hub wants nothing of it.
+    GiveUp,
+    Over,
 }
 
 /// Why a link ended, and whether that was said already.
 struct Loss {
     why: String,
     said: bool,
+    /// Is a new link a step of recovery?
+    recover: bool,
 }
 
 impl Strap {
-    pub(super) fn new(
-        id: StrapId,
-        adapter: Adapter,
-        peripheral: Peripheral,
-        shared: Shared,
-        hints: watch::Receiver<Hints>,
-    ) -> Self {
+    pub(super) fn new(way: Way, shared: Shared, hints: watch::Receiver<Hints>) -> Self {
         Strap {
-            id,
-            adapter,
-            peripheral,
+            way,
             shared,
             hints,
             repeats: Deduplicator::new(),
+            asked: AtomicBool::new(false),
         }
     }
 
-    /// Follows the strap until it was not heard for [`FORGET_AFTER`] or all is over.
-    pub(super) async fn run(mut self, bus: Arc<Bus>) {
-        let mut values = loop {
-            match within(CALL_LIMIT, self.peripheral.notifications()).await {
-                Ok(stream) => break Kept::new(stream, bus),
-                Err(trouble) => self.say_down(trouble.why()).await,
+    /// Follows the strap until it is given up or all is over.
+    pub(super) async fn run(mut self) {
+        let mut values = None;
+        if matches!(self.follow(&mut values).await, Call::GiveUp) {
+            let device = self.way.peripheral.id();
+            if let Some(values) = values {
+                Kept::close(values);
             }
-            if self.rest(LONGEST_BACK_OFF).await.is_err() {
-                return;
-            }
-        };
-        let mut place = None;
+            // Its address shall not stay on the disk. Where this fails, the hub's end tries again.
+            let _ = self
+                .shared
+                .pace
+                .within(CALL_LIMIT, self.shared.bus.remove(&[device]))
+                .await;
+        }
+        let now_ms = self.now_ms();
+        self.shared.deck.gone(&self.way.id, self.way.route, now_ms);
+    }
+
+    /// Returns why it ends: never with `Call::Connect`.
+    async fn follow(&mut self, values: &mut Option<Kept<ValueNotification>>) -> Call {
         let mut back_off = FIRST_BACK_OFF;
-        let mut lost_at = None;
+        let mut lost_ms = None;
+        let (mut in_progress, mut unanswered, mut downfalls) = (0, 0, 0);
         loop {
-            if !self.heard_since(lost_at, &mut place).await {
-                if !self.hints.borrow().over {
-                    values.close();
-                }
-                return;
+            match self.called(lost_ms).await {
+                Call::Connect => {}
+                end => return end,
             }
-            if place.is_none() {
-                let heard_first = Instant::now();
-                let Some(got) = self.take_place().await else {
-                    return;
-                };
-                place = Some(got);
-                if heard_first.elapsed() > PLACE_KEPT {
-                    continue; // by now it may be out of range: hear it again first
-                }
+            let stream = match values {
+                Some(stream) => stream,
+                None => match self.open_values().await {
+                    Ok(stream) => values.insert(stream),
+                    Err(trouble) => {
+                        self.say_down(trouble.why()).await;
+                        if self.rest(LONGEST_BACK_OFF).await.is_err() {
+                            return Call::Over;
+                        }
+                        continue;
+                    }
+                },
+            };
+            if !self.begin() {
+                continue;
             }
-            let up_at = match self.make_link().await {
+            let mut up_ms = None;
+            let radio_losses = self.hints.borrow().radio_losses;
+            self.asked.store(false, Relaxed);
+            let how = match self.make_link().await {
                 Ok(battery) => {
-                    self.say(Link::Up).await;
-                    let up_at = Instant::now();
-                    let loss = self.deliver(&mut values, battery).await;
-                    lost_at = Some(Instant::now());
-                    while let Some(value) = values.next_waiting() {
+                    (in_progress, unanswered, downfalls) = (0, 0, 0);
+                    up_ms = Some(self.now_ms());
+                    let loss = self.deliver(stream, battery).await;
+                    while let Some(value) = stream.next_waiting() {
                         self.read(value).await;
                     }
                     if !loss.said {
-                        self.say_down(loss.why).await;
+                        self.say_down(loss.why.clone()).await;
                     }
-                    Some(up_at)
+                    if loss.recover {
+                        self.step("reconnect", &loss.why).await;
+                    }
+                    Ended::Lost
                 }
                 Err(trouble) => {
-                    lost_at = Some(Instant::now());
-                    self.say_down(trouble.why()).await;
-                    None
+                    let (mut why, how) = (trouble.why(), ended(trouble.fault));
+                    match trouble.fault {
+                        Fault::InProgress => in_progress += 1,
+                        Fault::NoAnswer | Fault::Refused | Fault::TimedOut => {
+                            in_progress = 0;
+                            unanswered += 1;
+                            if unanswered >= UNANSWERED_BEFORE_BLAMING {
+                                why = held_by_another(&trouble.to_string());
+                            }
+                        }
+                        _ => in_progress = 0,
+                    }
+                    self.say_down(why).await;
+                    how
                 }
             };
             if self.hints.borrow().over {
-                return;
+                return Call::Over;
             }
+            lost_ms = Some(self.now_ms());
             // Also cancels an attempt that BlueZ goes on with after our limit.
-            let _ = within(IS_CONNECTED_LIMIT, self.peripheral.disconnect()).await;
-            if up_at.is_some_and(|at| at.elapsed() >= LIVE_RESETS_BACK_OFF) {
+            self.disconnect().await;
+            while let Some(value) = stream.next_waiting() {
+                self.read(value).await; // what the old link had still delivered
+            }
+            if in_progress >= IN_PROGRESS_BEFORE_REMOVAL {
+                in_progress = 0;
+                self.step("remove_device", "an earlier attempt to connect never ends")
+                    .await;
+                let device = self.way.peripheral.id();
+                let removing = self.shared.bus.remove(std::slice::from_ref(&device));
+                let _ = self.shared.pace.within(CALL_LIMIT, removing).await;
+            }
+            let now_ms = self.now_ms();
+            let deck = &self.shared.deck;
+            deck.ended(&self.way.id, self.way.route, how, now_ms);
+            let lived = up_ms.is_some_and(|up_ms| now_ms - up_ms >= ms(LIVE_RESETS_BACK_OFF));
+            if lived {
                 back_off = FIRST_BACK_OFF;
             }
-            let longest = if up_at.is_some() {
-                LONGEST_REST_AFTER_A_LINK
-            } else {
-                LONGEST_BACK_OFF
+            let longest = match up_ms {
+                Some(_) => LONGEST_REST_AFTER_A_LINK,
+                None => LONGEST_BACK_OFF,
             };
             if self.rest(back_off.min(longest)).await.is_err() {
-                return;
+                return Call::Over;
             }
             back_off = (back_off * 2).min(LONGEST_BACK_OFF);
-        }
-    }
-
-    /// Waits for an advertisement newer than `since`: without one a connect only blocks the
-    /// others' turn. False when the strap is to be forgotten or all is over.
-    async fn heard_since(
-        &mut self,
-        since: Option<Instant>,
-        place: &mut Option<OwnedSemaphorePermit>,
-    ) -> bool {
-        let waiting_from = Instant::now();
-        let losses = self.hints.borrow().radio_losses;
-        let mut look_at = waiting_from + OLD_LINK_CHECK_EVERY;
-        loop {
-            let hints = self.hints.borrow_and_update().clone();
-            if hints.over || waiting_from.elapsed() >= FORGET_AFTER {
-                return false;
-            }
-            if hints
-                .last_heard
-                .is_some_and(|heard| since.is_none_or(|since| heard > since))
-            {
-                return true;
-            }
-            if waiting_from.elapsed() >= PLACE_KEPT || hints.radio_losses != losses {
-                *place = None;
-            }
-            match timeout_at(look_at, self.hints.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_radio_ended)) => return false,
-                Err(_) => {
-                    // Linked after its connect had failed, it would never advertise.
-                    if self.is_connected().await == Some(true) {
-                        let _ = within(IS_CONNECTED_LIMIT, self.peripheral.disconnect()).await;
-                    }
-                    look_at = Instant::now() + OLD_LINK_CHECK_EVERY;
+            // After the rest: the word that Bluetooth went down may come later than the failure.
+            let went_down = self.hints.borrow().radio_losses != radio_losses;
+            if up_ms.is_none() && went_down && self.asked.load(Relaxed) {
+                downfalls += 1;
+                if downfalls >= DOWNFALLS_BEFORE_RESTING && self.rest_long(downfalls).await.is_err()
+                {
+                    return Call::Over;
                 }
             }
         }
     }
 
-    /// A place in the link budget; says once when there is none. None when all is over.
-    async fn take_place(&mut self) -> Option<OwnedSemaphorePermit> {
-        let places = self.shared.places.clone();
-        if let Ok(place) = places.clone().try_acquire_owned() {
-            return Some(place);
+    /// Err when all was over meanwhile.
+    async fn rest_long(&mut self, downfalls: u32) -> Result<(), ()> {
+        let doublings = (downfalls - DOWNFALLS_BEFORE_RESTING).min(8);
+        let time = (FIRST_LONG_REST * 2u32.pow(doublings)).min(LONGEST_LONG_REST);
+        let why = format!(
+            "Bluetooth went down {downfalls} times while it was being connected: the next try is in {} min",
+            time.as_secs() / 60
+        );
+        self.step("report", &why).await;
+        self.say_down(why).await;
+        let pace = self.shared.pace.clone();
+        let called = self.hints.wait_for(|hints| hints.over || hints.forgotten);
+        match pace.limit(time, called).await {
+            Some(Ok(hints)) if !hints.over => Ok(()),
+            Some(_over_or_gone) => Err(()),
+            None => Ok(()),
         }
-        self.say_down(format!(
-            "the adapter's {} links are taken",
-            self.shared.max_links
-        ))
-        .await;
-        let mut hints = self.hints.clone();
-        tokio::select! {
-            place = places.acquire_owned() => Some(place.expect("the semaphore is never closed")),
-            _ = hints.wait_for(|hints| hints.over) => None,
+    }
+
+    /// Waits for a place and for an advertisement newer than `since_ms`: without one a connect only
+    /// blocks the others' turn.
+    async fn called(&mut self, since_ms: Option<i64>) -> Call {
+        let mut silent_from_ms = self.now_ms();
+        let mut look_ms = silent_from_ms + ms(OLD_LINK_CHECK_EVERY);
+        loop {
+            let hints = self.hints.borrow_and_update().clone();
+            let now_ms = self.now_ms();
+            silent_from_ms = silent_from_ms.max(hints.heard_ms.unwrap_or(i64::MIN));
+            if hints.over {
+                return Call::Over;
+            }
+            if hints.forgotten || now_ms - silent_from_ms >= ms(FORGET_AFTER) {
+                return Call::GiveUp;
+            }
+            let heard = hints
+                .heard_ms
+                .is_some_and(|heard| since_ms.is_none_or(|since| heard > since));
+            if heard && hints.granted {
+                return Call::Connect;
+            }
+            if now_ms >= look_ms {
+                look_ms = now_ms + ms(OLD_LINK_CHECK_EVERY);
+                // Linked after its connect had failed, it would never advertise.
+                if hints.granted && self.is_connected().await == Some(true) {
+                    self.disconnect().await;
+                }
+            }
+            let wait = Duration::from_millis((look_ms - now_ms).max(0) as u64);
+            let pace = self.shared.pace.clone();
+            if let Some(Err(_radio_ended)) = pace.limit(wait, self.hints.changed()).await {
+                return Call::Over;
+            }
         }
+    }
+
+    fn begin(&self) -> bool {
+        let deck = &self.shared.deck;
+        deck.begin(&self.way.id, self.way.route, self.now_ms())
+    }
+
+    async fn open_values(&self) -> Result<Kept<ValueNotification>, Trouble> {
+        let opening = self.way.peripheral.notifications();
+        let stream = self.shared.pace.within(CALL_LIMIT, opening).await?;
+        Ok(Kept::new(stream, self.shared.bus.clone()))
     }
 
     /// Connects and subscribes; the battery's characteristic if the strap has one.
     async fn make_link(&mut self) -> Result<Option<Characteristic>, Trouble> {
         let mut hints = self.hints.clone();
         let losses = hints.borrow_and_update().radio_losses;
-        let mut linking = Box::pin(self.connect_and_subscribe());
         let gone = tokio::select! {
-            linked = &mut linking => return linked,
+            linked = self.connect_and_subscribe() => return linked,
             gone = hints.wait_for(|hints| hints.over || hints.radio_losses != losses) => gone,
         };
-        let (why, over) = match gone {
-            Ok(hints) => (hints.radio_loss.clone(), hints.over),
-            Err(_radio_ended) => (String::new(), true),
+        let why = match gone {
+            Ok(hints) => hints.radio_loss.clone(),
+            Err(_radio_ended) => String::new(),
         };
-        if over {
-            // connect() holds one of btleplug's streams, which must not be dropped on a dead bus or
-            // while messages come (see `Kept`). The turn goes with it; nobody takes it any more.
-            std::mem::forget(linking);
-        }
         Err(Trouble::new(Fault::RadioGone, why))
     }
 
     async fn connect_and_subscribe(&self) -> Result<Option<Characteristic>, Trouble> {
-        let strap = &self.peripheral;
+        let (pace, strap) = (&self.shared.pace, &self.way.peripheral);
         {
-            let _turn = self.shared.turn.lock().await;
+            let _turn = self.way.turn.lock().await;
             self.say(Link::Connecting).await;
             self.end_old_link().await?;
+            self.asked.store(true, Relaxed);
             self.connect_in_silence().await?;
         }
-        within(CALL_LIMIT, strap.discover_services()).await?;
+        self.services_known().await?;
+        pace.within(CALL_LIMIT, strap.discover_services()).await?;
         let characteristics: Vec<_> = strap
             .services()
             .into_iter()
@@ -284,7 +380,8 @@ impl Strap {
                 "it has no heart-rate measurement",
             ));
         };
-        within(CALL_LIMIT, strap.subscribe(measurement)).await?;
+        pace.within(CALL_LIMIT, strap.subscribe(measurement))
+            .await?;
         Ok(find(BATTERY_LEVEL).cloned())
     }
 
@@ -295,46 +392,92 @@ impl Strap {
     /// Given up in the middle because the radio was lost, it leaves the scan paused; whoever
     /// finds the radio again starts it.
     async fn connect_in_silence(&self) -> Result<(), Trouble> {
-        let _ = within(CALL_LIMIT, self.adapter.stop_scan()).await; // not scanning is as good
-        let mut linking = Box::pin(within(CONNECT_LIMIT, self.peripheral.connect()));
-        let soon = timeout(SCAN_PAUSE, &mut linking).await;
-        let _ = start_scan(&self.adapter).await; // trouble is met by `radio`, which looks often
+        let (pace, adapter) = (&self.shared.pace, &self.way.adapter);
+        let _ = pace.within(CALL_LIMIT, adapter.stop_scan()).await; // not scanning is as good
+        let device = self.way.peripheral.id();
+        let connecting = pace.within(CONNECT_LIMIT, self.shared.bus.connect(&device));
+        let mut linking = Box::pin(connecting);
+        let soon = pace.limit(SCAN_PAUSE, &mut linking).await;
+        let _ = start_scan(adapter, pace).await; // trouble is met by `adapter`, which looks often
         match soon {
-            Ok(linked) => linked,
-            Err(_not_yet) => linking.await,
+            Some(linked) => linked,
+            None => linking.await,
         }
+    }
+
+    /// Before that the strap's table of characteristics is empty.
+    async fn services_known(&self) -> Result<(), Trouble> {
+        let (pace, bus) = (&self.shared.pace, &self.shared.bus);
+        let device = self.way.peripheral.id();
+        let until_ms = self.now_ms() + ms(SERVICES_LIMIT);
+        while !pace
+            .within(CALL_LIMIT, bus.services_resolved(&device))
+            .await?
+        {
+            if self.now_ms() >= until_ms {
+                return Err(Trouble::new(
+                    Fault::TimedOut,
+                    "its services were not found in time",
+                ));
+            }
+            if self.is_connected().await == Some(false) {
+                return Err(Trouble::new(Fault::NoAnswer, "the link broke at once"));
+            }
+            pace.sleep(SERVICES_LOOK_EVERY).await;
+        }
+        Ok(())
     }
 
     /// A link left by a crash, or one that came up after its connect had failed, is half-made:
     /// it is ended before a new one is asked for.
     async fn end_old_link(&self) -> Result<(), Trouble> {
-        let until = Instant::now() + OLD_LINK_LIMIT;
-        while within(IS_CONNECTED_LIMIT, self.peripheral.is_connected()).await? {
-            if Instant::now() >= until {
+        let pace = &self.shared.pace;
+        let until_ms = self.now_ms() + ms(OLD_LINK_LIMIT);
+        let ask = || pace.within(IS_CONNECTED_LIMIT, self.way.peripheral.is_connected());
+        while ask().await? {
+            if self.now_ms() >= until_ms {
                 return Err(Trouble::new(Fault::InProgress, "an old link does not end"));
             }
-            let _ = within(IS_CONNECTED_LIMIT, self.peripheral.disconnect()).await;
-            sleep(Duration::from_millis(200)).await;
+            self.disconnect().await;
+            pace.sleep(Duration::from_millis(200)).await;
         }
         Ok(())
     }
 
-    /// Delivers values until the link is lost.
+    async fn disconnect(&self) {
+        let pace = &self.shared.pace;
+        let _ = pace
+            .within(IS_CONNECTED_LIMIT, self.way.peripheral.disconnect())
+            .await;
+    }
+
+    /// Delivers values until the link is lost or somebody else gets it.
     async fn deliver(
         &mut self,
         values: &mut Kept<ValueNotification>,
         battery: Option<Characteristic>,
     ) -> Loss {
+        let pace = self.shared.pace.clone();
         let mut hints = self.hints.clone();
         let first = hints.borrow_and_update().clone();
+        let wanted = self
+            .shared
+            .deck
+            .up(&self.way.id, self.way.route, pace.now_ms());
+        if !wanted {
+            return leaving(&self.hints.borrow(), false);
+        }
+        self.say(Link::Up).await;
         let mut disconnects = first.disconnects;
-        let mut last_value = Instant::now();
-        let mut look_at = last_value + SILENT_CHECK;
+        let mut last_value_ms = pace.now_ms();
+        let mut look_ms = last_value_ms + ms(SILENT_CHECK);
         let mut silent = false; // Down was said, the subscription renewed, nothing came yet
-        let mut battery_level = battery_level(&self.peripheral, battery.as_ref(), Duration::ZERO);
+        let mut telling = self.tell_of_itself(battery);
+        let mut look = Box::pin(pace.0.sleep_until(look_ms));
         let lost = |why: &str, said| Loss {
             why: why.into(),
             said,
+            recover: true,
         };
         loop {
             tokio::select! {
@@ -344,13 +487,16 @@ impl Strap {
                         self.say(Link::Up).await;
                     }
                     self.read(value).await;
-                    last_value = Instant::now();
-                    look_at = last_value + SILENT_CHECK;
+                    last_value_ms = pace.now_ms();
+                    look_ms = last_value_ms + ms(SILENT_CHECK);
                 },
                 changed = hints.changed() => {
                     let now = hints.borrow_and_update().clone();
                     if changed.is_err() || now.over || now.radio_losses != first.radio_losses {
-                        return lost(&now.radio_loss, silent);
+                        return Loss { recover: false, ..lost(&now.radio_loss, silent) };
+                    }
+                    if !now.granted {
+                        return leaving(&now, silent);
                     }
                     if now.disconnects != disconnects {
                         disconnects = now.disconnects;
@@ -360,25 +506,32 @@ impl Strap {
                         }
                     }
                 }
-                _ = sleep_until(look_at) => {
-                    look_at = Instant::now() + SILENT_CHECK_EVERY;
-                    if self.is_connected().await == Some(false) {
-                        return lost("the link broke", silent);
+                () = &mut look => {
+                    let now_ms = pace.now_ms();
+                    if now_ms >= look_ms {
+                        look_ms = now_ms + ms(SILENT_CHECK_EVERY);
+                        if self.is_connected().await == Some(false) {
+                            return lost("the link broke", silent);
+                        }
+                        let quiet_ms = now_ms - last_value_ms;
+                        if quiet_ms >= ms(SILENT_RECONNECT) {
+                            return lost("no data although linked", silent);
+                        }
+                        if quiet_ms >= ms(SILENT_RESUBSCRIBE) && !silent {
+                            silent = true;
+                            let why = format!("no data for {} s", quiet_ms / 1000);
+                            self.say_down(why.clone()).await;
+                            self.step("resubscribe", &why).await;
+                            self.resubscribe().await;
+                        }
                     }
-                    let quiet = last_value.elapsed();
-                    if quiet >= SILENT_RECONNECT {
-                        return lost("no data although linked", silent);
-                    }
-                    if quiet >= SILENT_RESUBSCRIBE && !silent {
-                        silent = true;
-                        self.say_down(format!("no data for {} s", quiet.as_secs())).await;
-                        self.resubscribe().await;
-                    }
+                    look = Box::pin(pace.0.sleep_until(look_ms));
                 }
-                (level, characteristic) = &mut battery_level => {
-                    self.tell(level.map(StrapNews::Battery)).await;
-                    battery_level =
-                        self::battery_level(&self.peripheral, Some(&characteristic), BATTERY_EVERY);
+                (news, next) = &mut telling => {
+                    if let Some(news) = news {
+                        self.shared.news(&self.way.id, news).await;
+                    }
+                    telling = next.0;
                 }
             }
         }
@@ -387,15 +540,18 @@ impl Strap {
     async fn read(&mut self, value: ValueNotification) {
         // The stream also carries the answers to our own reads.
         if value.uuid == HEART_RATE_MEASUREMENT {
-            let at_ms = self.shared.clock.now_ms();
-            let event = self.repeats.event(&self.id, at_ms, &value.value);
+            let at_ms = self.now_ms();
+            let way = &self.way;
+            self.shared.deck.value(&way.id, way.route, at_ms);
+            let event = self.repeats.event(&way.id, at_ms, &value.value);
             let _ = self.shared.events.send(SourceEvent::Strap(event)).await;
         }
     }
 
     /// None when BlueZ does not say.
     async fn is_connected(&self) -> Option<bool> {
-        match within(IS_CONNECTED_LIMIT, self.peripheral.is_connected()).await {
+        let asked = self.way.peripheral.is_connected();
+        match self.shared.pace.within(IS_CONNECTED_LIMIT, asked).await {
             Ok(connected) => Some(connected),
             Err(trouble) if trouble.fault == Fault::TimedOut => None,
             Err(_) => Some(false),
@@ -403,20 +559,35 @@ impl Strap {
     }
 
     async fn resubscribe(&self) {
-        let services = self.peripheral.services();
+        let (pace, strap) = (&self.shared.pace, &self.way.peripheral);
+        let services = strap.services();
         let mut characteristics = services.iter().flat_map(|service| &service.characteristics);
         if let Some(values) = characteristics.find(|c| c.uuid == HEART_RATE_MEASUREMENT) {
-            let _ = within(IS_CONNECTED_LIMIT, self.peripheral.unsubscribe(values)).await;
-            let _ = within(IS_CONNECTED_LIMIT, self.peripheral.subscribe(values)).await;
+            let _ = pace
+                .within(IS_CONNECTED_LIMIT, strap.unsubscribe(values))
+                .await;
+            let _ = pace
+                .within(IS_CONNECTED_LIMIT, strap.subscribe(values))
+                .await;
         }
     }
 
     /// Err when all was over meanwhile.
     async fn rest(&mut self, time: Duration) -> Result<(), ()> {
-        match timeout(time, self.hints.wait_for(|hints| hints.over)).await {
-            Ok(_over_or_gone) => Err(()),
-            Err(_time_is_up) => Ok(()),
+        let pace = self.shared.pace.clone();
+        let over = self.hints.wait_for(|hints| hints.over);
+        match pace.limit(time, over).await {
+            Some(_over_or_gone) => Err(()),
+            None => Ok(()),
         }
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.shared.pace.now_ms()
+    }
+
+    async fn step(&self, rung: &'static str, why: &str) {
+        self.shared.step(rung, Some(&self.way.id), why).await;
     }
 
     async fn say_down(&self, why: String) {
@@ -424,43 +595,69 @@ impl Strap {
     }
 
     async fn say(&self, link: Link) {
-        self.tell(Some(StrapNews::Link(link))).await;
+        self.shared.news(&self.way.id, StrapNews::Link(link)).await;
     }
 
-    /// Waits while the hub is busy. A hub that dropped the source ends this task anyway.
-    async fn tell(&self, news: Option<StrapNews>) {
-        if let Some(news) = news {
-            let at_ms = self.shared.clock.now_ms();
-            let event = SourceEvent::Strap(StrapEvent {
-                strap: self.id.clone(),
-                at_ms,
-                news,
-            });
-            let _ = self.shared.events.send(event).await;
-        }
+    /// First what the strap says of itself, then its battery.
+    fn tell_of_itself(&self, battery: Option<Characteristic>) -> Telling {
+        let (strap, pace) = (self.way.peripheral.clone(), self.shared.pace.clone());
+        Box::pin(async move {
+            let about = about::read(&strap, &pace).await.map(StrapNews::About);
+            (about, battery_level(strap, pace, battery, Duration::ZERO))
+        })
     }
 }
 
-type BatteryLevel = Pin<Box<dyn Future<Output = (Option<u8>, Characteristic)> + Send>>;
+/// News of the strap beside its values, and what tells the next.
+type Telling = Pin<Box<dyn Future<Output = (Option<StrapNews>, Next)> + Send>>;
+
+/// So that the type can name itself.
+struct Next(Telling);
 
 /// The battery's level in percent, read after `delay`; never ready for a strap without one.
 fn battery_level(
-    strap: &Peripheral,
-    battery: Option<&Characteristic>,
+    strap: Peripheral,
+    pace: Pace,
+    battery: Option<Characteristic>,
     delay: Duration,
-) -> BatteryLevel {
-    let (strap, battery) = (strap.clone(), battery.cloned());
-    Box::pin(async move {
+) -> Next {
+    Next(Box::pin(async move {
         let Some(battery) = battery else {
             return std::future::pending().await;
         };
-        sleep(delay).await;
-        let level = within(CALL_LIMIT, strap.read(&battery)).await.ok();
+        pace.sleep(delay).await;
+        let level = pace.within(CALL_LIMIT, strap.read(&battery)).await.ok();
+        let percent = level.and_then(|bytes| bytes.first().copied());
+        let news = percent
+            .filter(|percent| *percent <= 100)
+            .map(StrapNews::Battery);
         (
-            level
-                .and_then(|bytes| bytes.first().copied())
-                .filter(|percent| *percent <= 100),
-            battery,
+            news,
+            battery_level(strap, pace, Some(battery), BATTERY_EVERY),
         )
-    })
+    }))
+}
+
+fn leaving(hints: &Hints, said: bool) -> Loss {
+    Loss {
+        why: hints.taken.into(),
+        said,
+        recover: false,
+    }
+}
+
+/// What a failed connect says of the place it was made on.
+fn ended(fault: Fault) -> Ended {
+    match fault {
+        Fault::LinksFull => Ended::Full,
+        Fault::ObjectGone | Fault::DaemonGone | Fault::AdapterOff | Fault::RadioGone => {
+            Ended::RadioGone
+        }
+        Fault::InProgress
+        | Fault::NoAnswer
+        | Fault::Refused
+        | Fault::NeedsPairing
+        | Fault::TimedOut
+        | Fault::Other => Ended::Failed,
+    }
 }

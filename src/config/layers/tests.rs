@@ -185,7 +185,7 @@ fn text_that_is_no_toml_is_shown_with_its_place() {
 fn variables_take_the_type_of_their_key() {
     let loaded = Etc::new()
         .env("COHERENCE_HUB__STRAPS__BLE", "false")
-        .env("COHERENCE_HUB__STRAPS__ADAPTER", "1")
+        .env("COHERENCE_HUB__STRAPS__ADAPTERS", "hci0, hci1")
         .env("COHERENCE_HUB__STRAPS__REPLAY", "/a.csv, /b.csv")
         .env("COHERENCE_HUB__TEST__CLOCK_SPEED", "60")
         .env("COHERENCE_HUB__TEST__CLOCK_ANCHOR_MS", "1700000000000")
@@ -193,7 +193,7 @@ fn variables_take_the_type_of_their_key() {
         .unwrap();
     let config = loaded.config;
     assert!(!config.straps.ble);
-    assert_eq!(config.straps.adapter, "1");
+    assert_eq!(config.straps.adapters, ["hci0", "hci1"]);
     assert_eq!(
         config.straps.replay,
         [Path::new("/a.csv"), Path::new("/b.csv")]

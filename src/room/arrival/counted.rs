@@ -27,7 +27,7 @@ impl Arrivals {
                     span_ms: Some(span_ms),
                     ..
                 } if beats.counted => self.owed_ms += span_ms,
-                BeatItem::Missing { .. } | BeatItem::Gap => self.link_down(),
+                BeatItem::Missing { .. } | BeatItem::Gap => self.link_down(out),
             }
         }
     }

@@ -7,17 +7,27 @@ use dbus::arg::{PropMap, RefArg, Variant};
 use dbus::{Message, Path};
 
 pub const ONE_SECOND: Duration = Duration::from_secs(1);
-pub const ADAPTER: &str = "/org/bluez/hci0";
+/// `hci0` to `hci2`; those that are not plugged in are not there.
+pub const ADAPTERS: usize = 3;
+
+pub fn adapter_path(adapter: usize) -> String {
+    format!("/org/bluez/hci{adapter}")
+}
 const SERVICE1: &str = "org.bluez.GattService1";
 pub const CHARACTERISTIC1: &str = "org.bluez.GattCharacteristic1";
 
 /// Below a device: path, UUID, and whether it is a service.
-pub const GATT: [(&str, u16, bool); 5] = [
+pub const GATT: [(&str, u16, bool); 10] = [
     ("service000d", 0x180d, true),
     ("service000d/char000e", 0x2a37, false),
     ("service000d/char0010", 0x2a38, false),
     ("service0012", 0x180f, true),
     ("service0012/char0013", 0x2a19, false),
+    ("service0020", 0x180a, true),
+    ("service0020/char0021", 0x2a29, false),
+    ("service0020/char0023", 0x2a24, false),
+    ("service0020/char0025", 0x2a25, false),
+    ("service0020/char0027", 0x2a26, false),
 ];
 pub const MEASUREMENT: &str = "service000d/char000e";
 
@@ -26,15 +36,18 @@ pub fn address(strap: usize) -> String {
 }
 
 pub struct Strap {
-    pub path: String,
     pub name: String,
     pub address: String,
-    /// BlueZ has a device object for it.
-    pub known: bool,
+    /// BlueZ has a device object for it, per adapter.
+    pub known: [bool; ADAPTERS],
     /// Its services were discovered once; BlueZ remembers them.
     pub resolved_once: bool,
+    pub paired: bool,
     pub in_range: bool,
-    pub connected: bool,
+    /// How strongly each adapter hears it; None: not at all.
+    pub rssi_dbm: [Option<i16>; ADAPTERS],
+    /// The adapter that holds its link.
+    pub linked: Option<usize>,
     pub resolved: bool,
     pub notifying: bool,
     pub connect_time: Duration,
@@ -44,8 +57,13 @@ pub struct Strap {
     pub links_late: bool,
     pub links_at: Option<Instant>,
     pub refuses: Option<String>,
+    /// `Connect` says "in progress" until the device is removed or the adapter switched off.
+    pub stuck: bool,
+    /// Calls on it are never answered.
+    pub hangs: bool,
     pub connects: Vec<Instant>,
-    pub connecting: Option<(Instant, Message)>,
+    /// When it will be done, whom to answer, over which adapter.
+    pub connecting: Option<(Instant, Message, usize)>,
     pub resolving: Option<Instant>,
     pub disconnecting: Vec<(Instant, Message)>,
     pub interval: Option<Duration>,
@@ -55,10 +73,12 @@ pub struct Strap {
     pub delivered: u64,
     pub sent: Vec<Vec<u8>>,
     pub battery_percent: u8,
+    /// By the short number of the characteristic.
+    pub texts: Vec<(u16, Vec<u8>)>,
 }
 
 impl Strap {
-    pub fn new(i: usize) -> Self {
+    pub fn new(i: usize, speed: u32) -> Self {
         let address = address(i);
         let name = match i {
             0 => "Polar H10 8C2F1A21".to_owned(),
@@ -67,26 +87,29 @@ impl Strap {
             _ => format!("HR-{i:04X}"),
         };
         Strap {
-            path: format!("{ADAPTER}/dev_{}", address.replace(':', "_")),
             name,
             address,
-            known: false,
+            known: [false; ADAPTERS],
             resolved_once: false,
+            paired: false,
             in_range: true,
-            connected: false,
+            rssi_dbm: [Some(-55 - i as i16); ADAPTERS],
+            linked: None,
             resolved: false,
             notifying: false,
-            connect_time: Duration::from_millis(100),
-            discovery_time: Duration::from_millis(100),
+            connect_time: Duration::from_millis(100) / speed,
+            discovery_time: Duration::from_millis(100) / speed,
             disconnect_time: Duration::ZERO,
             links_late: false,
             links_at: None,
             refuses: None,
+            stuck: false,
+            hangs: false,
             connects: Vec::new(),
             connecting: None,
             resolving: None,
             disconnecting: Vec::new(),
-            interval: Some(ONE_SECOND),
+            interval: Some(ONE_SECOND / speed),
             speaks_when_subscribed: None,
             next_value: Instant::now(),
             value: Box::new(move |k| {
@@ -97,47 +120,65 @@ impl Strap {
             delivered: 0,
             sent: Vec::new(),
             battery_percent: 90,
+            texts: vec![
+                (0x2a29, b"Fake Straps Ltd".to_vec()),
+                (0x2a24, b"Belt 1".to_vec()),
+                (0x2a25, format!("SN{i:06}").into_bytes()),
+                (0x2a26, b"1.2.3\0".to_vec()),
+                (0x2a38, vec![1]),
+            ],
         }
     }
 
+    pub fn path(&self, adapter: usize) -> String {
+        let address = self.address.replace(':', "_");
+        format!("{}/dev_{address}", adapter_path(adapter))
+    }
+
     pub fn advertises(&self) -> bool {
-        self.in_range && !self.connected
+        self.in_range && self.linked.is_none()
+    }
+
+    /// The strength with which an adapter hears it now.
+    pub fn heard_by(&self, adapter: usize) -> Option<i16> {
+        self.rssi_dbm[adapter].filter(|_| self.advertises())
     }
 
     pub fn forget_link(&mut self) {
-        (self.connected, self.resolved, self.notifying) = (false, false, false);
+        (self.linked, self.resolved, self.notifying) = (None, false, false);
         self.resolving = None;
     }
 
-    pub fn device_properties(&self, scanning: bool) -> PropMap {
+    pub fn device_properties(&self, adapter: usize, scanning: bool) -> PropMap {
+        let linked = self.linked == Some(adapter);
         let mut all = map([
             ("Address", var(self.address.clone())),
             ("AddressType", var("random".to_owned())),
             ("Name", var(self.name.clone())),
             ("Alias", var(self.name.clone())),
-            ("Adapter", var(Path::from(ADAPTER))),
-            ("Paired", var(false)),
+            ("Adapter", var(Path::from(adapter_path(adapter)))),
+            ("Paired", var(self.paired)),
             ("Trusted", var(false)),
             ("Blocked", var(false)),
             ("LegacyPairing", var(false)),
-            ("Connected", var(self.connected)),
-            ("ServicesResolved", var(self.resolved)),
+            ("Connected", var(linked)),
+            ("ServicesResolved", var(linked && self.resolved)),
             ("UUIDs", var(vec![uuid(0x180d)])),
         ]);
-        if self.advertises() && scanning {
-            all.extend(map([("RSSI", var(-55i16))]));
+        if let Some(rssi_dbm) = self.heard_by(adapter).filter(|_| scanning) {
+            all.extend(map([("RSSI", var(rssi_dbm))]));
         }
         all
     }
 }
 
-pub fn gatt_properties(strap: &Strap, below: &str) -> (&'static str, PropMap) {
+pub fn gatt_properties(strap: &Strap, adapter: usize, below: &str) -> (&'static str, PropMap) {
     let (_, short, service) = GATT
         .iter()
         .find(|(p, ..)| *p == below)
         .expect("a path of `paths`");
     if *service {
-        let device = Path::from(strap.path.clone());
+        let device = Path::from(strap.path(adapter));
         let all = map([
             ("UUID", var(uuid(*short))),
             ("Primary", var(true)),
@@ -151,15 +192,15 @@ pub fn gatt_properties(strap: &Strap, below: &str) -> (&'static str, PropMap) {
         .expect("split gives at least one part");
     let flags: &[&str] = match short {
         0x2a37 => &["notify"],
-        0x2a38 => &["read"],
-        _ => &["read", "notify"],
+        0x2a19 => &["read", "notify"],
+        _ => &["read"],
     };
     let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
     let all = map([
         ("UUID", var(uuid(*short))),
         (
             "Service",
-            var(Path::from(format!("{}/{service}", strap.path))),
+            var(Path::from(format!("{}/{service}", strap.path(adapter)))),
         ),
         ("Value", var(Vec::<u8>::new())),
         ("Notifying", var(strap.notifying && *short == 0x2a37)),
