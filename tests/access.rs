@@ -634,6 +634,11 @@ async fn nothing_secret_and_nobody_gets_into_the_log() {
     let new_pin = printed(&admin(dir.path(), &["pin", "--new"]));
     printed(&admin(dir.path(), &["pin", "--unlock"]));
     printed(&admin(dir.path(), &["token", "revoke", "grafana"]));
+    // A change is told once it has lasted for some seconds.
+    support::wait_until("the log tells of beats", || {
+        hub.log().contains("beats arrive")
+    })
+    .await;
     bluez.vanish(1);
     let gone = |straps: &Value| {
         let all = straps["straps"].as_array();

@@ -161,7 +161,7 @@ impl Room {
     pub(super) fn keep(&mut self, key: HeartKey, mut placed: Vec<Placed>) {
         let wearer = match key {
             HeartKey::Strap(no) => self.people.wearer(no),
-            HeartKey::Phone(id) => Some(id),
+            HeartKey::Phone(_) => None, // it knows its own
         };
         let via = match key {
             HeartKey::Strap(lead) => Some(self.radios.carrier(lead)).filter(|no| *no != lead),

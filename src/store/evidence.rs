@@ -11,6 +11,7 @@ use super::away::look_in;
 use super::error::StoreError;
 use super::moment::{Appended, DISORDER_MS, first_at_or_after};
 use super::read::{self, session_span};
+use super::registry;
 use crate::room::rows::{RrRow, ScoreRow};
 use crate::room::{HeartKey, StrapNo};
 
@@ -65,7 +66,7 @@ fn gather(conn: &Connection, session_id: &str) -> rusqlite::Result<Option<Eviden
     if read::session(conn, session_id)?.is_none() {
         return Ok(None);
     }
-    let straps = read::straps(conn)?.into_iter();
+    let straps = registry::straps(conn)?.into_iter();
     let mut evidence = Evidence {
         boots: Vec::new(),
         labels: straps.map(|row| (row.no, row.label)).collect(),

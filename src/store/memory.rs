@@ -7,8 +7,8 @@ use super::Boot;
 use super::doors;
 use super::moment::{Appended, DISORDER_MS, Moment, first_at_or_after};
 use super::open::Opened;
-use super::read;
 use super::stages;
+use super::{read, registry};
 use crate::access::{Door, Scoped, Tries};
 use crate::room::rows::{RrRow, SessionRow};
 use crate::room::{ParticipantId, Remembered, StrapNo};
@@ -103,9 +103,9 @@ pub(super) fn read(opened: &Opened, boot: &Boot) -> rusqlite::Result<Memory> {
                 .filter(|(boot_no, _)| *boot_no == opened.boot_no)
                 .map(|(_, session)| session),
             session_ids,
-            straps: read::straps(conn)?,
-            resting: read::resting_straps(conn)?,
-            twins: read::twins(conn)?,
+            straps: registry::straps(conn)?,
+            resting: registry::resting_straps(conn)?,
+            twins: registry::twins(conn)?,
             participants: read::participants(conn, "ORDER BY participant_no", &[])?,
             participations,
             claims: read::claims(conn, "WHERE until_mono_ms IS NULL ORDER BY claim_no", &[])?,

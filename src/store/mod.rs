@@ -32,6 +32,7 @@ mod moment;
 mod open;
 mod outbox;
 mod read;
+mod registry;
 #[cfg(test)]
 mod samples;
 mod snapshot;

@@ -65,7 +65,7 @@ pub async fn room(State(web): State<Arc<WebState>>) -> impl IntoResponse {
     responses(
         (status = 200, description = "QR code", content_type = "image/svg+xml", body = String),
         (status = 401, description = "bad_token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "not_found: the hub has no address that phones could reach", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "not_configured: the hub has no address that phones could reach", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub async fn page_code(
@@ -80,7 +80,7 @@ pub async fn page_code(
     };
     let mut address = address(&config).ok_or_else(|| {
         let detail = "The hub has no address that phones could reach: connect it to a network, or set wall.address.";
-        Problem::new(Code::NotFound, detail)
+        Problem::new(Code::NotConfigured, detail)
     })?;
     let code = &config.access.room_code;
     if of_the_house && !code.is_empty() {
@@ -95,14 +95,14 @@ pub async fn page_code(
     get, path = "/api/room/wifi.svg", tag = "room",
     responses(
         (status = 200, description = "QR code", content_type = "image/svg+xml", body = String),
-        (status = 404, description = "not_found: no Wi-Fi is configured", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "not_configured: no Wi-Fi is configured", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub async fn wifi_code(State(web): State<Arc<WebState>>) -> Result<impl IntoResponse, Problem> {
     let wall = web.config.borrow().wall.clone();
     if wall.wifi_name.is_empty() {
         let detail = "No Wi-Fi is configured: wall.wifi_name and wall.wifi_password.";
-        return Err(Problem::new(Code::NotFound, detail));
+        return Err(Problem::new(Code::NotConfigured, detail));
     }
     Ok(svg(&wifi(&wall.wifi_name, &wall.wifi_password)))
 }

@@ -68,6 +68,7 @@ codes! {
     Forbidden "forbidden" FORBIDDEN "This is not yours"
     ForeignOrigin "foreign_origin" FORBIDDEN "A page from elsewhere may not ask this"
     NotFound "not_found" NOT_FOUND "There is nothing here"
+    NotConfigured "not_configured" NOT_FOUND "This is not set up"
     UnknownSession "unknown_session" NOT_FOUND "No such session"
     UnknownParticipant "unknown_participant" NOT_FOUND "No such participant"
     UnknownStrap "unknown_strap" NOT_FOUND "No such strap"

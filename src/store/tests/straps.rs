@@ -124,9 +124,9 @@ fn straps_that_were_not_heard_are_forgotten_with_their_rows_unless_they_are_labe
     bench.durably(vec![forget(5, true, 901_000)]).unwrap();
     forget_old(&bench, 850_000);
     assert_eq!(bench.count("rr"), 1);
-    let resting = bench.on_connection(|conn| read::resting_straps(conn).unwrap());
+    let resting = bench.on_connection(|conn| registry::resting_straps(conn).unwrap());
     assert_eq!(resting.into_iter().collect::<Vec<_>>(), [StrapNo(5)]);
-    let known = bench.on_connection(|conn| read::straps(conn).unwrap());
+    let known = bench.on_connection(|conn| registry::straps(conn).unwrap());
     let known: Vec<_> = known.iter().map(|strap| strap.no.0).collect();
     assert_eq!(known, [1, 2, 4], "two are worn, one is labelled");
     forget_old(&bench, 950_000);

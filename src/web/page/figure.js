@@ -1,6 +1,6 @@
 // The session's figure on a canvas, from the room's state; another session, another figure.
 
-import { mandala } from './mandala.js';
+import { mandala } from './painter.js';
 import { Glide, clamp } from './room.js';
 import { positionAt, breathAt } from './pacer.js';
 
