@@ -211,7 +211,7 @@ async fn serve(
     #[cfg(feature = "serial")]
     let mut virtual_stick = None;
     if let Some(demo) = &demo {
-        let imagined = demo::imagine(demo, &clock, data_dir, has_past).await?;
+        let imagined = demo::imagine(demo, &clock, has_past).await?;
         for source in imagined.names() {
             room.expect_source(source);
         }
@@ -316,10 +316,16 @@ async fn serve(
         hearing.spawn(sources::run(source, line(), stopped.clone()));
     }
     #[cfg(feature = "serial")]
-    let _plugged = virtual_stick.map(|demo::Stick { plug, source }| {
-        hearing.spawn(sources::run(source, line(), stopped.clone()));
-        plug
-    });
+    let _plugged = virtual_stick.map(
+        |demo::Stick {
+             plug,
+             source,
+             place,
+         }| {
+            hearing.spawn(sources::run(source, line(), stopped.clone()));
+            (plug, place)
+        },
+    );
     #[cfg(feature = "serial")]
     if !config.ant.port.is_empty() {
         let options = coherence_hal::ant::AntOptions {

@@ -98,7 +98,7 @@ async fn a_sensor_is_scored_goes_and_comes_back_as_itself() {
     assert_eq!(source(&straps)["code"], "listening", "{straps:#}");
     let text = source(&straps)["text"].as_str().expect("a sentence");
     assert!(text.starts_with("ear-clip: listening"), "{text}");
-    let bad = "coherence_source_lost_total{source=\"text\",what=\"bad_lines\"}";
+    let bad = "coherence_source_lost_total{what=\"bad_lines\"}";
     assert_eq!(metric(&hub, bad).await, Some(3.0), "the boot text");
 
     pull_out(beating).await;

@@ -2,7 +2,6 @@
 //! hears, and a past to compute from. Not here: how it is served.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use coherence_hal::SourceEvent;
 use coherence_hal::script::Scripted;
@@ -25,6 +24,8 @@ pub(super) struct Imagined {
 pub(super) struct Stick {
     pub plug: coherence_hal::virtual_stick::Plug,
     pub source: coherence_hal::ant::AntSource,
+    /// Where its port lies.
+    pub place: tempfile::TempDir,
 }
 
 impl Imagined {
@@ -41,7 +42,6 @@ impl Imagined {
 pub(super) async fn imagine(
     demo: &Demo,
     clock: &Clock,
-    data_dir: &Path,
     has_past: bool,
 ) -> Result<Imagined, AppError> {
     let now_ms = clock.mono_ms();
@@ -58,13 +58,10 @@ pub(super) async fn imagine(
     let mut past: Vec<_> = named("virtual", room.past_events(now_ms));
     #[cfg(feature = "serial")]
     let stick = {
-        let (stick, heard) =
-            plugged_in(demo.seed, others, clock, data_dir, start_ms, now_ms).await?;
+        let (stick, heard) = plugged_in(demo.seed, others, clock, start_ms, now_ms).await?;
         past.extend(named("ant", heard));
         stick
     };
-    #[cfg(not(feature = "serial"))]
-    let _ = data_dir;
     // What is no strap's has no time of its own, and comes first.
     past.sort_by_key(|(_, event)| match event {
         SourceEvent::Strap(event) => event.at_ms,
@@ -91,7 +88,6 @@ async fn plugged_in(
     seed: u64,
     hearts: Vec<coherence_hal::virtual_room::Beats>,
     clock: &Clock,
-    data_dir: &Path,
     start_ms: i64,
     now_ms: i64,
 ) -> Result<(Stick, Vec<SourceEvent>), AppError> {
@@ -104,7 +100,9 @@ async fn plugged_in(
         .zip(hearts)
         .map(|(number, beats)| VirtualStrap::new(number, beats));
     let mut stick = VirtualStick::new(start_ms, seed, straps.collect());
-    let path = data_dir.join("virtual-ant-stick");
+    // Not beside the database: its disk may be full or read-only, and the demo goes on.
+    let place = tempfile::tempdir().map_err(AppError::Process)?;
+    let path = place.path().join("virtual-ant-stick");
     let options = AntOptions {
         port: path.display().to_string(),
         baud: 115_200,
@@ -114,7 +112,12 @@ async fn plugged_in(
     let past = stick.past_events(&mut source, now_ms);
     let mut plug = Plug::new(stick, clock.source_clock(), path);
     plug.plug_in().await.map_err(AppError::Process)?;
-    Ok((Stick { plug, source }, past))
+    let stick = Stick {
+        plug,
+        source,
+        place,
+    };
+    Ok((stick, past))
 }
 
 /// What a newcomer sees.
@@ -125,7 +128,9 @@ pub(super) fn greet(demo: &Demo, address: SocketAddr) {
         demo.seed
     );
     println!();
-    println!("  Open   http://{address}/              the room, live");
+    println!("  Open   http://{address}/              a phone: join, with a strap or without");
+    println!("         http://{address}/wall          the wall");
+    println!("         http://{address}/lead          the facilitator (PIN: in the log)");
     println!("         http://{address}/api/straps    every strap and why it gives no score");
     println!("         http://{address}/health");
     println!();

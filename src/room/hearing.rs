@@ -46,7 +46,7 @@ impl Room {
                 });
             }
             SourceEvent::Counted { what, count } => {
-                *self.counts.of_sources.entry((name, what)).or_default() += count;
+                *self.counts.of_sources.entry(what).or_default() += count;
             }
             SourceEvent::Links(links) => {
                 let label = |id: &StrapId| self.straps.label_of(id);

@@ -196,8 +196,8 @@ pub struct Counts {
     pub straps_forgotten: u64,
     /// Beats that straps counted and nobody heard.
     pub missing: u64,
-    /// Losses that belong to no strap, by source and what was lost.
-    pub of_sources: BTreeMap<(&'static str, &'static str), u64>,
+    /// Losses that belong to no strap, by what was lost.
+    pub of_sources: BTreeMap<&'static str, u64>,
     /// Steps of recovery, by rung.
     pub steps: BTreeMap<&'static str, u64>,
 }

@@ -65,8 +65,8 @@ pub(super) fn counts(counts: Counts) {
     metrics::counter!(metric::STRAPS_FORGOTTEN).increment(counts.straps_forgotten);
     metrics::counter!(metric::GAPS).increment(counts.gaps);
     metrics::counter!(metric::BEATS_MISSING).increment(counts.missing);
-    for ((source, what), n) in counts.of_sources {
-        metrics::counter!(metric::SOURCE_LOST, "source" => source, "what" => what).increment(n);
+    for (what, n) in counts.of_sources {
+        metrics::counter!(metric::SOURCE_LOST, "what" => what).increment(n);
     }
     for (rung, n) in counts.steps {
         metrics::counter!(metric::RECOVERY_STEPS, "rung" => rung).increment(n);

@@ -63,9 +63,11 @@ metrics! {
         "gaps and breaks found on arrival"
     BEATS_MISSING "coherence_beats_missing_total" Counter Count []
         "beats that straps counted and the hub did not hear"
-    SOURCE_LOST "coherence_source_lost_total" Counter Count ["source", "what"]
+    SOURCE_LOST "coherence_source_lost_total" Counter Count ["what": "skipped_bytes" | "bad_checksum" | "bad_length"
+        | "stray" | "overflow" | "serial_error" | "bad_lines" | "long_lines" | "fillers"]
         "what a source of straps lost or refused where no strap can be named, by what it was"
-    RECOVERY_STEPS "coherence_recovery_steps_total" Counter Count ["rung"]
+    RECOVERY_STEPS "coherence_recovery_steps_total" Counter Count ["rung": "resubscribe" | "reconnect"
+        | "restart_discovery" | "power_cycle" | "remove_device" | "restart_stick" | "reopen_port" | "report"]
         "steps that sources took to hear straps again, by rung of the ladder"
     GRID_SKIPPED "coherence_grid_points_skipped_total" Counter Count []
         "grid points that were not scored because scoring took too long"

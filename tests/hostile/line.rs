@@ -188,7 +188,8 @@ impl Line {
     /// The next frame that is for this socket alone. What everybody gets, and the hub's own pings,
     /// are passed over.
     pub async fn own_frame(&mut self) -> Option<Heard> {
-        const FOR_ALL: [&str; 4] = [
+        const FOR_ALL: [&str; 5] = [
+            "snapshot",
             "session_state",
             "group_metrics_update",
             "participant_update",

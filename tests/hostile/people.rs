@@ -122,7 +122,8 @@ impl Diary {
         match frame["type"].as_str().unwrap_or_default() {
             "group_metrics_update" => self.grid.push(frame["at"].as_i64().expect("Unix ms")),
             "personal_feedback" if frame.get("re").is_some() => self.answered += 1,
-            "personal_feedback" | "session_joined" | "session_state" | "participant_update" => {}
+            "personal_feedback" | "session_joined" | "session_state" | "participant_update"
+            | "snapshot" | "room_stats" | "beat" => {}
             _ => self.complaints.push(frame.to_string()),
         }
     }
