@@ -222,8 +222,7 @@ impl Plan {
         if let Some(sighting) = self.sighting_of(id, route) {
             sighting.fails = 0;
         }
-        let (held, held_up, max_links) =
-            (self.held(&name), self.held_up(&name), self.max_links);
+        let (held, held_up, max_links) = (self.held(&name), self.held_up(&name), self.max_links);
         if let Some(adapter) = self.adapters.get_mut(&name) {
             adapter.fails = 0;
             adapter.failed.clear();
@@ -292,7 +291,10 @@ impl Plan {
     fn learn(&mut self, name: &str, now_ms: i64) {
         // Of those that connect some hold a link already. Too high a guess is refused again at once.
         let held = self.places().filter(|place| place.adapter == name);
-        let held = held.filter(|place| place.stage != Stage::Free).count().max(1);
+        let held = held
+            .filter(|place| place.stage != Stage::Free)
+            .count()
+            .max(1);
         if let Some(adapter) = self.adapters.get_mut(name) {
             adapter.limit = adapter.limit.min(held);
             adapter.retry_at_ms = now_ms + adapter.retry_rest_ms;
@@ -480,7 +482,7 @@ impl Plan {
                 strap.place.is_none()
                     && !self.released.contains(*id)
                     && !self.hearing(id, now_ms).is_empty()
-                    && !(several && now_ms - strap.first_heard_ms < ms(COMPARE))
+                    && (!several || now_ms - strap.first_heard_ms >= ms(COMPARE))
             })
             .map(|(id, strap)| {
                 let fails = strap.fails() / FAILS_BEFORE_YIELDING;
