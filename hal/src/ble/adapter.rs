@@ -32,6 +32,8 @@ const SCAN_TRY_AGAIN: Duration = Duration::from_millis(500);
 /// The kernel takes a moment to switch a chip off or on.
 const POWER_LIMIT: Duration = Duration::from_secs(5);
 
+pub(super) const BUS_GONE: &str = "the D-Bus system bus is gone";
+
 /// Listens with one adapter until that, the daemon or the hub ends.
 pub(super) struct Listener {
     pub(super) name: String,
@@ -75,10 +77,15 @@ impl Listener {
             ending = self.listen(&mut stream) => ending,
             why = stopped(&mut stop) => self.ending(&Trouble::new(Fault::DaemonGone, why)),
         };
-        let now_ms = self.shared.pace.now_ms();
-        self.shared
-            .deck
-            .adapter_went(&self.name, &ending.why, now_ms);
+        let Shared {
+            pace, deck, bus, ..
+        } = &self.shared;
+        // A dying bus fails calls as a missing daemon does.
+        let why = match bus.is_dead() {
+            true => BUS_GONE,
+            false => &ending.why,
+        };
+        deck.adapter_went(&self.name, why, pace.now_ms());
         (self.name, stream, ending)
     }
 

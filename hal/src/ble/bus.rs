@@ -130,7 +130,7 @@ impl Bus {
             let about = known.get(&path)?.get(DEVICE1)?;
             let paired = prop_cast::<bool>(about, "Paired").copied().unwrap_or(false);
             let adapter = path.rsplit_once('/')?.0.to_owned();
-            (!paired).then(|| async move {
+            (!paired).then_some(async move {
                 let adapter = self.proxy(adapter);
                 let removed: Result<(), dbus::Error> =
                     adapter.method_call(ADAPTER1, "RemoveDevice", (path,)).await;

@@ -482,7 +482,7 @@ impl Plan {
                 strap.place.is_none()
                     && !self.released.contains(*id)
                     && !self.hearing(id, now_ms).is_empty()
-                    && !(several && now_ms - strap.first_heard_ms < ms(COMPARE))
+                    && (!several || now_ms - strap.first_heard_ms >= ms(COMPARE))
             })
             .map(|(id, strap)| {
                 let fails = strap.fails() / FAILS_BEFORE_YIELDING;

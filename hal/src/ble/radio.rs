@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::BleOptions;
-use super::adapter::{CALL_LIMIT, Ending, Listener, is_off};
+use super::adapter::{BUS_GONE, CALL_LIMIT, Ending, Listener, is_off};
 use super::bus::{Bus, Kept, Pulse};
 use super::deck::Deck;
 use super::fault::{Trouble, without_addresses};
@@ -176,8 +176,8 @@ impl Radio {
                     look_again.get_or_insert(LOOK_EVERY);
                 }
                 Pulse::Dead => {
-                    on_bus.stop_listening("the D-Bus system bus is gone");
-                    let (mut straps, _) = self.deck.end("the D-Bus system bus is gone");
+                    on_bus.stop_listening(BUS_GONE);
+                    let (mut straps, _) = self.deck.end(BUS_GONE);
                     while straps.join_next().await.is_some() {}
                     while on_bus.tasks.join_next().await.is_some() {}
                     return;

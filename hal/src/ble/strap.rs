@@ -5,7 +5,6 @@
 //! One `Peripheral` and one stream of values, opened before the first connect and kept over all
 //! reconnects: opened later it loses the beats that BlueZ delivers while it still connects.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -63,7 +62,6 @@ const DOWNFALLS_BEFORE_RESTING: u32 = 2;
 const FIRST_LONG_REST: Duration = Duration::from_secs(60);
 const LONGEST_LONG_REST: Duration = Duration::from_secs(30 * 60);
 
-const BATTERY_EVERY: Duration = Duration::from_secs(600);
 /// How often a strap that is waited for is asked whether BlueZ linked it after all.
 const OLD_LINK_CHECK_EVERY: Duration = Duration::from_secs(5);
 /// A strap not heard for so long is forgotten, by BlueZ's disk, too; heard again it is a new one with
@@ -472,7 +470,7 @@ impl Strap {
         let mut last_value_ms = pace.now_ms();
         let mut look_ms = last_value_ms + ms(SILENT_CHECK);
         let mut silent = false; // Down was said, the subscription renewed, nothing came yet
-        let mut telling = self.tell_of_itself(battery);
+        let mut telling = about::tell(self.way.peripheral.clone(), pace.clone(), battery);
         let mut look = Box::pin(pace.0.sleep_until(look_ms));
         let lost = |why: &str, said| Loss {
             why: why.into(),
@@ -597,45 +595,6 @@ impl Strap {
     async fn say(&self, link: Link) {
         self.shared.news(&self.way.id, StrapNews::Link(link)).await;
     }
-
-    /// First what the strap says of itself, then its battery.
-    fn tell_of_itself(&self, battery: Option<Characteristic>) -> Telling {
-        let (strap, pace) = (self.way.peripheral.clone(), self.shared.pace.clone());
-        Box::pin(async move {
-            let about = about::read(&strap, &pace).await.map(StrapNews::About);
-            (about, battery_level(strap, pace, battery, Duration::ZERO))
-        })
-    }
-}
-
-/// News of the strap beside its values, and what tells the next.
-type Telling = Pin<Box<dyn Future<Output = (Option<StrapNews>, Next)> + Send>>;
-
-/// So that the type can name itself.
-struct Next(Telling);
-
-/// The battery's level in percent, read after `delay`; never ready for a strap without one.
-fn battery_level(
-    strap: Peripheral,
-    pace: Pace,
-    battery: Option<Characteristic>,
-    delay: Duration,
-) -> Next {
-    Next(Box::pin(async move {
-        let Some(battery) = battery else {
-            return std::future::pending().await;
-        };
-        pace.sleep(delay).await;
-        let level = pace.within(CALL_LIMIT, strap.read(&battery)).await.ok();
-        let percent = level.and_then(|bytes| bytes.first().copied());
-        let news = percent
-            .filter(|percent| *percent <= 100)
-            .map(StrapNews::Battery);
-        (
-            news,
-            battery_level(strap, pace, Some(battery), BATTERY_EVERY),
-        )
-    }))
 }
 
 fn leaving(hints: &Hints, said: bool) -> Loss {
