@@ -104,8 +104,16 @@ async fn which_two_labels_are_one_strap_is_the_facilitators_to_say() {
     let dir = tempfile::tempdir().expect("a directory for the test");
     let hub = Hub::demo(dir.path(), &["--people", "4", "--seed", "5"]).await;
     let http = reqwest::Client::new();
-    let url = hub.url("/api/straps/strap%201/twin");
-    let body = json!({"strap": 2});
+    let straps = hub.get("/api/straps").await;
+    let mut alike = straps["straps"].as_array().expect("a list").iter();
+    let mut next = || {
+        let strap = alike.find(|strap| strap["transport"] == "virtual");
+        let label = strap.expect("two of four")["label"].as_str().expect("text");
+        label.to_owned()
+    };
+    let (one, other) = (next(), next());
+    let url = hub.url(&format!("/api/straps/{}/twin", one.replace(' ', "%20")));
+    let body = json!({"strap": other});
     let asked = http.put(&url).json(&body).send().await;
     assert_eq!(asked.expect("answers").status(), 401);
     let mut phone = Phone::connect(&hub).await;
@@ -131,6 +139,11 @@ async fn which_two_labels_are_one_strap_is_the_facilitators_to_say() {
     let problem: Value = answer.json().await.expect("JSON");
     assert_eq!(problem["code"], "bad_value");
     let straps = hub.get("/api/straps").await;
-    assert_eq!(straps["straps"][0]["radios"], json!(["virtual"]));
+    let all = straps["straps"].as_array().expect("a list");
+    let strap = all.iter().find(|strap| strap["label"] == one.as_str());
+    assert_eq!(
+        strap.expect("it is still there")["radios"],
+        json!(["virtual"])
+    );
     hub.stop().await;
 }

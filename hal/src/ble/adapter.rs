@@ -15,7 +15,8 @@ use super::bus::Kept;
 use super::fault::{Fault, Trouble};
 use super::identity::{clean, strap_id};
 use super::pace::Pace;
-use super::strap::{Shared, Strap, Way};
+use super::shared::Shared;
+use super::strap::{Strap, Way};
 use super::watchdog::{Rung, Watchdog};
 use crate::StrapNews;
 

@@ -17,6 +17,7 @@ mod identity;
 mod pace;
 mod plan;
 mod radio;
+mod shared;
 mod strap;
 mod watchdog;
 

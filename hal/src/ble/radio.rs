@@ -19,7 +19,7 @@ use super::deck::Deck;
 use super::fault::{Trouble, without_addresses};
 use super::identity::{clean, strap_id};
 use super::pace::{Pace, ms};
-use super::strap::Shared;
+use super::shared::Shared;
 use crate::{Link, Links, SourceEvent, SourceState, StrapId, StrapNews};
 
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);

@@ -11,17 +11,18 @@ use std::time::Duration;
 
 use btleplug::api::{Central as _, Characteristic, Peripheral as _, ValueNotification};
 use btleplug::platform::{Adapter, Peripheral};
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, watch};
 
 use super::adapter::start_scan;
-use super::bus::{Bus, Kept};
-use super::deck::{Deck, Hints};
+use super::bus::Kept;
+use super::deck::Hints;
 use super::fault::{Fault, Trouble, held_by_another};
-use super::pace::{Pace, ms};
+use super::pace::ms;
 use super::plan::{Ended, Route};
+use super::shared::Shared;
 use super::{BATTERY_LEVEL, HEART_RATE_MEASUREMENT, about};
 use crate::decode::ble::Deduplicator;
-use crate::{Link, RecoveryStep, SourceEvent, StrapEvent, StrapId, StrapNews};
+use crate::{Link, SourceEvent, StrapId, StrapNews};
 
 /// Without a value for so long the link is looked at.
 const SILENT_CHECK: Duration = Duration::from_secs(5);
@@ -67,36 +68,6 @@ const OLD_LINK_CHECK_EVERY: Duration = Duration::from_secs(5);
 /// A strap not heard for so long is forgotten, by BlueZ's disk, too; heard again it is a new one with
 /// the same id.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
-
-/// What all straps share.
-#[derive(Clone)]
-pub(super) struct Shared {
-    pub(super) pace: Pace,
-    pub(super) events: mpsc::Sender<SourceEvent>,
-    pub(super) deck: Arc<Deck>,
-    pub(super) bus: Arc<Bus>,
-}
-
-impl Shared {
-    pub(super) async fn step(&self, rung: &'static str, strap: Option<&StrapId>, why: &str) {
-        let step = RecoveryStep {
-            rung,
-            strap: strap.cloned(),
-            why: why.to_owned(),
-        };
-        let _ = self.events.send(SourceEvent::Step(step)).await;
-    }
-
-    pub(super) async fn news(&self, strap: &StrapId, news: StrapNews) {
-        let event = StrapEvent {
-            strap: strap.clone(),
-            at_ms: self.pace.now_ms(),
-            news,
-        };
-        // Waits while the hub is busy. A hub that dropped the source ends this task anyway.
-        let _ = self.events.send(SourceEvent::Strap(event)).await;
-    }
-}
 
 /// The way to a strap over one adapter.
 #[derive(Clone)]

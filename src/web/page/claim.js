@@ -70,7 +70,11 @@ export class Claim {
     put('tap-say', say('claim.lifting'));
     $('claim-lift').disabled = true;
     try {
-      const found = await this.ask({ type: 'find_my_heart', method: 'lift' }, 20_000);
+      let found = await this.ask({ type: 'find_my_heart', method: 'lift' });
+      if (found.leftMs) {
+        await new Promise((done) => setTimeout(done, found.leftMs));
+        found = await this.ask({ type: 'find_my_heart', method: 'lift' });
+      }
       this.show(found.candidates, found.proposal);
       put('tap-say', found.proposal ? '' : say('claim.lift.none'));
     } catch (problem) { put('tap-say', explain(problem)); }

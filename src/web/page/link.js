@@ -3,6 +3,7 @@
 import { HubClock, ROUND, ROUND_EVERY_MS } from './clock.js';
 
 const SILENCE_MS = 12_000;     // the hub speaks every 5 s; after this the line is dead, whatever it says
+const PATIENCE_MS = 10_000;     // for an answer of the hub
 const SYNC_STEP_MS = 200;       // between the exchanges of one round
 
 /** Connects, and connects again. `onFrame(frame)` for each frame, `onState(open)` when the line opens or closes. */
@@ -70,11 +71,11 @@ export class Link {
   }
 
   /** Sends a frame and waits for its answer, which is an object with `type`; an `error` frame, a broken
-      line and too long a silence are thrown. */
-  ask(frame, patienceMs = 10_000) {
+      line and ten seconds of silence are thrown. */
+  ask(frame) {
     const id = `q${++this.asked}`;
     return new Promise((done, fail) => {
-      const timer = setTimeout(() => this.settle(id, { type: 'error', code: 'busy', message: '' }), patienceMs);
+      const timer = setTimeout(() => this.settle(id, { type: 'error', code: 'busy', message: '' }), PATIENCE_MS);
       this.waiting.set(id, { done, fail, timer });
       if (!this.send({ ...frame, id })) this.settle(id, { type: 'error', code: 'offline', message: '' });
     });

@@ -43,7 +43,7 @@ async function begin() {
   summary = new Summary(state);
   waitingImage = new Figure('join-figure', null, room, clock, lengths, { detail: 0.5, renderer: '2d', radius: 0.46, ring: false });
   join = new Join({ go: enter, find: findFromJoin, read, speak: change });
-  claim = new Claim({ ask: (frame, patience) => link.ask(frame, patience), clock, done: (label) => { strap = label; open('live'); } });
+  claim = new Claim({ ask: (frame) => link.ask(frame), clock, done: (label) => { strap = label; open('live'); } });
   wire();
   link = new Link(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`, clock, hear, (up) => { if (up) connected(); watch(); });
   setInterval(watch, 500);
