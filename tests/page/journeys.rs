@@ -299,12 +299,12 @@ async fn who_wants_less_motion_gets_a_figure_that_stands_still() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strap_that_goes_quiet_is_said_with_what_to_do_and_its_return_too() {
-    // Strap 1 of this room loses its link 75 s after the beginning, and is back within half a minute.
+    // Strap 3 of this room loses its link 75 s after the beginning, and is back within half a minute.
     let (_dir, hub) = demo(&["--people", "8", "--seed", "15"]).await;
     let mut page = Browser::open(&hub.url("/"), 390, 844).await;
-    page.wait_until("document.querySelector('#straps input[value=\"strap 1\"]')")
+    page.wait_until("document.querySelector('#straps input[value=\"strap 3\"]')")
         .await;
-    page.ask("document.querySelector('#straps input[value=\"strap 1\"]').click()")
+    page.ask("document.querySelector('#straps input[value=\"strap 3\"]').click()")
         .await;
     page.click("#join-go").await;
     page.wait_until(HAS_SCORE).await;
