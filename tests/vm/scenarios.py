@@ -16,6 +16,7 @@ import traceback
 from dataclasses import dataclass
 
 import room as rooms
+from machine import MachineHangs
 from room import Failure, Room, pack
 
 FIVE_MINUTES_S = 300
@@ -480,23 +481,32 @@ class Run:
 
     async def group(self, group):
         scenarios = [scenario for scenario in group.scenarios if self.is_wanted(scenario)]
-        room = None
+        room, hung = None, False
         try:
-            for scenario in scenarios:
+            while scenarios:
+                scenario = scenarios[0]
                 try:
                     if room is None:
                         room = await self.open(group, scenario)
                     at = time.monotonic()
                     seen = await scenario(room)
                 except Exception as error:
-                    self.failed.append(scenario.__name__)
-                    reason = str(error) if isinstance(error, Failure) else traceback.format_exc()
-                    self.say(f"FAILED {scenario.__name__}: {reason}")
+                    # Emulators hang now and then, and then nothing was seen of the hub: once more, and no more.
+                    again = isinstance(error, MachineHangs) and not hung
+                    hung = hung or again
+                    if again:
+                        self.say(f"AGAIN  {scenario.__name__}: the machine hangs: {error}")
+                    else:
+                        scenarios.pop(0)
+                        self.failed.append(scenario.__name__)
+                        reason = str(error) if isinstance(error, Failure) else traceback.format_exc()
+                        self.say(f"FAILED {scenario.__name__}: {reason}")
                     if room:
                         await room.close()
                         self.say(f"       what was logged: {room.log}.journal")
                     room = None
                 else:
+                    scenarios.pop(0)
                     self.passed.append(scenario.__name__)
                     self.say(f"passed {scenario.__name__} ({time.monotonic() - at:.0f} s): {seen}")
         finally:
