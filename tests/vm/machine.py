@@ -25,6 +25,10 @@ class MachineError(Exception):
     """The machine, or something in it, did not do what was asked."""
 
 
+class MachineHangs(MachineError):
+    """Not even the agent answers."""
+
+
 def accelerator():
     """KVM only where the processor has it: a paravirtual /dev/kvm opens and can't run a stock kernel."""
     with open("/proc/cpuinfo") as file:
@@ -166,7 +170,7 @@ class Machine:
             answer = await asyncio.wait_for(waiting, limit_s)
         except asyncio.TimeoutError:
             self.answers.pop(number, None)
-            raise MachineError(f"no answer within {limit_s} s: {op} {str(question)[:200]}") from None
+            raise MachineHangs(f"no answer within {limit_s} s: {op} {str(question)[:200]}") from None
         if "error" in answer:
             raise MachineError(answer["error"])
         return answer
@@ -193,6 +197,12 @@ class Machine:
 
     async def unplug(self, adapter):
         await self.run(f"kill {self.relays.pop(adapter)}")
+
+    async def registers(self):
+        """Where its processors are: for who wonders why it hangs."""
+        status = await self._qmp("query-status")
+        monitor = {"command-line": "info registers -a"}
+        return f"{status}\n{await self._qmp('human-monitor-command', **monitor)}"
 
     async def stop(self):
         if self.process and self.process.returncode is None:

@@ -91,6 +91,10 @@ class Room:
         except Exception as error:  # the machine may be the very thing that failed
             with open(f"{self.log}.journal", "w") as file:
                 file.write(f"the machine's journal could not be read: {error}\n")
+                try:
+                    file.write(await asyncio.wait_for(self.machine.registers(), 10))
+                except Exception as deaf:
+                    file.write(f"and QEMU does not answer: {deaf!r}\n")
         await self.machine.stop()
 
     # What the hub shows and stored.
