@@ -43,6 +43,9 @@ impl WhichHub {
                 io::ErrorKind::PermissionDenied => {
                     "\n  this is for root and for members of the group coherence-hub: try it with sudo"
                 }
+                io::ErrorKind::NotFound => {
+                    "\n  no hub has begun there: start it once, or name its directory with --data-dir"
+                }
                 _ => "",
             };
             eprintln!("coherence-hub: {what}: {error}{hint}");
@@ -64,10 +67,7 @@ fn asked(config: &Config, request: &Request) -> io::Result<Answer> {
         io::Error::new(error.kind(), format!("{}: {error}", database.display()))
     })?;
     if metadata.len() == 0 {
-        let why = format!(
-            "{}: the file is empty, no hub has begun in it; start the hub first",
-            database.display()
-        );
+        let why = format!("{}: the file is empty", database.display());
         return Err(io::Error::new(io::ErrorKind::NotFound, why));
     }
     let answer = match request {

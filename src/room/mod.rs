@@ -497,25 +497,9 @@ impl Room {
     }
 
     pub fn strap_views(&self, now_ms: i64) -> Vec<StrapView> {
-        let worn = self.people.worn();
-        let view = |strap: &straps::Strap| {
-            let no = strap.row.no;
-            let heart = self.hearts.get(&HeartKey::Strap(no));
-            let carrier = self.straps.get(self.radios.carrier(no)).unwrap_or(strap);
-            let mut view = carrier.view(heart, worn.contains(&no), now_ms);
-            view.label.clone_from(&strap.row.label);
-            let other = self.radios.other(no);
-            let other = other.and_then(|other| self.transport(other));
-            view.radios = [Some(strap.transport()), other]
-                .into_iter()
-                .flatten()
-                .map(str::to_owned)
-                .collect();
-            view
-        };
-        let shown = self.straps.iter();
-        let shown = shown.filter(|strap| self.radios.lead(strap.row.no) == strap.row.no);
-        shown.map(view).collect()
+        let leads = self.straps.iter().map(|strap| strap.row.no);
+        let leads = leads.filter(|no| self.radios.lead(*no) == *no);
+        leads.map(|no| self.strap_view(no, now_ms)).collect()
     }
 
     pub fn source_views(&self) -> Vec<SourceView> {

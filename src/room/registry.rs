@@ -3,11 +3,11 @@
 
 use coherence_hal::Wish;
 
+use super::cause::Cause;
 use super::command::{Refusal, RefusalCode, Reply};
-use super::heart::Heart;
 use super::rows::Row;
 use super::straps::{Strap, tidy_label};
-use super::view::{RegistryView, StrapState};
+use super::view::{RegistryView, StrapState, StrapView, WearerView};
 use super::{HeartKey, Note, Outcome, Room, StrapNo};
 
 /// How long a change about a strap must hold before it is news.
@@ -32,17 +32,13 @@ const SCORED: &str = "scored";
 impl Room {
     /// The registry as the admin sees it.
     pub fn registry(&self, now_ms: i64) -> Vec<RegistryView> {
-        let worn = self.people.worn();
-        let view = |strap: &Strap| {
-            let heart = self.hearts.get(&HeartKey::Strap(strap.row.no));
-            RegistryView {
-                no: strap.row.no.0,
-                identity: strap.row.identity.clone(),
-                name: strap.row.name.clone(),
-                serial: strap.row.about.serial.clone(),
-                labelled: strap.row.is_labelled(),
-                strap: strap.view(heart, worn.contains(&strap.row.no), now_ms),
-            }
+        let view = |strap: &Strap| RegistryView {
+            no: strap.row.no.0,
+            identity: strap.row.identity.clone(),
+            name: strap.row.name.clone(),
+            serial: strap.row.about.serial.clone(),
+            labelled: strap.row.is_labelled(),
+            strap: self.strap_view(strap.row.no, now_ms),
         };
         self.straps.iter().map(view).collect()
     }
@@ -140,13 +136,26 @@ impl Room {
         })
     }
 
-    fn strap_view(&self, no: StrapNo, now_ms: i64) -> super::view::StrapView {
-        let heart = self.hearts.get(&HeartKey::Strap(no));
-        let claimed = self.people.wearer(no).is_some();
-        self.straps
-            .get(no)
-            .expect("asked of a strap that was found just now")
-            .view(heart, claimed, now_ms)
+    /// A known strap as it is seen: under its own number and label, by what the radio that carries its
+    /// heart now has to say.
+    pub(super) fn strap_view(&self, no: StrapNo, now_ms: i64) -> StrapView {
+        let strap = self.straps.get(no).expect("a strap that is known");
+        let lead = self.radios.lead(no);
+        let heart = self.hearts.get(&HeartKey::Strap(lead));
+        let carrier = self.straps.get(self.radios.carrier(lead)).unwrap_or(strap);
+        let wearer = self.people.wearer(lead).and_then(|id| self.people.get(id));
+        let wearer = wearer.map(|person| WearerView {
+            name: person.row.name.clone(),
+            phone: person.socket.is_some(),
+        });
+        let other = self.radios.other(lead).and_then(|no| self.transport(no));
+        let radios = [self.transport(lead), other].into_iter().flatten();
+        StrapView {
+            no: Some(no.0),
+            label: strap.row.label.clone(),
+            radios: radios.map(str::to_owned).collect(),
+            ..carrier.view(heart, wearer, now_ms)
+        }
     }
 
     /// Rows of straps go before whatever names them.
@@ -168,11 +177,10 @@ impl Room {
             if self.radios.lead(no) != no {
                 continue; // its heart is told of under the other label
             }
-            let heart = self.hearts.get(&HeartKey::Strap(no));
-            let Some(strap) = self.straps.get_mut(no) else {
+            let said = self.of_log(no, now_ms);
+            let Some(((state, code, note), strap)) = said.zip(self.straps.get_mut(no)) else {
                 continue;
             };
-            let (state, code, note) = of_log(strap, heart, now_ms);
             let beats = state == StrapState::Streaming;
             let told = &mut strap.told;
             if told.code == Some(code) {
@@ -214,9 +222,8 @@ impl Room {
     /// How the straps are now is known to everybody: a restart is no news of the room.
     pub fn straps_are_no_news(&mut self, now_ms: i64) {
         for no in self.straps.numbers() {
-            let heart = self.hearts.get(&HeartKey::Strap(no));
-            if let Some(strap) = self.straps.get_mut(no) {
-                let (state, code, _) = of_log(strap, heart, now_ms);
+            let said = self.of_log(no, now_ms);
+            if let Some(((state, code, _), strap)) = said.zip(self.straps.get_mut(no)) {
                 strap.told = Told {
                     code: Some(code),
                     beats: state == StrapState::Streaming,
@@ -226,38 +233,37 @@ impl Room {
         }
     }
 
+    /// How a strap is, by what code, and the line for it. That one is on its way needs none: what the radio
+    /// does about it is told as a step.
+    fn of_log(&self, no: StrapNo, now_ms: i64) -> Option<(StrapState, &'static str, Option<Note>)> {
+        let strap = self.straps.get(no)?;
+        let label = strap.row.label.clone();
+        let heart = self.hearts.get(&HeartKey::Strap(no));
+        let carrier = self.straps.get(self.radios.carrier(no)).unwrap_or(strap);
+        let state = carrier.state(heart, now_ms);
+        let Some(cause) = Cause::of(carrier, heart, state) else {
+            return Some((state, SCORED, Some(Note::StrapScored { label })));
+        };
+        let code = cause.code();
+        let note = match (cause.is_of_the_score(), code) {
+            (_, "connecting" | "seen") => None,
+            (true, _) => Some(Note::StrapUnscored {
+                label,
+                code,
+                why: cause.text(),
+            }),
+            (false, _) => Some(Note::StrapSilent {
+                label,
+                code,
+                why: cause.text(),
+                advice: cause.advice(),
+            }),
+        };
+        Some((state, code, note))
+    }
+
     /// The registry is to be written as it is now: a session begins, or the hub stops.
     pub fn write_down_straps(&mut self) {
         self.straps.owe_last_seen();
     }
-}
-
-/// How a strap is, by what code, and the line for it. That one is on its way needs none: what the radio
-/// does about it is told as a step.
-fn of_log(
-    strap: &Strap,
-    heart: Option<&Heart>,
-    now_ms: i64,
-) -> (StrapState, &'static str, Option<Note>) {
-    let state = strap.state(heart, now_ms);
-    let label = strap.row.label.clone();
-    let Some(cause) = super::cause::Cause::of(strap, heart, state) else {
-        return (state, SCORED, Some(Note::StrapScored { label }));
-    };
-    let code = cause.code();
-    let note = match (cause.is_of_the_score(), code) {
-        (_, "connecting" | "seen") => None,
-        (true, _) => Some(Note::StrapUnscored {
-            label,
-            code,
-            why: cause.text(),
-        }),
-        (false, _) => Some(Note::StrapSilent {
-            label,
-            code,
-            why: cause.text(),
-            advice: cause.advice(),
-        }),
-    };
-    (state, code, note)
 }

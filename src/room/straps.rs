@@ -15,7 +15,7 @@ use super::StrapNo;
 use super::cause::Cause;
 use super::heart::Heart;
 use super::rows::{Battery, Row, Stamp, StrapRow};
-use super::view::{StrapState, StrapView};
+use super::view::{StrapState, StrapView, WearerView};
 
 /// A strap that was not heard in the air for longer is away.
 const AWAY_MS: i64 = 30_000;
@@ -408,7 +408,12 @@ impl Strap {
     }
 
     /// All that may be seen of it; what is not for everybody is taken out later.
-    pub fn view(&self, heart: Option<&Heart>, claimed: bool, now_ms: i64) -> StrapView {
+    pub fn view(
+        &self,
+        heart: Option<&Heart>,
+        wearer: Option<WearerView>,
+        now_ms: i64,
+    ) -> StrapView {
         let state = self.state(heart, now_ms);
         let cause = Cause::of(self, heart, state);
         StrapView {
@@ -416,7 +421,8 @@ impl Strap {
             label: self.row.label.clone(),
             transport: self.transport.clone(),
             radios: vec![self.transport.clone()],
-            claimed,
+            claimed: wearer.is_some(),
+            wearer,
             state,
             reason: cause.as_ref().map(|cause| cause.reason()),
             link: match &self.link {

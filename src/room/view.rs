@@ -275,6 +275,9 @@ pub struct StrapView {
     pub radios: Vec<String>,
     /// Somebody wears it.
     pub claimed: bool,
+    /// Who wears it; only for the facilitator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wearer: Option<WearerView>,
     pub state: StrapState,
     /// Why it gives no score: `warming_up`, `poor_signal`, `flat`, `silent`, `off_body`; null when it does.
     pub reason: Option<&'static str>,
@@ -337,6 +340,7 @@ impl StrapView {
         self.beats_rejected = None;
         self.beats_missing = None;
         self.no = None;
+        self.wearer = None;
         self.battery_at = None;
         self.manufacturer = None;
         self.firmware = None;
@@ -344,6 +348,15 @@ impl StrapView {
         self.last_seen_at = None;
         self
     }
+}
+
+/// Who wears a strap, as the facilitator calls them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct WearerView {
+    /// Null for who gave none.
+    pub name: Option<String>,
+    /// Whether their phone is connected.
+    pub phone: bool,
 }
 
 /// Why a strap gives no score, and what to do about it.

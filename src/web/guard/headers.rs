@@ -14,11 +14,11 @@ const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-poli
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// The page needs none of these, except a screen that stays on and a strap of its own.
+/// The page needs none of these, except a screen that stays on.
 const PERMISSIONS: &str = "accelerometer=(), autoplay=(), camera=(), display-capture=(), \
     encrypted-media=(), fullscreen=(self), geolocation=(), gyroscope=(), hid=(), magnetometer=(), \
     microphone=(), midi=(), payment=(), serial=(), usb=(), xr-spatial-tracking=(), \
-    bluetooth=(self), screen-wake-lock=(self)";
+    screen-wake-lock=(self)";
 
 /// Puts them on every answer.
 pub async fn harden(request: Request, next: Next) -> Response {

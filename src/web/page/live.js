@@ -112,13 +112,13 @@ export class Live {
     const time = span((feedback.leftMs || 0) + 999);
     put('reason', `${say('no.title')} ${say(`no.${reason}`, { time })}`);
     const early = feedback.early, steps = say(`no.${reason}.do`, { time }).split(' | ');
-    if (early) steps.unshift(say('me.early', { n: number(Math.round(early.score)), e: number(Math.round(early.standardError)) }));
     show('todo', true);
     draw('todo', steps.join('|'), () => '');
     if ($('todo').childElementCount !== steps.length || $('todo').textContent !== steps.join('')) $('todo').replaceChildren(...steps.map((step) => { const item = document.createElement('li'); item.textContent = step; return item; }));
     $('todo').classList.toggle('one', steps.length === 1);
     const needsHand = reason === 'silent' || reason === 'off_body' || reason === 'poor_signal';
-    show('after', needsHand); put('after', say('no.after'));
+    show('after', needsHand || Boolean(early));
+    put('after', early ? say('me.early', { n: number(Math.round(early.score)), e: number(Math.round(early.standardError)) }) : say('no.after'));
     show('choose-pair', needsHand || reason === 'no_strap');
     put('choose', say(reason === 'no_strap' ? 'no.choose.first' : 'no.choose'));
     if (this.spoken.reason !== reason) { if (this.spoken.reason !== undefined && reason !== 'warming_up') tell($('reason').textContent); this.spoken.reason = reason; }
