@@ -247,6 +247,11 @@ impl Origin {
             Origin::Simulated => "simulated",
         }
     }
+
+    /// Whether single beats of a heart were detected.
+    pub fn is_heard(self) -> bool {
+        matches!(self, Origin::Electrical | Origin::Pulse)
+    }
 }
 
 /// Device information as a strap gives it; texts without control characters.

@@ -231,6 +231,9 @@ impl Room {
         if let Some(heart) = self.hearts.get_mut(&key) {
             heart.begin_anew();
         }
+        if let HeartKey::Strap(no) = key {
+            self.radios.tear_all(no);
+        }
     }
 
     pub(super) fn free_strap(&self, label: &str, id: ParticipantId) -> Result<StrapNo, Refusal> {

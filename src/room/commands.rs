@@ -266,6 +266,9 @@ impl Room {
         {
             heart.forget();
         }
+        if let Some(claim) = &claim {
+            self.radios.tear_all(claim.strap);
+        }
         // What waits for its grid point goes as well.
         self.beats.retain(|row| match row {
             Row::Rr(row) => match row.heart {

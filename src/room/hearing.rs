@@ -155,6 +155,9 @@ impl Room {
                 self.look_for_twin(no, at_ms);
             }
         }
+        if lead != no {
+            self.straps.note_sign(lead, self.clock.stamp(at_ms));
+        }
     }
 
     /// Keeps what has found its place, and hands the scratch back.
@@ -181,6 +184,7 @@ impl Room {
             && !placed.is_empty()
         {
             straps.note_use(no);
+            via.into_iter().for_each(|no| straps.note_use(no));
         }
         if let Some(heart) = hearts.get_mut(&key) {
             for placed in placed.drain(..) {

@@ -226,6 +226,7 @@ impl Default for Heart {
 impl Heart {
     pub fn measurement(&mut self, at_ms: i64, measurement: &Measurement, out: &mut Vec<Placed>) {
         self.contact = measurement.contact;
+        self.counted = false;
         self.heard_ms = Some(at_ms);
         if measurement.contact == Some(false) {
             self.off_body_ms = Some(at_ms);
@@ -250,6 +251,11 @@ impl Heart {
 
     pub fn posted_rr(&mut self, at_ms: i64, rr_ms: &[f64], out: &mut Vec<Placed>) {
         self.silent_ms = POSTED_SILENT_MS;
+        self.arrivals.posted(at_ms, rr_ms, out);
+    }
+
+    /// What another radio brings of the same chain.
+    pub fn go_on(&mut self, at_ms: i64, rr_ms: &[f64], out: &mut Vec<Placed>) {
         self.arrivals.posted(at_ms, rr_ms, out);
     }
 

@@ -155,12 +155,12 @@ impl People {
         for (id, strap) in last_straps {
             people.last_wearer.insert(strap, id);
             if let Some(person) = people.known.get_mut(&id) {
-                person.last_strap = Some(strap);
                 person.had_heart = true;
             }
         }
         for row in claims {
             if let Some(person) = people.known.get_mut(&row.participant) {
+                person.last_strap = Some(row.strap);
                 person.claim = Some(row);
                 person.had_heart = true;
             }

@@ -96,8 +96,10 @@ impl Radios {
             StrapNews::Beats(beats) => {
                 for item in &beats.items {
                     match item {
-                        BeatItem::Rr(rr) => hear(*rr),
-                        BeatItem::Missing { .. } | BeatItem::Gap => hear(Rr::Ms(0.0)),
+                        BeatItem::Rr(rr) if beats.origin.is_heard() => hear(*rr),
+                        BeatItem::Rr(_) | BeatItem::Missing { .. } | BeatItem::Gap => {
+                            hear(Rr::Ms(0.0));
+                        }
                     }
                 }
             }
@@ -111,9 +113,41 @@ impl Radios {
             tail.tear();
         }
     }
+
+    /// What was heard so far is another's than what comes.
+    pub fn tear_all(&mut self, lead: StrapNo) {
+        for no in [Some(lead), self.other(lead)].into_iter().flatten() {
+            self.tear(no);
+        }
+    }
+
+    /// Nothing is known of this entry any more; the bond in which it was, by its lead.
+    fn forget(&mut self, no: StrapNo) -> Option<(StrapNo, Bond)> {
+        self.tails.remove(&no);
+        let of_others = |pair: &(StrapNo, StrapNo)| pair.0 != no && pair.1 != no;
+        self.parted.retain(of_others);
+        self.remembered.retain(of_others);
+        let lead = self.lead(no);
+        let bond = self.bonds.remove(&lead)?;
+        self.leads.remove(&bond.other);
+        Some((lead, bond))
+    }
 }
 
 impl Room {
+    /// A strap leaves the registry: what was its other radio stands alone.
+    pub(super) fn forget_radio(&mut self, no: StrapNo) {
+        let Some((lead, bond)) = self.radios.forget(no) else {
+            return;
+        };
+        if bond.carrier != lead {
+            self.begin_anew(HeartKey::Strap(lead));
+        }
+        if bond.released {
+            self.take_up(lead, bond.other);
+        }
+    }
+
     /// Whether beats that this entry brings now are the heart's: not those that the other radio has brought.
     /// Takes over where that is due; what the other radio has not brought is then placed here.
     pub(super) fn carries(&mut self, no: StrapNo, at_ms: i64) -> bool {
@@ -157,7 +191,7 @@ impl Room {
         heart.pass_on();
         let (newer_ms, whole): (Vec<f64>, bool) = newer.unwrap_or_default();
         if whole {
-            heart.posted_rr(at_ms, &newer_ms, &mut placed);
+            heart.go_on(at_ms, &newer_ms, &mut placed);
         } else {
             heart.break_off(&mut placed);
         }

@@ -64,24 +64,28 @@ impl Room {
         let strap = self.straps.get_mut(no).expect("it was found just now");
         strap.row.label = label;
         let row = Row::Strap(strap.row.clone());
+        self.straps.owe(no); // also where it can't be stored at once
         self.changes.links = true;
         let mut outcome = Outcome::of(Reply::Strap(self.strap_view(no, now_ms)));
         outcome.durable = vec![row];
         Ok(outcome)
     }
 
-    /// A strap leaves the registry. What it has delivered stays whose it was: R-R are the person's data,
+    /// A strap leaves the registry, over whatever radios it is heard. What it has delivered stays whose it was: R-R are the person's data,
     /// and go with their erasure or with `privacy.keep_days`; what nobody claimed goes with the latter.
     pub(super) fn forget_strap(&mut self, strap: &str, now_ms: i64) -> Result<Outcome, Refusal> {
-        let no = self.known_strap(strap)?;
+        let lead = self.radios.lead(self.known_strap(strap)?);
         let at = self.clock.stamp(now_ms);
         // What is still held belongs to whoever wore it up to now.
-        self.begin_anew(HeartKey::Strap(no));
-        self.people.forget_strap(no, at, &mut self.facts);
+        self.begin_anew(HeartKey::Strap(lead));
         let mut outcome = Outcome::of(Reply::Done);
-        if let Some((strap, row)) = self.straps.forget(no, at) {
-            outcome.durable.push(row);
-            self.let_go(&strap);
+        let both = [Some(lead), self.radios.other(lead)];
+        for no in both.into_iter().flatten() {
+            self.people.forget_strap(no, at, &mut self.facts);
+            if let Some((strap, row)) = self.straps.forget(no, at) {
+                outcome.durable.push(row);
+                self.let_go(&strap);
+            }
         }
         Ok(outcome)
     }
@@ -106,13 +110,14 @@ impl Room {
     fn drop_strap(&mut self, no: StrapNo, now_ms: i64) {
         let at = self.clock.stamp(now_ms);
         self.people.forget_strap(no, at, &mut self.facts);
-        if let Some(strap) = self.straps.drop_out(no, at) {
+        if let Some((strap, _)) = self.straps.forget(no, at) {
             self.counts.straps_forgotten += 1;
             self.let_go(&strap);
         }
     }
 
     fn let_go(&mut self, strap: &Strap) {
+        self.forget_radio(strap.row.no);
         self.hearts.remove(&HeartKey::Strap(strap.row.no));
         let id = coherence_hal::StrapId::from_stored(&strap.row.identity);
         self.wishes.push(Wish::Forget(id));

@@ -289,11 +289,12 @@ impl Room {
                 continue;
             };
             let socket = place.roles.socket_of(participant);
-            place.roles.forget(participant, lead, now_ms);
+            let was_here = place.roles.forget(participant, lead, now_ms);
             if let Some(socket) = socket {
                 self.stages.by_socket.remove(&socket);
             }
-            if self.stages.lineup(&id) != before {
+            // Their name is in what leaders saw, also where nobody is missing.
+            if was_here || self.stages.lineup(&id) != before {
                 self.stages.peopled(&id, before, now_ms);
             }
         }

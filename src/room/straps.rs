@@ -116,6 +116,14 @@ impl Straps {
         (strap, known.is_none())
     }
 
+    /// A strap was heard over its other radio.
+    pub fn note_sign(&mut self, no: StrapNo, at: Stamp) {
+        if let Some(strap) = self.by_no.get_mut(&no) {
+            strap.last_sign_ms = Some(at.mono_ms);
+            strap.row.last_seen = at;
+        }
+    }
+
     /// The lowest number that is nobody's and whose label nobody has.
     fn free_no(&self) -> StrapNo {
         (1..)
@@ -166,7 +174,7 @@ impl Straps {
         }
     }
 
-    /// Takes a strap out; what is to be written of it.
+    /// Takes a strap out; what is to be written of it, which also goes with the next commit.
     pub fn forget(&mut self, no: StrapNo, at: Stamp) -> Option<(Strap, Row)> {
         let strap = self.by_no.remove(&no)?;
         self.by_identity.remove(&strap.row.identity);
@@ -180,14 +188,9 @@ impl Straps {
             rests,
             at,
         };
+        // Also where it can't be stored at once.
+        self.gone.push(row.clone());
         Some((strap, row))
-    }
-
-    /// As [`Straps::forget`]; written with the next commit.
-    pub fn drop_out(&mut self, no: StrapNo, at: Stamp) -> Option<Strap> {
-        let (strap, row) = self.forget(no, at)?;
-        self.gone.push(row);
-        Some(strap)
     }
 
     /// The row of this strap has changed: it is written with the next commit.

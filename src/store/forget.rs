@@ -130,6 +130,11 @@ fn forget_straps(conn: &Connection, cut: Moment) -> rusqlite::Result<()> {
         cut,
     )?;
     conn.execute(
+        "DELETE FROM twins WHERE EXISTS
+             (SELECT 1 FROM strap s WHERE s.strap_no IN (low_strap_no, high_strap_no) AND s.identity = '')",
+        [],
+    )?;
+    conn.execute(
         "UPDATE strap SET label = '', forgotten_boot_no = NULL, forgotten_mono_ms = NULL, forgotten_wall_ms = NULL, forgotten_wall_synced = NULL
          WHERE identity = '' AND forgotten_boot_no = ?1 AND forgotten_mono_ms < ?2
              AND NOT EXISTS (SELECT 1 FROM claim c WHERE c.strap_no = strap.strap_no)

@@ -209,6 +209,10 @@ impl<'a> Pen<'a> {
         )?;
         let rests = at.only_if(rests);
         self.execute(
+            "DELETE FROM twins WHERE ?1 IN (low_strap_no, high_strap_no)",
+            params![no.0],
+        )?;
+        self.execute(
             concat!(
                 "UPDATE strap SET forgotten_boot_no = ?2, forgotten_mono_ms = ?3, forgotten_wall_ms = ?4, forgotten_wall_synced = ?5, ",
                 blank_strap!(),

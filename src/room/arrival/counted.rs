@@ -34,6 +34,9 @@ impl Arrivals {
 
     /// One interval of a strap that counts.
     fn step(&mut self, at_ms: i64, rr_ms: f64, mark: RrMark, out: &mut Vec<Placed>) {
+        if !self.held.is_empty() {
+            self.release(out); // another radio's, from before
+        }
         // The strap's clock has gone on through an interval that says nothing of the heart.
         let mut passed_ms = 0.0;
         let mut gap_ms = 0.0;

@@ -245,6 +245,23 @@ fn a_strap_taken_off_is_free_and_its_wearer_has_none() {
 }
 
 #[test]
+fn a_strap_taken_off_is_not_put_on_again_by_a_restart() {
+    let mut rig = Rig::new(1);
+    rig.until(10_000);
+    rig.join(1, Some("1")).expect("joins");
+    rig.apply(Command::ReleaseStrap {
+        participant: person(1),
+    })
+    .expect("it is theirs");
+    rig.until(15_000);
+    let mut again = Rig::at(1, 20_000, rig.remembered());
+    again
+        .apply(Command::Join(join(1, None, true)))
+        .expect("they are known");
+    assert_eq!(again.feedback(1).strap, None);
+}
+
+#[test]
 fn who_lifts_their_strap_is_proposed_the_one_that_falls_silent() {
     let mut rig = various(4);
     rig.until(60_000);

@@ -339,3 +339,41 @@ fn a_pair_that_turns_out_to_be_two_people_is_undone() {
         .any(|row| matches!(row, Row::Twins(row) if !row.one));
     assert!(parted, "it is remembered");
 }
+
+#[test]
+fn a_strap_that_is_forgotten_is_forgotten_over_both_radios_and_comes_back_as_a_stranger() {
+    let mut rig = Rig::new(0);
+    let mut dual = Dual::new(4);
+    dual.until(&mut rig, 60_000, true, true);
+    assert_eq!(labels(&rig).len(), 1);
+    rig.room.take_wishes();
+    let outcome = rig.apply(Command::ForgetStrap {
+        strap: "strap 1".to_owned(),
+    });
+    let forgotten = outcome.expect("it is known").durable;
+    assert_eq!(forgotten.len(), 2);
+    let wishes = rig.room.take_wishes();
+    for id in [ant(), ble()] {
+        assert!(wishes.contains(&Wish::Forget(id)), "{wishes:?}");
+    }
+    assert!(labels(&rig).is_empty());
+    // Still on: two strangers, told anew for what they are by their intervals.
+    dual.until(&mut rig, 66_000, true, true);
+    assert_eq!(labels(&rig).len(), 2);
+    dual.until(&mut rig, 130_000, true, true);
+    assert_eq!(labels(&rig).len(), 1);
+    assert!(
+        labels(&rig)[0].0 != "strap 1",
+        "a number that rows name rests"
+    );
+}
+
+#[test]
+fn when_one_radios_entry_is_dropped_the_other_stands_alone() {
+    let mut rig = Rig::new(0);
+    let mut dual = Dual::new(5);
+    dual.until(&mut rig, 60_000, true, true);
+    rig.room.forget_radio(StrapNo(1));
+    let alone: Vec<_> = labels(&rig).into_iter().map(|(_, radios)| radios).collect();
+    assert_eq!(alone, [vec!["ant".to_owned()], vec!["ble".to_owned()]]);
+}

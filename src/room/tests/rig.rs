@@ -184,6 +184,8 @@ impl Rig {
                 }
                 Row::ForgetStrap { strap, rests, .. } => {
                     past.straps.retain(|row| row.no != strap);
+                    past.twins
+                        .retain(|row| row.low != strap && row.high != strap);
                     past.resting.extend(Some(strap).filter(|_| rests));
                 }
                 Row::Pair(_) | Row::Consent(_) | Row::Erase { .. } => {}

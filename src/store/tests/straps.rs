@@ -132,3 +132,18 @@ fn straps_that_were_not_heard_are_forgotten_with_their_rows_unless_they_are_labe
     forget_old(&bench, 950_000);
     assert!(known_again(bench, 951_000).resting.is_empty());
 }
+
+#[test]
+fn that_two_were_one_is_forgotten_with_either() {
+    let bench = Bench::with_people();
+    let twins = Row::Twins(crate::room::rows::TwinsRow {
+        low: StrapNo(1),
+        high: StrapNo(2),
+        one: true,
+        at: samples::at(1_000),
+    });
+    bench.durably(vec![twins]).unwrap();
+    assert_eq!(bench.count("twins"), 1);
+    bench.durably(vec![forget(2, true, 2_000)]).unwrap();
+    assert_eq!(bench.count("twins"), 0);
+}
