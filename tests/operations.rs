@@ -59,10 +59,7 @@ async fn every_metric_is_there_explained_well_formed_and_names_nobody() {
             .map(|line| sample(line).2)
             .sum::<f64>()
     };
-    let scrape = async || {
-        let answer = reqwest::get(hub.url("/metrics")).await.expect("an answer");
-        answer.text().await.expect("text")
-    };
+    let scrape = async || hub.text("/metrics").await;
     let mut text = scrape().await;
     let begin = std::time::Instant::now();
     while [

@@ -89,8 +89,7 @@ async fn a_facilitator_labels_and_forgets_straps_and_nobody_else_does() {
     };
     hub.until("/api/straps", "the forgotten strap as a new one", another)
         .await;
-    let metrics = reqwest::get(hub.url("/metrics")).await.expect("it answers");
-    let metrics = metrics.text().await.expect("text");
+    let metrics = hub.text("/metrics").await;
     assert!(metrics.contains("coherence_straps_unscored{cause=\"warming_up\"}"));
 
     let path = dir.path();

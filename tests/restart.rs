@@ -7,6 +7,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
+use support::dice::Dice;
+use support::from_environment;
 use support::hub::Hub;
 use support::phone::Phone;
 
@@ -38,27 +40,6 @@ fn identity(session: &Value) -> (Value, Value, Value) {
         session["startsAt"].clone(),
         session["endsAt"].clone(),
     )
-}
-
-fn from_environment(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")),
-    )
-}
-
-/// Random, and the same again for the same seed (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: i64) -> i64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)).cast_signed().rem_euclid(end)
-    }
 }
 
 /// What the hub said yes to.

@@ -65,16 +65,6 @@ fn only_strap(straps: &Value) -> &Value {
     all.first().unwrap_or(&Value::Null)
 }
 
-/// The value of a line of `/metrics`.
-async fn metric(hub: &Hub, line: &str) -> Option<f64> {
-    let answer = reqwest::get(hub.url("/metrics"))
-        .await
-        .expect("the hub answers");
-    let text = answer.text().await.expect("text");
-    let value = text.lines().find_map(|said| said.strip_prefix(line));
-    value.and_then(|value| value.trim().parse().ok())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sensor_is_scored_goes_and_comes_back_as_itself() {
     let folder = tempfile::tempdir().expect("a folder for the test");
@@ -99,7 +89,7 @@ async fn a_sensor_is_scored_goes_and_comes_back_as_itself() {
     let text = source(&straps)["text"].as_str().expect("a sentence");
     assert!(text.starts_with("ear-clip: listening"), "{text}");
     let bad = "coherence_source_lost_total{what=\"bad_lines\"}";
-    assert_eq!(metric(&hub, bad).await, Some(3.0), "the boot text");
+    assert_eq!(hub.metric(bad).await, Some(3.0), "the boot text");
 
     pull_out(beating).await;
     let gone = |straps: &Value| {
@@ -107,7 +97,7 @@ async fn a_sensor_is_scored_goes_and_comes_back_as_itself() {
     };
     let straps = hub.until("/api/straps", "that it is gone", gone).await;
     let before = only_strap(&straps)["beatsAccepted"].as_u64();
-    let gaps = metric(&hub, "coherence_rr_gaps_total").await.unwrap_or(0.0);
+    let gaps = hub.metric("coherence_rr_gaps_total").await.unwrap_or(0.0);
 
     let beating = heart(Device::plugged_in_at(&links[0]));
     let back = |straps: &Value| {
@@ -118,13 +108,13 @@ async fn a_sensor_is_scored_goes_and_comes_back_as_itself() {
     };
     let straps = hub.until("/api/straps", "the same sensor", back).await;
     assert_eq!(source(&straps)["code"], "listening");
-    let gaps_now = metric(&hub, "coherence_rr_gaps_total").await;
+    let gaps_now = hub.metric("coherence_rr_gaps_total").await;
     assert!(
         gaps_now > Some(gaps),
         "a break is marked: {gaps_now:?}, {gaps}"
     );
     let steps = "coherence_recovery_steps_total{rung=\"reopen_port\"}";
-    assert_eq!(metric(&hub, steps).await, Some(2.0));
+    assert_eq!(hub.metric(steps).await, Some(2.0));
     let (status, log) = hub.stop().await;
     assert!(status.success(), "{log}");
     beating.abort();

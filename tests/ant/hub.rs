@@ -4,7 +4,7 @@ use coherence_hal::SourceClock;
 use coherence_hal::virtual_stick::{MADE_UP_KEY, Plug, VirtualStick, VirtualStrap};
 use serde_json::Value;
 
-use crate::bench::heart;
+use crate::support::heart::heart;
 use crate::support::hub::Hub;
 
 /// So much faster than the world do hub, hearts and stick live.
@@ -121,24 +121,12 @@ async fn load_of_sixty_straps() {
         states.len() == 60 && states.iter().all(|state| **state == "streaming")
     })
     .await;
-    let before = ticks(hub.pid());
+    let before_s = hub.processor_s();
     tokio::time::sleep(std::time::Duration::from_secs(SECONDS)).await;
-    let used = ticks(hub.pid()) - before;
-    // The kernel counts in hundredths of a second, whatever it runs at.
+    let used_s = hub.processor_s() - before_s;
     println!(
         "60 straps for {SECONDS} s: {:.2} % of one core",
-        used as f64 / SECONDS as f64
+        100.0 * used_s / SECONDS as f64
     );
     println!("peak memory {} MB", hub.peak_memory_mb());
-}
-
-/// Processor time of a process, user and system, in 1/100 s.
-fn ticks(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the hub runs");
-    let fields = stat.rsplit(')').next().expect("the name is in brackets");
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    fields[11..13]
-        .iter()
-        .map(|field| field.parse::<u64>().expect("a number"))
-        .sum()
 }

@@ -3,7 +3,8 @@
 use coherence_hal::virtual_stick::VirtualStrap;
 use coherence_hal::{BeatItem, Link, Origin};
 
-use crate::bench::{Bench, Truth, heart};
+use crate::bench::Bench;
+use crate::support::heart::{Truth, heart};
 
 /// So many straps on as many hearts, and what these really do. Every fifth strap tells no previous beat,
 /// every tenth is an old one that turns no pages.
@@ -172,6 +173,36 @@ async fn a_strap_that_starts_anew_leaves_a_gap_and_invents_nothing() {
         panic!("something came after it");
     };
     assert!(truth.account("ant:11", last).exact >= 6, "{last:?}");
+}
+
+#[tokio::test]
+async fn what_happens_while_a_strap_is_out_of_range_leaves_no_loss_without_a_gap() {
+    // The stick starts anew; or so little is heard in between that nobody can say it was a strap.
+    for restarts in [true, false] {
+        let (beats, truth) = heart(14, 66.0, 80.0);
+        let mut bench = Bench::new(vec![VirtualStrap::new(14, beats)]).await;
+        bench.until_heard().await;
+        bench.pass(10_000).await;
+        let silent = async |bench: &mut Bench| {
+            let until_ms = bench.now_ms() + 15_000;
+            bench.plug.stick().strap(0).fall_silent(until_ms);
+            bench.pass(8_000).await;
+        };
+        silent(&mut bench).await;
+        if restarts {
+            let now_ms = bench.now_ms();
+            bench.plug.stick().restart(now_ms);
+        } else {
+            bench.plug.stick().strap(0).fall_silent(i64::MIN);
+            bench.pass(300).await; // one message, with beats that were missed
+            silent(&mut bench).await;
+        }
+        bench.pass(30_000).await;
+        let strap = &bench.straps()["ant:14"];
+        let account = truth.account("ant:14", &strap.items);
+        assert_eq!(account.gaps, 1, "{restarts}: {account:?}");
+        assert!(account.exact > 25, "{restarts}: {account:?}");
+    }
 }
 
 #[tokio::test]

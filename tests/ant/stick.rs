@@ -5,7 +5,8 @@ use coherence_hal::decode::ant::{NetworkKey, id};
 use coherence_hal::virtual_stick::VirtualStrap;
 use coherence_hal::{BeatItem, Link};
 
-use crate::bench::{Bench, Truth, heart, options};
+use crate::bench::{Bench, options};
+use crate::support::heart::{Truth, heart};
 
 fn strap(number: u32) -> (VirtualStrap, Truth) {
     let (beats, truth) = heart(number.into(), 62.0, 80.0);

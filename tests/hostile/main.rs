@@ -97,8 +97,9 @@ async fn all(floods: Vec<Flood<'_>>) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_strangers_send_has_its_answer_and_nobody_in_the_room_notices() {
-    let rounds = std::env::var("COHERENCE_ROUNDS")
-        .map_or(3, |rounds| rounds.parse().expect("a number of rounds"));
+    let rounds = support::from_environment("COHERENCE_ROUNDS").map_or(3, |rounds| {
+        u8::try_from(rounds).expect("at most 255 rounds")
+    });
     let dir = tempfile::tempdir().expect("a directory for the test");
     let config = format!(
         "[straps]\nble = false\n[clock]\ntrust = \"always\"\n[room]\nmax_participants = {MAX_PARTICIPANTS}\n[access]\nroom_code = \"{ROOM_CODE}\"\n"

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::hub::Hub;
+use crate::support::from_environment;
 use crate::support::phone::Phone;
 use crate::{hub_with, position};
 
@@ -72,17 +72,37 @@ async fn the_answer_to_a_sync_request_carries_the_anchor_of_the_stage_one_is_on(
     assert_eq!(phone.ask(ask).await["anchor"], named["anchor"]);
 }
 
-/// Processor time of a process so far, s.
-fn processor_s(hub: &Hub) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", hub.pid())).expect("it runs");
-    // After the name, which is in brackets: the 12th and 13th field, in hundredths of a second.
-    let (_, rest) = stat.rsplit_once(") ").expect("as proc(5) says");
-    let fields: Vec<f64> = rest
-        .split(' ')
-        .filter_map(|field| field.parse().ok())
-        .collect();
-    let from_state = 10;
-    (fields[from_state] + fields[from_state + 1]) / 100.0
+#[tokio::test(flavor = "multi_thread")]
+async fn ticks_that_could_not_be_sent_in_time_are_skipped_and_counted_and_never_made_up_for() {
+    const PAUSE: Duration = Duration::from_millis(800);
+    let (_dir, hub) = hub_with("").await;
+    let mut phone = Phone::connect(&hub).await;
+    phone
+        .send(json!({"type": "subscribe_ticks", "intervalMs": 16}))
+        .await;
+    let first = phone.wait_for("scroll_tick").await;
+    // The hub stands still, as for a phone that takes nothing: what lies in the past is of no use to it.
+    hub.signal("-STOP");
+    tokio::time::sleep(PAUSE).await;
+    hub.signal("-CONT");
+    let mut at = vec![first["at"].as_i64().expect("Unix ms")];
+    while at.len() < 120 {
+        let tick = phone.wait_for("scroll_tick").await;
+        at.push(tick["at"].as_i64().expect("Unix ms"));
+    }
+    let pause = (1..at.len()).find(|n| at[*n] - at[n - 1] >= PAUSE.as_millis() as i64 / 2);
+    let pause = pause.unwrap_or_else(|| panic!("ticks of the pause: {at:?}"));
+    // The first comes at once and the next in its turn: what is left is no more than time has passed.
+    let behind = &at[pause..];
+    let took_ms = behind[behind.len() - 1] - behind[0];
+    let at_most = took_ms / 16 + 2;
+    assert!(
+        behind.len() as i64 <= at_most,
+        "{} ticks in {took_ms} ms: {behind:?}",
+        behind.len()
+    );
+    let skipped = hub.metric("coherence_ticks_skipped_total").await;
+    assert!(skipped >= Some(30.0), "{skipped:?}");
 }
 
 /// Ticks that come to one phone until `end`.
@@ -103,10 +123,7 @@ async fn count(mut phone: Phone, end: Instant) -> u64 {
 async fn three_hundred_phones_get_their_ticks_of_sixteen_ms() {
     const PHONES: u32 = 300;
     const EVERY_MS: u32 = 16;
-    let during_s: u64 = match std::env::var("COHERENCE_SECONDS") {
-        Ok(text) => text.parse().expect("COHERENCE_SECONDS is a number"),
-        Err(_) => 30,
-    };
+    let during_s = from_environment("COHERENCE_SECONDS").unwrap_or(30);
     let ((_ticking_dir, ticking), (_idle_dir, idle)) = (hub_with("").await, hub_with("").await);
     let (mut wanting, mut looking) = (Vec::new(), Vec::new());
     for _ in 0..PHONES {
@@ -132,7 +149,7 @@ async fn three_hundred_phones_get_their_ticks_of_sixteen_ms() {
     }
     let wanting = warm.join_all().await;
     let end = begin + Duration::from_secs(during_s);
-    let before = (processor_s(&ticking), processor_s(&idle));
+    let before = (ticking.processor_s(), idle.processor_s());
     let mut counting = tokio::task::JoinSet::new();
     for phone in wanting.into_iter().chain(looking) {
         counting.spawn(count(phone, end));
@@ -145,8 +162,8 @@ async fn three_hundred_phones_get_their_ticks_of_sixteen_ms() {
     println!(
         "{PHONES} phones, ticks of {EVERY_MS} ms, {took_s:.1} s: {ticks} of {wanted:.0} came ({share:.2} %); \
          processor {:.1} % of a core, an idle hub with as many phones {:.1} %",
-        percent(before.0, processor_s(&ticking)),
-        percent(before.1, processor_s(&idle)),
+        percent(before.0, ticking.processor_s()),
+        percent(before.1, idle.processor_s()),
     );
     assert!(ticks > 0, "nothing came");
 }

@@ -109,11 +109,37 @@ impl Hub {
 
     /// The most memory it has held so far, MB.
     pub fn peak_memory_mb(&self) -> u64 {
+        self.status_kb("VmHWM:") / 1_024
+    }
+
+    /// The memory it holds now, kB.
+    pub fn memory_kb(&self) -> u64 {
+        self.status_kb("VmRSS:")
+    }
+
+    fn status_kb(&self, key: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("it runs");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kb = peak.and_then(|peak| peak.split_whitespace().next()?.parse::<u64>().ok());
-        kb.expect("Linux tells it") / 1_024
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        let kb = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        kb.expect("Linux tells it")
+    }
+
+    /// Processor time so far, user's and system's, s.
+    pub fn processor_s(&self) -> f64 {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = std::fs::read_to_string(path).expect("it runs");
+        // After the name, which is in brackets: the 12th and 13th field, in hundredths of a second.
+        let (_, rest) = stat.rsplit_once(") ").expect("as proc(5) says");
+        let mut fields = rest.split(' ').skip(11);
+        let mut next = || fields.next().and_then(|field| field.parse::<f64>().ok());
+        (next().expect("a number") + next().expect("a number")) / 100.0
+    }
+
+    /// How many it has of what Linux lists for a process: `fd`, open files, or `task`, threads.
+    pub fn counted_in(&self, what: &str) -> usize {
+        let folder = format!("/proc/{}/{what}", self.child.id());
+        std::fs::read_dir(folder).expect("it runs").count()
     }
 
     /// The process, as the system numbers it.
@@ -125,12 +151,17 @@ impl Hub {
         format!("http://{}{path}", self.address)
     }
 
-    /// Asks as the facilitator from now on, with the PIN that the log showed at the first start.
-    pub async fn become_facilitator(&mut self) {
+    /// The facilitator's PIN, as the log shows it at the first start.
+    pub fn pin(&self) -> String {
         let log = self.log();
         let (_, pin) = log.split_once("pin=").expect("it is the first start");
+        pin[..6].to_owned()
+    }
+
+    /// Asks as the facilitator from now on.
+    pub async fn become_facilitator(&mut self) {
         let mut phone = Phone::connect(self).await;
-        phone.send(json!({"type": "auth", "pin": &pin[..6]})).await;
+        phone.send(json!({"type": "auth", "pin": self.pin()})).await;
         let token = phone.wait_for("auth_ok").await["token"].clone();
         self.token = Some(token.as_str().expect("a token").to_owned());
     }
@@ -151,6 +182,22 @@ impl Hub {
         }
         let answer = request.send().await.expect("the hub answers");
         answer.json().await.expect("JSON")
+    }
+
+    /// `GET`, as text.
+    pub async fn text(&self, path: &str) -> String {
+        let answer = reqwest::get(self.url(path)).await;
+        let answer = answer.expect("the hub answers");
+        answer.text().await.expect("text")
+    }
+
+    /// What `/metrics` says of a series, labels and all; None while nothing was counted.
+    pub async fn metric(&self, series: &str) -> Option<f64> {
+        let metrics = self.text("/metrics").await;
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok())
     }
 
     /// Any other request: its status and its body, as JSON where there is one.

@@ -7,7 +7,9 @@ pub mod backlog;
 pub mod broker;
 pub mod browser;
 pub mod collector;
+pub mod dice;
 pub mod fake_bluez;
+pub mod heart;
 pub mod hub;
 pub mod phone;
 pub mod private_bus;
@@ -38,6 +40,13 @@ pub fn shared(folder: &str) -> Option<PathBuf> {
         "ABSENT: ../shared/{folder} is not beside the project, so what needs it was NOT tested"
     );
     None
+}
+
+/// A number that whoever starts a long run may set; panics when it is none.
+pub fn from_environment(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    let number = text.parse();
+    Some(number.unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
 }
 
 /// Waits until `condition` holds, looking often; panics with `what` when it does not in time.

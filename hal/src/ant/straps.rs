@@ -45,6 +45,9 @@ struct Strap {
     heard: u32,
     /// What is to be told once it is proven.
     held: Vec<StrapEvent>,
+    /// Beats, or a break in their chain, were never told because it was not proven: what comes next follows
+    /// a gap.
+    torn: bool,
     rssi_told_ms: Option<i64>,
     battery_pct: Option<u8>,
     about: About,
@@ -99,6 +102,8 @@ impl Straps {
             if unproven {
                 stray += u64::from(strap.heard);
                 strap.heard = 0;
+                let mut held = strap.held.iter();
+                strap.torn |= held.any(|event| matches!(event.news, StrapNews::Beats(_)));
                 strap.held.clear();
             }
             silent_ms < FORGOTTEN_MS
@@ -131,6 +136,7 @@ impl Strap {
             last_ms: at_ms,
             heard: 0,
             held: Vec::new(),
+            torn: false,
             rssi_told_ms: None,
             battery_pct: None,
             about: About::default(),
@@ -165,6 +171,9 @@ impl Strap {
     fn hear(&mut self, at_ms: i64, page: &HrPage) {
         if self.heard == 0 {
             self.news(at_ms, StrapNews::Link(Link::Up));
+            if std::mem::take(&mut self.torn) {
+                self.beats(at_ms, vec![BeatItem::Gap]);
+            }
         }
         self.heard = (self.heard + 1).min(PROVEN_BY);
         self.last_ms = at_ms;

@@ -9,6 +9,9 @@ use super::page::{Content, HrPage};
 
 /// After so long without a new beat the strap's clock of 64 s is ambiguous, ms.
 const AMBIGUOUS_AFTER_MS: i64 = 55_000;
+/// A beat that was not seen to be new may be of any age, for a strap off the skin repeats its last one: if no heart
+/// beat since it was first heard, ms, the next one says nothing of the time between them.
+const UNSEEN_AFTER_MS: i64 = 10_000;
 /// No two beats are closer, ticks of 1/1024 s: 200 ms.
 const SHORTEST_TICKS: u16 = 205;
 /// The strap's clock may be ahead of the time that has passed since its last beat was heard by so much, ms.
@@ -86,6 +89,8 @@ struct Beat {
     count: u8,
     /// When the message that first told of it came.
     at_ms: i64,
+    /// That message was not the first of all: it is known how old the beat was then.
+    seen: bool,
 }
 
 impl AntHeart {
@@ -107,6 +112,7 @@ impl AntHeart {
             time: page.event_time,
             count: page.beat_count,
             at_ms,
+            seen: self.newest.is_some(),
         };
         let Some(newest) = &mut self.newest else {
             self.newest = Some(next);
@@ -157,7 +163,12 @@ fn steps(before: Beat, next: Beat, previous: Option<u16>) -> Vec<Pulse> {
     let beats = next.count.wrapping_sub(before.count);
     let span = next.time.wrapping_sub(before.time);
     let passed_ms = next.at_ms - before.at_ms;
-    if passed_ms >= AMBIGUOUS_AFTER_MS {
+    let known_for_ms = if before.seen {
+        AMBIGUOUS_AFTER_MS
+    } else {
+        UNSEEN_AFTER_MS
+    };
+    if passed_ms >= known_for_ms {
         return vec![Pulse::Gap(GapReason::Timeout)];
     }
     let too_short = u32::from(span) < u32::from(beats) * u32::from(SHORTEST_TICKS);
@@ -216,6 +227,25 @@ mod tests {
         assert_eq!(
             heart.page(2_000, &page(0, false, 0, 3_000, 3)),
             [Pulse::Rr(1_000)]
+        );
+    }
+
+    #[test]
+    fn the_first_beat_that_is_heard_may_be_old_so_what_comes_long_after_says_nothing_of_it() {
+        // Off the skin it repeats its last beat, for longer than its clock runs; the stick started anew meanwhile.
+        let mut heart = AntHeart::default();
+        for at_ms in (0..26_000).step_by(250) {
+            assert_eq!(heart.page(at_ms, &page(0, false, 0, 1_000, 1)), []);
+        }
+        let next = page(0, false, 0, 17_677, 2); // 80.286 s after it, in 64 s
+        assert_eq!(heart.page(26_000, &next), [Pulse::Gap(GapReason::Timeout)]);
+        let after = page(0, false, 0, 18_677, 3);
+        assert_eq!(heart.page(27_000, &after), [Pulse::Rr(1_000)]);
+        let later = page(0, false, 0, 18_677 + 40 * 1_024, 4);
+        assert_eq!(
+            heart.page(67_000, &later),
+            [Pulse::Rr(40 * 1_024)],
+            "that one was seen to be new"
         );
     }
 
