@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::erase::{Worn, worn_by};
+use super::erase::{Worn, worn_over_all_radios};
 use super::error::{StoreError, is_the_rows_fault};
 use super::moment::Moment;
 use super::write::{Pen, known_participant_no, present_stamp};
@@ -113,7 +113,7 @@ pub(super) fn write(
 
 fn worn_now(conn: &Connection, id: ParticipantId, now: Moment) -> rusqlite::Result<Vec<Worn>> {
     match known_participant_no(conn, id)? {
-        Some(participant_no) => worn_by(conn, participant_no, now),
+        Some(participant_no) => worn_over_all_radios(conn, participant_no, now),
         None => Ok(Vec::new()),
     }
 }

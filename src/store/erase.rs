@@ -48,6 +48,42 @@ pub(super) fn worn_by(
     rows.collect()
 }
 
+/// As [`worn_by`], and the same straps as other radios heard them: what came over those before they were
+/// known as one stands under their own numbers. Not where somebody else wore such a number meanwhile.
+pub(super) fn worn_over_all_radios(
+    conn: &Connection,
+    participant_no: i64,
+    now: Moment,
+) -> rusqlite::Result<Vec<Worn>> {
+    let mut twins = conn.prepare_cached(
+        "SELECT iif(low_strap_no = ?1, high_strap_no, low_strap_no) AS other FROM twins
+         WHERE one = 1 AND ?1 IN (low_strap_no, high_strap_no) AND NOT EXISTS (
+             SELECT 1 FROM claim WHERE strap_no = other AND participant_no <> ?2
+             AND (from_boot_no, from_mono_ms) < (?5, ?6)
+             AND (until_boot_no IS NULL OR (until_boot_no, until_mono_ms) > (?3, ?4)))",
+    )?;
+    let mut worn = worn_by(conn, participant_no, now)?;
+    for own in worn.clone() {
+        let (from, until) = (own.from, own.until);
+        let others = twins.query_map(
+            params![
+                own.strap.0,
+                participant_no,
+                from.boot_no,
+                from.mono_ms,
+                until.boot_no,
+                until.mono_ms
+            ],
+            |row| row.get(0),
+        )?;
+        for other in others {
+            let strap = StrapNo(other?);
+            worn.push(Worn { strap, ..own });
+        }
+    }
+    Ok(worn)
+}
+
 /// The first moment at which anything of this person can have been written.
 pub(super) fn since(conn: &Connection, participant_no: i64) -> rusqlite::Result<Moment> {
     conn.query_row(
@@ -71,7 +107,7 @@ pub(super) fn delete(
         return Ok(false);
     };
     keep_numbers_counting(conn)?;
-    for worn in worn_by(conn, participant_no, now)? {
+    for worn in worn_over_all_radios(conn, participant_no, now)? {
         let (from, until) = (worn.from, worn.until);
         for (table, sql) in [
             (

@@ -3,7 +3,7 @@
 use coherence_hal::{About, Origin};
 
 use super::*;
-use crate::room::rows::{Battery, StrapRow};
+use crate::room::rows::{Battery, StrapRow, TwinsRow};
 
 fn forget(no: u32, rests: bool, mono_ms: i64) -> Row {
     Row::ForgetStrap {
@@ -133,17 +133,59 @@ fn straps_that_were_not_heard_are_forgotten_with_their_rows_unless_they_are_labe
     assert!(known_again(bench, 951_000).resting.is_empty());
 }
 
+/// That they are one strap.
+fn twins(low: u32, high: u32, mono_ms: i64) -> Row {
+    Row::Twins(TwinsRow {
+        low: StrapNo(low),
+        high: StrapNo(high),
+        one: true,
+        at: samples::at(mono_ms),
+    })
+}
+
 #[test]
 fn that_two_were_one_is_forgotten_with_either() {
     let bench = Bench::with_people();
-    let twins = Row::Twins(crate::room::rows::TwinsRow {
-        low: StrapNo(1),
-        high: StrapNo(2),
-        one: true,
-        at: samples::at(1_000),
-    });
-    bench.durably(vec![twins]).unwrap();
+    bench.durably(vec![twins(1, 2, 1_000)]).unwrap();
     assert_eq!(bench.count("twins"), 1);
     bench.durably(vec![forget(2, true, 2_000)]).unwrap();
     assert_eq!(bench.count("twins"), 0);
+}
+
+#[test]
+fn an_erasure_takes_what_came_over_the_other_radio_too_unless_somebody_else_wore_that() {
+    for (other_is_worn, left) in [(false, 1), (true, 2)] {
+        let bench = Bench::new();
+        bench.store.commit(vec![
+            samples::strap(1),
+            samples::strap(2),
+            samples::participant(1, "Ada"),
+            samples::participant(2, "Bo"),
+            samples::claim(1, samples::person(1), 1, 1_000, None),
+            twins(1, 2, 3_000),
+            samples::rr(1, 1, 2_000),
+            samples::rr(2, 2, 2_000),
+            samples::rr(3, 2, 900), // before she wore it
+        ]);
+        if other_is_worn {
+            bench.store.commit(vec![samples::claim(
+                2,
+                samples::person(2),
+                2,
+                1_500,
+                Some(2_500),
+            )]);
+        }
+        bench
+            .durably(vec![Row::Erase {
+                participant: samples::person(1),
+                at: samples::at(9_000),
+            }])
+            .unwrap();
+        assert_eq!(
+            bench.count("rr"),
+            left,
+            "the other one worn: {other_is_worn}"
+        );
+    }
 }
