@@ -10,7 +10,7 @@ use crate::support::browser::Browser;
 use crate::support::hub::{Hub, PROGRAM, quiet};
 use crate::support::wait_until;
 use crate::support::wire::Wire;
-use crate::{HAS_SCORE, join, picture};
+use crate::{HAS_SCORE, enter_pin, join, picture};
 
 /// A demo whose session does not end under the test's hands, unless `more` says otherwise.
 async fn demo(more: &[&str]) -> (TempDir, Hub) {
@@ -41,7 +41,7 @@ async fn saved(directory: &Path, ending: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_joins_with_a_strap_sees_their_heart_and_the_end_takes_their_data_and_is_erased() {
-    let (_dir, hub) = demo(&["--people", "8", "--session-min", "1"]).await;
+    let (_dir, hub) = demo(&["--people", "8", "--session-min", "2"]).await;
     let saves = tempfile::tempdir().expect("a directory for the test");
     let mut page = Browser::open(&hub.url("/"), 390, 844).await;
     page.downloads_to(saves.path()).await;
@@ -141,18 +141,10 @@ async fn a_person_without_a_strap_breathes_along_and_may_choose_one_later() {
 async fn who_guesses_the_pin_is_told_and_locked_out_and_the_right_one_opens_the_desk() {
     let (_dir, hub) = demo(&["--people", "8"]).await;
     let mut page = Browser::open(&hub.url("/lead"), 1024, 768).await;
-    let enter = |pin: &str| {
-        format!(
-            "(document.getElementById('pin').value = {}, document.getElementById('pin-form').requestSubmit())",
-            json!(pin)
-        )
-    };
-    let log = hub.log();
-    let (_, pin) = log.split_once("pin=").expect("it is the first start");
-    let pin = &pin[..6];
+    let pin = hub.pin();
     page.wait_until("!document.getElementById('gate').hidden")
         .await;
-    page.ask(&enter(pin)).await;
+    enter_pin(&mut page, &pin).await;
     page.wait_until("document.querySelectorAll('#well li').length > 2")
         .await;
     page.wait_until("/of \\d+ straps/.test(document.getElementById('fact-heard').textContent)")
@@ -164,7 +156,7 @@ async fn who_guesses_the_pin_is_told_and_locked_out_and_the_right_one_opens_the_
         .await;
     let wrong = if pin == "000000" { "111111" } else { "000000" };
     for _ in 0..20 {
-        page.ask(&enter(wrong)).await;
+        enter_pin(&mut page, wrong).await;
         page.wait_until("!document.getElementById('pin-say').hidden")
             .await;
         if page.text("#pin-say").await.starts_with("Too many tries") {
@@ -173,7 +165,7 @@ async fn who_guesses_the_pin_is_told_and_locked_out_and_the_right_one_opens_the_
         page.wait_until("/tries are left/.test(document.getElementById('pin-say').textContent) || /Too many/.test(document.getElementById('pin-say').textContent)").await;
     }
     page.wait_until("/Too many tries\\. You can try again in \\d+:\\d\\d/.test(document.getElementById('pin-say').textContent)").await;
-    page.ask(&enter(pin)).await;
+    enter_pin(&mut page, &pin).await;
     page.wait_until("/Too many tries/.test(document.getElementById('pin-say').textContent)")
         .await;
     assert_eq!(

@@ -236,19 +236,61 @@ fn every_sentence_that_a_page_asks_for_exists_and_every_reason_has_one() {
             }
         }
     }
-    for reason in [
+    let reasons = [
         "warming_up",
         "poor_signal",
         "flat",
         "silent",
         "off_body",
         "no_strap",
-    ] {
-        for key in [format!("no.{reason}"), format!("no.{reason}.do")] {
-            if !english.contains_key(&key) {
-                missing.insert(key);
-            }
+    ];
+    let of_reasons = reasons.map(|reason| [format!("no.{reason}"), format!("no.{reason}.do")]);
+    // What broke a link only the hub can say; who is away is only counted.
+    let causes = [
+        "warming_up",
+        "poor_signal",
+        "flat",
+        "off_body",
+        "silent",
+        "battery_empty",
+        "waiting_for_link",
+        "connecting",
+        "seen",
+        "computed",
+        "simulated",
+    ];
+    let of_causes = causes.map(|cause| format!("lead.no.{cause}"));
+    for key in of_reasons.into_iter().flatten().chain(of_causes) {
+        if !english.contains_key(&key) {
+            missing.insert(key);
         }
     }
     assert_eq!(missing, BTreeSet::new());
+}
+
+#[test]
+fn every_sentence_is_said_by_some_page() {
+    let pages: String = files(&folder()).iter().map(|path| source(path)).collect();
+    // The beginnings of keys that are put together, as in `phase.${level}`.
+    let beginnings: BTreeSet<&str> = pages
+        .split('`')
+        .filter_map(|part| part.split_once("${"))
+        .map(|(beginning, _)| beginning)
+        .filter(|beginning| beginning.ends_with('.'))
+        .collect();
+    let is_said = |key: &str| {
+        let whole = key.trim_end_matches(".one").trim_end_matches(".other");
+        let quoted = ['\'', '"', '`'].iter().any(|quote| {
+            [key, whole]
+                .iter()
+                .any(|key| pages.contains(&format!("{quote}{key}{quote}")))
+        });
+        quoted
+            || beginnings
+                .iter()
+                .any(|beginning| key.starts_with(beginning))
+    };
+    let english = texts("en");
+    let unsaid: Vec<&String> = english.keys().filter(|key| !is_said(key)).collect();
+    assert_eq!(unsaid, Vec::<&String>::new());
 }

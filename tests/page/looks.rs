@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::browser::Browser;
 use crate::support::hub::Hub;
 use crate::support::root;
-use crate::{HAS_SCORE, join, picture};
+use crate::{HAS_SCORE, enter_pin, join, picture};
 
 /// The program that judges pages; `tests/run` puts it there.
 fn axe() -> String {
@@ -50,7 +50,7 @@ async fn judge(page: &mut Browser, name: &str) {
 const SMALL_TARGETS: &str = "[...document.querySelectorAll('button, a[href], select, input:not([type=radio]):not([type=checkbox]), label.strap, .chips label, label.choice, label.switch')].filter(e => e.offsetParent !== null && !e.classList.contains('only-read')).map(e => [e.id || e.textContent.trim().slice(0, 20), e.getBoundingClientRect()]).filter(([, r]) => r.height < 43.5 || r.width < 43.5).map(([n, r]) => n + ' ' + r.width.toFixed(0) + 'x' + r.height.toFixed(0))";
 
 /// A hub in the page: answers a clock and says what `frames` says.
-fn stage_set(frames: &Value) -> String {
+pub fn stage_set(frames: &Value) -> String {
     format!(
         "(() => {{
         const frames = {frames};
@@ -91,12 +91,22 @@ fn moment(share: f64, phase: &str, group: Value, message: &str) -> Value {
     ])
 }
 
+/// The group's figures of a moment: average, how many hearts are at which level, synchrony.
+fn figures(average: i64, low: i64, medium: i64, high: i64, index: f64) -> Value {
+    json!({"average": average, "standardError": 2, "peak": average + 4, "distribution": {"low": low, "medium": medium, "high": high}, "participants": 18, "scored": low + medium + high, "synchrony": {"index": index, "chanceHigh": 16.4}})
+}
+
+/// A room in high coherence: the fullest figure there is.
+pub fn high() -> Value {
+    let message = "Stay with this. Listen to the quiet between two breaths.";
+    moment(0.79, "active", figures(76, 1, 3, 13, 61.0), message)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_wall_is_fit_to_be_shown_in_every_moment() {
     let dir = tempfile::tempdir().expect("a directory for the test");
     let config = "[straps]\nble = false\n[wall]\naddress = \"http://10.42.0.1:8080/\"\nwifi_name = \"Coherence Room\"\nwifi_password = \"breathe together\"\n";
     let hub = Hub::run(dir.path(), config, None).await;
-    let figures = |average: i64, low: i64, medium: i64, high: i64, index: f64| json!({"average": average, "standardError": 2, "peak": average + 4, "distribution": {"low": low, "medium": medium, "high": high}, "participants": 18, "scored": low + medium + high, "synchrony": {"index": index, "chanceHigh": 16.4}});
     let moments = [
         (
             "wall-low",
@@ -116,15 +126,7 @@ async fn the_wall_is_fit_to_be_shown_in_every_moment() {
                 "Follow the light as it turns: in on the way up, out on the way down.",
             ),
         ),
-        (
-            "wall-high",
-            moment(
-                0.79,
-                "active",
-                figures(76, 1, 3, 13, 61.0),
-                "Stay with this. Listen to the quiet between two breaths.",
-            ),
-        ),
+        ("wall-high", high()),
         (
             "wall-resting",
             moment(0.94, "integration", figures(71, 2, 4, 11, 52.0), ""),
@@ -254,13 +256,7 @@ async fn the_desk_is_fit_to_be_used_on_a_laptop_and_on_a_phone() {
     page.wait_until("!document.getElementById('gate').hidden")
         .await;
     judge(&mut page, "lead-pin").await;
-    let log = hub.log();
-    let (_, pin) = log.split_once("pin=").expect("it is the first start");
-    page.ask(&format!(
-        "(document.getElementById('pin').value = {}, document.getElementById('pin-form').requestSubmit())",
-        json!(&pin[..6])
-    ))
-    .await;
+    enter_pin(&mut page, &hub.pin()).await;
     page.wait_until("document.querySelectorAll('#well li').length > 9")
         .await;
     for (name, width, height, scheme) in [
@@ -290,13 +286,7 @@ async fn a_hub_that_hears_nothing_says_so_to_who_leads_and_to_who_comes() {
     page.go(&hub.url("/lead")).await;
     page.wait_until("!document.getElementById('gate').hidden")
         .await;
-    let log = hub.log();
-    let (_, pin) = log.split_once("pin=").expect("it is the first start");
-    page.ask(&format!(
-        "(document.getElementById('pin').value = {}, document.getElementById('pin-form').requestSubmit())",
-        json!(&pin[..6])
-    ))
-    .await;
+    enter_pin(&mut page, &hub.pin()).await;
     page.wait_until("document.getElementById('sources').textContent.includes('D-Bus')")
         .await;
     judge(&mut page, "lead-no-radio").await;

@@ -1,15 +1,18 @@
-//! The pages, live, in a real Chromium: what phones, the wall and the facilitator see and do. `journeys` walks
-//! the ways that people go, `looks` takes pictures and has them judged for everybody's eyes and hands, `breath`
-//! measures whether all breathe at once, `pieces` tries the pages' pure parts, `lint` reads their sources.
+//! The pages, live, in a real Chromium: what phones, the wall and the facilitator see and do. `journeys` and
+//! `hearts` walk the ways that people go, `looks` takes pictures and has them judged for everybody's eyes and
+//! hands, `breath` measures whether all breathe at once, `pieces` tries the pages' pure parts, `lint` reads their
+//! sources; `speed` is a load run.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod breath;
+mod hearts;
 mod journeys;
 mod lint;
 mod looks;
 mod pieces;
+mod speed;
 
 use std::path::PathBuf;
 
@@ -33,6 +36,13 @@ async fn join(page: &mut Browser, with_strap: bool) {
         .await;
     page.click("#join-go").await;
     page.wait_until("!document.getElementById('live').hidden")
+        .await;
+}
+
+/// Enters a PIN at the desk.
+async fn enter_pin(page: &mut Browser, pin: &str) {
+    let pin = serde_json::json!(pin);
+    page.ask(&format!("(document.getElementById('pin').value = {pin}, document.getElementById('pin-form').requestSubmit())"))
         .await;
 }
 

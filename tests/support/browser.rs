@@ -136,6 +136,12 @@ impl Browser {
         self.call("Emulation.setDeviceMetricsOverride", size).await;
     }
 
+    /// Makes scripts so many times slower than this machine, as on an old phone.
+    pub async fn slow_down(&mut self, times: u32) {
+        self.call("Emulation.setCPUThrottlingRate", json!({"rate": times}))
+            .await;
+    }
+
     /// Runs a script in every page before its own.
     pub async fn prepare(&mut self, script: &str) {
         self.call(

@@ -90,7 +90,7 @@ export function explain(problem) {
     case 'room_code': return say('error.room_code');
     case 'room_code_locked': return say('error.locked', { n });
     case 'rate_limited': return say('error.rate', { n });
-    case 'room_full': return say('error.full', { n: '' }).replace(/ \(.*?\)/, '');
+    case 'room_full': return say('error.full');
     default: return say('error.unknown', { code: problem.code || 'unknown' });
   }
 }

@@ -8,20 +8,27 @@ import { say, count, has, span } from './texts.js';
 const SETTLED_MS = 3000;        // a strap moves between groups once it has been so for so long
 const WEAK_PCT = 20;
 
+const LINKED = 'M8 8a4 4 0 1 0 0 8h3M16 16a4 4 0 1 0 0-8h-3', CLOCK = 'M12 3a9 9 0 1 1-9 9M12 7v5l3 2', EVEN = 'M3 12h18';
 const SIGNS = {
-  off_body: 'M4 12h5l2-5 3 10 2-5h2M4 20 20 4', poor_signal: 'M3 12h3l2-6 2 10M14 12h1M18 12h3', flat: 'M3 12h18', held_elsewhere: 'M8 8a4 4 0 1 0 0 8h3M16 16a4 4 0 1 0 0-8h-3',
-  silent: 'M4 12h3M10.5 12h3M17 12h3', warming_up: 'M12 3a9 9 0 1 1-9 9M12 7v5l3 2', connecting: 'M12 3a9 9 0 1 1-9 9M12 7v5l3 2', seen: 'M12 3a9 9 0 1 1-9 9M12 7v5l3 2',
+  off_body: 'M4 12h5l2-5 3 10 2-5h2M4 20 20 4', poor_signal: 'M3 12h3l2-6 2 10M14 12h1M18 12h3', flat: EVEN, computed: EVEN, simulated: EVEN,
+  link_down: LINKED, waiting_for_link: LINKED, silent: 'M4 12h3M10.5 12h3M17 12h3', warming_up: CLOCK, connecting: CLOCK, seen: CLOCK,
 };
+const BY_THEMSELVES = ['warming_up', 'connecting', 'seen'];
 
 const number = (label) => { const found = /(\d+)\s*$/.exec(label); return found ? Number(found[1]) : Infinity; };
 
-/** What a strap is in: a group and a key for words and sign. */
+/** What a strap is in: a group, and why, as the hub calls it. */
 export function standing(strap) {
   if (strap.state === 'away') return { group: 'away', key: 'away' };
-  if (strap.state === 'connecting' || strap.state === 'seen') return { group: 'self', key: strap.state };
-  const key = strap.state === 'streaming' ? strap.reason : strap.state;
-  if (key === null) return { group: 'well', key: 'well' };
-  return { group: key === 'warming_up' ? 'self' : 'hand', key };
+  const key = strap.cause ? strap.cause.code : 'well';
+  return { group: key === 'well' ? key : BY_THEMSELVES.includes(key) ? 'self' : 'hand', key };
+}
+
+/** Why it gives no score and what to do, in this language where there are words; else in the hub's own. */
+function words(strap, key) {
+  const cause = strap.cause || { text: key, advice: '' }, known = has(`lead.no.${key}`);
+  // What broke a link is told in the hub's words only.
+  return { what: known ? say(`lead.no.${key}`) : cause.text, todo: has(`lead.no.${key}.do`) ? say(`lead.no.${key}.do`) : known ? '' : cause.advice };
 }
 
 export class Truth {
@@ -76,13 +83,11 @@ export class Truth {
   who(strap) { return strap.wearer === undefined ? (strap.claimed ? '' : say('lead.no_one')) : strap.wearer === null ? say('lead.no_one') : strap.wearer.name || say('lead.unnamed'); }
 
   needs({ strap, key, since }, now) {
-    const known = has(`lead.no.${key}`), what = strap.link && key === 'silent' ? sentence(strap.link) : known ? say(`lead.no.${key}`) : key;
-    return { key, name: strapName(strap.label), who: this.who(strap), since: say('lead.since', { time: span(now - since) }), what, act: strap.act || (has(`lead.no.${key}.do`) ? say(`lead.no.${key}.do`, { who: this.who(strap) }) : ''), battery: strap.batteryPct };
+    return { key, name: strapName(strap.label), who: this.who(strap), since: say('lead.since', { time: span(now - since) }), ...words(strap, key), battery: strap.batteryPct };
   }
 
   helps({ strap, key }) {
-    const what = strap.link && key !== 'warming_up' ? sentence(strap.link) : has(`lead.no.${key}`) ? say(`lead.no.${key}`) : key;
-    return { key, name: strapName(strap.label), who: this.who(strap), what };
+    return { key, name: strapName(strap.label), who: this.who(strap), what: words(strap, key).what };
   }
 
   well({ strap }) {
@@ -101,12 +106,10 @@ export class Truth {
     if (kind === 'own') { head.append(make('br'), part('span', 'why', line.what)); return make('li', {}, sign, head); }
     head.append(part('span', 'since', line.since));
     const body = make('div', {}, head, part('p', 'why', line.what));
-    if (line.act) body.append(part('p', 'todo', line.act));
+    if (line.todo) body.append(part('p', 'todo', line.todo));
     return make('li', {}, sign, body, battery(line.battery));
   }
 }
-
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 function svg(box, ...shapes) {
   const node = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
