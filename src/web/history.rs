@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::WebState;
 use super::guard::Peer;
-use super::problem::{Code, Problem, ProblemBody};
+use super::problem::{Code, Problem, ProblemBody, TokenRefused};
 use super::rest::{fresh, not_read};
 use super::rest_participants::bearer;
 use crate::access::Who;
@@ -48,8 +48,7 @@ pub struct Minute {
     get, path = "/api/history", tag = "hub", security(("token" = []), ()),
     responses(
         (status = 200, body = History),
-        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        TokenRefused,
         (status = 503, description = "busy: the store did not answer", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

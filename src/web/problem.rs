@@ -1,13 +1,16 @@
 //! Every "no" of the web, in one shape: RFC 9457 over HTTP, an `error` frame on a socket, with the
 //! same stable code. Here too: the layer that rewrites refusals that axum itself made.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::{self, RefOr};
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::room::command::Refusal;
 use crate::telemetry::load::Fault;
@@ -241,6 +244,44 @@ pub async fn rewrite(response: Response) -> Response {
     headers.remove(CONTENT_LENGTH);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_PROBLEM));
     rewritten
+}
+
+/// What a request with a token may be answered, for the description of the API.
+pub struct TokenRefused;
+
+/// The same of a request with a body.
+pub struct BodyRefused;
+
+impl IntoResponses for TokenRefused {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        described(&[("401", "unauthorized, bad_token"), ("403", "forbidden")])
+    }
+}
+
+impl IntoResponses for BodyRefused {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        described(&[
+            ("400", "bad_json"),
+            ("413", "too_large"),
+            ("415", "unsupported_media_type"),
+            ("422", "bad_value"),
+        ])
+    }
+}
+
+/// Problems by their status, described by their codes.
+fn described(problems: &[(&str, &str)]) -> BTreeMap<String, RefOr<openapi::Response>> {
+    let body = || {
+        let schema = openapi::Ref::from_schema_name(ProblemBody::name());
+        openapi::ContentBuilder::new().schema(Some(schema)).build()
+    };
+    let problems = problems.iter().map(|(status, codes)| {
+        let response = openapi::ResponseBuilder::new()
+            .description(*codes)
+            .content(CONTENT_TYPE_PROBLEM, body());
+        ((*status).to_owned(), RefOr::T(response.build()))
+    });
+    problems.collect()
 }
 
 fn code_of(status: StatusCode, detail: &str) -> Code {

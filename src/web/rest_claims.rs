@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::WebState;
 use super::fields::{ClaimFields, HeartFields};
-use super::problem::{Code, Problem, ProblemBody};
+use super::problem::{BodyRefused, Code, Problem, ProblemBody, TokenRefused};
 use super::rest_participants::{Me, bearer, done, unexpected};
 use crate::access::Who;
 use crate::room::command::{Command, Reply};
@@ -35,14 +35,10 @@ pub struct Claimed {
     security(("bearer" = [])),
     responses(
         (status = 200, body = HeartFoundView),
-        (status = 400, description = "bad_json", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        TokenRefused,
+        BodyRefused,
         (status = 404, description = "unknown_participant", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "not_joined", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "too_large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "unsupported_media_type", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "rate_limited: asked too often", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -68,14 +64,10 @@ pub async fn find(
     security(("bearer" = [])),
     responses(
         (status = 200, body = Claimed),
-        (status = 400, description = "bad_json", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        TokenRefused,
+        BodyRefused,
         (status = 404, description = "unknown_participant, unknown_strap", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "not_joined, strap_taken", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "too_large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "unsupported_media_type", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -99,8 +91,7 @@ pub async fn claim(
     security(("bearer" = [])),
     responses(
         (status = 204, description = "They wear none"),
-        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        TokenRefused,
         (status = 404, description = "unknown_participant", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "not_joined", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),
@@ -121,14 +112,10 @@ pub async fn release(
     security(("token" = [])),
     responses(
         (status = 204, description = "They are one"),
-        (status = 400, description = "bad_json", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        TokenRefused,
+        BodyRefused,
         (status = 404, description = "unknown_strap", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "strap_taken: two people wear them", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "too_large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "unsupported_media_type", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -152,8 +139,7 @@ pub async fn unite(
     security(("token" = [])),
     responses(
         (status = 204, description = "They are two"),
-        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        TokenRefused,
         (status = 404, description = "unknown_strap", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "bad_value: it has one radio only", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),

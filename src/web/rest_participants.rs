@@ -19,7 +19,7 @@ use super::WebState;
 use super::fields::{CoherenceFields, ConsentFields, JoinFields, RrFields};
 use super::guard::Peer;
 use super::my_data::MyData;
-use super::problem::{Code, Problem, ProblemBody};
+use super::problem::{BodyRefused, Code, Problem, ProblemBody, TokenRefused};
 use super::rest::not_read;
 use crate::access::Who;
 use crate::room::ParticipantId;
@@ -133,14 +133,11 @@ pub async fn join_of(
     post, path = "/api/participants", tag = "participants", request_body = JoinFields,
     responses(
         (status = 201, body = Joined),
-        (status = 400, description = "bad_json", body = ProblemBody, content_type = "application/problem+json"),
+        BodyRefused,
         (status = 401, description = "bad_token: the resume token is not of this hub", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "room_code: it is missing or wrong", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "unknown_participant, unknown_strap, unknown_session", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "strap_taken", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "too_large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "unsupported_media_type", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "room_code_locked; rate_limited: too many joins from this address", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "room_full, busy, not_stored", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -184,14 +181,10 @@ pub async fn join(
     security(("bearer" = [])),
     responses(
         (status = 200, body = FeedbackView),
-        (status = 400, description = "bad_json", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        TokenRefused,
+        BodyRefused,
         (status = 404, description = "unknown_participant", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "not_joined", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "too_large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "unsupported_media_type", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "rate_limited: more beats than a heart can make", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -220,14 +213,10 @@ pub async fn post_rr(
     security(("bearer" = [])),
     responses(
         (status = 200, body = FeedbackView),
-        (status = 400, description = "bad_json", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        TokenRefused,
+        BodyRefused,
         (status = 404, description = "unknown_participant", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "not_joined", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "too_large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "unsupported_media_type", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -254,13 +243,9 @@ pub async fn post_coherence(
     security(("bearer" = [])),
     responses(
         (status = 204, description = "Stored"),
-        (status = 400, description = "bad_json", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        TokenRefused,
+        BodyRefused,
         (status = 404, description = "unknown_participant", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "too_large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "unsupported_media_type", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "busy, not_stored", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -288,8 +273,7 @@ pub async fn put_consent(
     security(("bearer" = [])),
     responses(
         (status = 200, body = MyData),
-        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        TokenRefused,
         (status = 404, description = "unknown_participant", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "rate_limited: it is being sent to them already", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),
@@ -330,8 +314,7 @@ pub async fn data(
     security(("bearer" = [])),
     responses(
         (status = 204, description = "Left"),
-        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        TokenRefused,
         (status = 404, description = "unknown_participant", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "busy", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -352,8 +335,7 @@ pub async fn leave(
     security(("bearer" = [])),
     responses(
         (status = 204, description = "Erased"),
-        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        TokenRefused,
         (status = 503, description = "busy, not_stored", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

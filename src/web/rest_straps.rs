@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::WebState;
 use super::fields::LabelFields;
-use super::problem::{Code, Problem, ProblemBody};
+use super::problem::{BodyRefused, Code, Problem, ProblemBody, TokenRefused};
 use super::rest::fresh;
 use super::rest_participants::bearer;
 use crate::access::Who;
@@ -66,14 +66,10 @@ pub async fn straps(
     security(("token" = [])),
     responses(
         (status = 200, body = StrapView),
-        (status = 400, description = "bad_json", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        TokenRefused,
+        BodyRefused,
         (status = 404, description = "unknown_strap", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "label_taken", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "too_large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "unsupported_media_type", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "bad_value", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "busy, not_stored", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -107,8 +103,7 @@ pub async fn label(
     security(("token" = [])),
     responses(
         (status = 204, description = "Forgotten"),
-        (status = 401, description = "unauthorized, bad_token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
+        TokenRefused,
         (status = 404, description = "unknown_strap", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "busy, not_stored", body = ProblemBody, content_type = "application/problem+json"),
     )
