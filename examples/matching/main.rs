@@ -13,6 +13,8 @@ mod random;
 mod taps;
 mod twins;
 
+use std::path::PathBuf;
+
 use clap::Parser;
 
 /// How often the hub tells hearts apart rightly. Prints tables; the same seed gives the same digits.
@@ -31,10 +33,27 @@ struct Args {
     /// Another seed, other people.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Put straps with two radios on recorded hearts, and do nothing else: a folder of `.rr.csv` files, each
+    /// with a line of heading and an R-R interval in ms in every other.
+    #[arg(long, value_name = "FOLDER")]
+    recordings: Option<PathBuf>,
 }
 
 fn main() {
     let args = Args::parse();
+    if let Some(folder) = args.recordings {
+        let all = twins::recorded(&folder, args.seed).unwrap_or_else(|error| {
+            eprintln!("{}: {error}", folder.display());
+            std::process::exit(1);
+        });
+        for recorded in all {
+            println!(
+                "{}: of {} straps {} were told within 60 s, {} undone",
+                recorded.name, recorded.starts, recorded.within_60_s, recorded.undone
+            );
+        }
+        return;
+    }
     print!("{}", taps::table(args.tappings, args.seed));
     print!("{}", twins::table(args.pair_minutes, args.twins, args.seed));
 }

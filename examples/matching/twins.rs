@@ -5,6 +5,7 @@
 //! of its own. A twin loses ANT+ messages (beats among them) and its BLE link breaks now and then.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use coherence_hub::room::twins::{Tail, are_one, are_two};
 
@@ -110,15 +111,24 @@ pub struct Twin {
 /// ANT+ loses 4 of 100 messages (a beat is in four of them on average, so few beats); BLE brings each
 /// second's beats late and now and then loses its link for some seconds.
 pub fn twin(rough_ms: f64, seed: u64, n: u64) -> Twin {
-    let mut random = Random::of(seed, 3, n);
     let mut heart = Heart::new(seed.wrapping_mul(7_919) + n, 1, rough_ms);
+    on(std::iter::from_fn(|| Some(heart.beat())), seed, n)
+}
+
+/// Such a strap on these intervals, ms.
+fn on(beats: impl Iterator<Item = f64>, seed: u64, n: u64) -> Twin {
+    let mut random = Random::of(seed, 3, n);
+    let mut beat_ms = 0.0;
     let (mut ant, mut ble) = (Tail::default(), Tail::default());
     let mut away_until_ms = 0.0;
     let mut told_s = None;
     let mut undone = false;
-    while heart.at_ms < 180_000.0 {
-        let rr_ms = heart.beat();
-        let at_ms = heart.at_ms;
+    for rr_ms in beats {
+        beat_ms += rr_ms;
+        let at_ms = beat_ms;
+        if at_ms >= 180_000.0 {
+            break;
+        }
         // Messages that carry this beat, until the next one: all lost?
         let messages = (rr_ms * 4.06 / 1_000.0) as i32;
         if random.chance(0.04_f64.powi(messages.max(1))) {
@@ -149,4 +159,43 @@ pub fn twin(rough_ms: f64, seed: u64, n: u64) -> Twin {
         undone |= told_s.is_some() && are_two(&ant, &ble);
     }
     Twin { told_s, undone }
+}
+
+/// How soon straps with two radios would have been told on hearts that were recorded: each `.rr.csv` of a
+/// folder, R-R intervals in ms under a line of heading, begun at every 64th beat.
+pub fn recorded(folder: &Path, seed: u64) -> std::io::Result<Vec<Recorded>> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<std::io::Result<_>>()?;
+    files.retain(|path| path.to_string_lossy().ends_with(".rr.csv"));
+    files.sort();
+    let mut all = Vec::new();
+    for path in files {
+        let text = std::fs::read_to_string(&path)?;
+        let rr_ms: Vec<f64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+        let starts = (0..rr_ms.len().saturating_sub(128)).step_by(64);
+        let twins: Vec<Twin> = starts
+            .map(|from| on(rr_ms[from..].iter().copied(), seed, from as u64))
+            .collect();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        all.push(Recorded {
+            name: name.trim_end_matches(".rr.csv").to_owned(),
+            starts: twins.len(),
+            within_60_s: twins
+                .iter()
+                .filter(|twin| twin.told_s.is_some_and(|s| s <= 60.0))
+                .count(),
+            undone: twins.iter().filter(|twin| twin.undone).count(),
+        });
+    }
+    Ok(all)
+}
+
+/// What became of straps with two radios on one recorded heart.
+#[derive(Debug)]
+pub struct Recorded {
+    pub name: String,
+    pub starts: usize,
+    pub within_60_s: usize,
+    pub undone: usize,
 }
