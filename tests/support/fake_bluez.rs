@@ -259,7 +259,7 @@ impl FakeBluez {
         self.order(move |world| world.straps[strap].stuck = true);
     }
 
-    /// No call on this strap is answered any more.
+    /// No call on this strap that needs the air is answered any more; what BlueZ knows it tells.
     pub fn hang(&self, strap: usize, hangs: bool) {
         self.order(move |world| world.straps[strap].hangs = hangs);
     }

@@ -141,19 +141,21 @@ async def pid_of_the_hub(room):
     return await room.machine.run("systemctl show coherence-hub -p MainPID -p NRestarts")
 
 
-async def bluetoothd_restarts(room):
+async def restarts(room, service, away):
+    """Restarts a service that Bluetooth hangs on: all straps come back, and not because the hub was started again."""
     began, hub = room.mark(), await pid_of_the_hub(room)
-    await room.machine.run("systemctl restart bluetooth")
+    await room.machine.run(f"systemctl restart {service}", 120)
     back_s = await room.all_stream()
     accounts = await room.accounts()
     lost = losses_lie_at_breaks(room, accounts, began)
     said = a_break_at_each_new_link(room, accounts, began)
     if await pid_of_the_hub(room) != hub:
         raise Failure("the hub was started again")
-    return (
-        f"all {len(room.straps)} stream {back_s:.1f} s after it; {said}; {lost} intervals were delivered "
-        "while it was away"
-    )
+    return f"all {len(room.straps)} stream {back_s:.1f} s after it; {said}; {lost} intervals were delivered while {away} was away"
+
+
+async def bluetoothd_restarts(room):
+    return await restarts(room, "bluetooth", "it")
 
 
 async def the_adapter_is_plugged_out_and_in(room):
@@ -264,19 +266,8 @@ async def starts_of_bluetoothd(room):
 
 
 async def the_bus_restarts(room):
-    began, hub = room.mark(), await pid_of_the_hub(room)
     # bluetoothd ends with it, and is started again by whoever asks for it.
-    await room.machine.run("systemctl restart dbus", 120)
-    back_s = await room.all_stream()
-    accounts = await room.accounts()
-    lost = losses_lie_at_breaks(room, accounts, began)
-    said = a_break_at_each_new_link(room, accounts, began)
-    if await pid_of_the_hub(room) != hub:
-        raise Failure("the hub was started again")
-    return (
-        f"all {len(room.straps)} stream {back_s:.1f} s after it; {said}; {lost} intervals were delivered while "
-        "bluetoothd was away"
-    )
+    return await restarts(room, "dbus", "bluetoothd")
 
 
 async def bluetoothd_dies_in_mid_connect(room):

@@ -8,15 +8,17 @@ use std::time::Duration;
 use btleplug::api::{Central, CentralEvent, CentralState, Peripheral as _, ScanFilter};
 use btleplug::platform::{Adapter, PeripheralId};
 use futures_util::future::join_all;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
 use super::HEART_RATE_SERVICE;
 use super::bus::Kept;
+use super::deck::Deck;
 use super::fault::{Fault, Trouble};
 use super::identity::{clean, strap_id};
 use super::pace::Pace;
 use super::shared::Shared;
 use super::strap::{Strap, Way};
+use super::turn::Turn;
 use super::watchdog::{Rung, Watchdog};
 use crate::StrapNews;
 
@@ -42,7 +44,7 @@ pub(super) struct Listener {
     pub(super) shared: Shared,
     /// Set when it shall end, with the reason for each strap.
     pub(super) stop: watch::Receiver<Option<&'static str>>,
-    turn: Arc<Mutex<()>>,
+    turn: Arc<Turn>,
 }
 
 /// Why listening ended: `code` and sentence for the admin, `why` for each strap.
@@ -102,12 +104,10 @@ impl Listener {
                 Err(trouble) => return self.ending(&trouble),
             },
         };
-        let mut scan_stuck = match start_scan(&self.adapter, &pace).await {
-            Ok(()) => false,
-            Err(trouble) if trouble.fault == Fault::InProgress => true,
-            Err(trouble) => return self.ending(&trouble),
-        };
         self.shared.deck.adapter_came(&self.name, pace.now_ms());
+        if let Err(trouble) = self.scan().await {
+            return self.ending(&trouble);
+        }
         self.look_around().await;
         let mut watchdog = Watchdog::new();
         let mut heard_ms = pace.now_ms();
@@ -141,21 +141,18 @@ impl Listener {
                         return self.switched_off("");
                     }
                     let now_ms = pace.now_ms();
-                    let mut signs = self.shared.deck.signs(&self.name, heard_ms, now_ms);
-                    signs.scan_stuck = scan_stuck;
+                    let signs = self.shared.deck.signs(&self.name, heard_ms, now_ms);
                     match watchdog.look(now_ms, signs) {
                         Some((Rung::RestartDiscovery, why)) => {
                             self.shared.step("restart_discovery", None, why).await;
-                            match self.restart_discovery().await {
-                                Ok(stuck) => scan_stuck = stuck,
-                                Err(trouble) => return self.ending(&trouble),
+                            if let Err(trouble) = self.restart_discovery().await {
+                                return self.ending(&trouble);
                             }
                         }
                         Some((Rung::PowerCycle, why)) => {
                             self.shared.step("power_cycle", None, why).await;
-                            match self.power_cycle(stream).await {
-                                Ok(stuck) => scan_stuck = stuck,
-                                Err(trouble) => return self.ending(&trouble),
+                            if let Err(trouble) = self.power_cycle(stream).await {
+                                return self.ending(&trouble);
                             }
                         }
                         Some((Rung::Report, why)) => {
@@ -171,22 +168,23 @@ impl Listener {
         }
     }
 
-    /// True when the scan can't be started, and nobody says why.
-    async fn restart_discovery(&self) -> Result<bool, Trouble> {
+    /// A scan that can't be started, and nobody says why, is noted; it is no reason to end.
+    async fn scan(&self) -> Result<(), Trouble> {
+        let Shared { pace, deck, .. } = &self.shared;
+        scan(&self.name, &self.adapter, pace, deck).await
+    }
+
+    async fn restart_discovery(&self) -> Result<(), Trouble> {
         let pace = &self.shared.pace;
         let _ = pace.within(CALL_LIMIT, self.adapter.stop_scan()).await;
-        let stuck = match start_scan(&self.adapter, pace).await {
-            Ok(()) => false,
-            Err(trouble) if trouble.fault == Fault::InProgress => true,
-            Err(trouble) => return Err(trouble),
-        };
+        self.scan().await?;
         self.look_around().await;
-        Ok(stuck)
+        Ok(())
     }
 
     /// Off and on again: what a stick does that is pulled and plugged in. Every link is gone then, so
     /// this is only for an adapter over which nothing comes.
-    async fn power_cycle(&self, stream: &mut Kept<CentralEvent>) -> Result<bool, Trouble> {
+    async fn power_cycle(&self, stream: &mut Kept<CentralEvent>) -> Result<(), Trouble> {
         let Shared {
             pace, deck, bus, ..
         } = &self.shared;
@@ -267,6 +265,7 @@ impl Listener {
                 route,
                 adapter: self.adapter.clone(),
                 peripheral,
+                adapter_name: self.name.clone(),
                 turn: self.turn.clone(),
             };
             let task = Strap::new(way, self.shared.clone(), hints).run();
@@ -350,10 +349,28 @@ async fn stopped(stop: &mut watch::Receiver<Option<&'static str>>) -> &'static s
     }
 }
 
+/// Starts the scan; notes whether it can't be started.
+pub(super) async fn scan(
+    name: &str,
+    adapter: &Adapter,
+    pace: &Pace,
+    deck: &Deck,
+) -> Result<(), Trouble> {
+    let started = start_scan(adapter, pace).await;
+    let stuck = matches!(&started, Err(trouble) if trouble.fault == Fault::InProgress);
+    if stuck || started.is_ok() {
+        deck.scan_stuck(name, stuck, pace.now_ms());
+    }
+    match started {
+        Err(trouble) if !stuck => Err(trouble),
+        _ => Ok(()),
+    }
+}
+
 /// "In progress" BlueZ says of two things: of our own scan, which then is made anew, and of one that
 /// the kernel still does for a bluetoothd that was killed. That one ends soon, but nothing starts
 /// ours in its place.
-pub(super) async fn start_scan(adapter: &Adapter, pace: &Pace) -> Result<(), Trouble> {
+async fn start_scan(adapter: &Adapter, pace: &Pace) -> Result<(), Trouble> {
     let mut refused = Ok(());
     for _ in 0..SCAN_TRIES {
         let filter = ScanFilter {

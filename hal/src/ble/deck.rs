@@ -27,6 +27,8 @@ pub(super) struct Hints {
     /// Why its link was taken away, if it was.
     pub(super) taken: &'static str,
     pub(super) heard_ms: Option<i64>,
+    /// The adapter can't scan: nobody will be heard.
+    pub(super) scan_stuck: bool,
     /// How often BlueZ said that the link ended.
     pub(super) disconnects: u64,
     /// How often adapter or daemon went away, and how that reads.
@@ -251,6 +253,18 @@ impl Deck {
             state.reported.remove(name);
             for seat in state.routes.values().filter(|seat| seat.adapter == name) {
                 seat.lose(why, false);
+            }
+        });
+    }
+
+    /// Whether the adapter's scan can't be started, though its links live.
+    pub(super) fn scan_stuck(&self, adapter: &str, stuck: bool, now_ms: i64) {
+        self.change(now_ms, |state| {
+            state.plan.scan_stuck(adapter, stuck);
+            for seat in state.routes.values().filter(|seat| seat.adapter == adapter) {
+                seat.hints.send_if_modified(|hints| {
+                    std::mem::replace(&mut hints.scan_stuck, stuck) != stuck
+                });
             }
         });
     }

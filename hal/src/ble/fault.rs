@@ -28,6 +28,8 @@ pub(super) enum Fault {
     RadioGone,
     /// No reply within the time given.
     TimedOut,
+    /// Given up early, because others waited.
+    CutShort,
     Other,
 }
 
@@ -66,6 +68,7 @@ impl Trouble {
             ),
             Fault::RadioGone => self.words.clone(),
             Fault::TimedOut => "the link was not ready in time".into(),
+            Fault::CutShort => "it did not answer soon, and others wait for their links".into(),
             Fault::Other => format!("the link could not be made ({})", self.words),
         }
     }

@@ -19,6 +19,7 @@ mod plan;
 mod radio;
 mod shared;
 mod strap;
+mod turn;
 mod watchdog;
 
 use std::sync::Arc;

@@ -35,7 +35,9 @@ const FAILS_BEFORE_ANOTHER_ADAPTER: u32 = 2;
 /// budget that is common), connects of several straps that fail in a row mean it.
 const FULL_FROM: usize = 5;
 const FULL_FAILS: u32 = 3;
-/// What an adapter refused once it is asked for again after this, then ever more seldom.
+/// What an adapter refused once it is asked for again, ever more seldom: soon where that it is full was only
+/// guessed (it may have been straps at the edge of its reach), late where it said so.
+const FIRST_RETRY_OF_A_GUESS: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_secs(10 * 60);
 const LONGEST_RETRY: Duration = Duration::from_secs(2 * 3600);
 
@@ -50,6 +52,8 @@ pub(super) struct Plan {
 
 struct Adapter {
     up: bool,
+    /// Nobody is heard who is not linked.
+    scan_stuck: bool,
     /// Learned from refusals; at most `max_links`.
     limit: usize,
     fails: u32,
@@ -103,8 +107,9 @@ pub(super) enum Ended {
     Failed,
     /// The adapter said that it has no link left.
     Full,
-    /// The adapter, the daemon or the bus went away: the strap can't be blamed.
-    RadioGone,
+    /// The adapter, the daemon or the bus went away, the strap may not have been there, or the try was cut
+    /// short: it says nothing of strap and adapter.
+    Blameless,
 }
 
 /// Weaker than any strap that is heard.
@@ -130,11 +135,12 @@ impl Plan {
             .entry(name.to_owned())
             .or_insert_with(|| Adapter {
                 up: true,
+                scan_stuck: false,
                 limit: max_links,
                 fails: 0,
                 failed: BTreeSet::new(),
                 retry_at_ms: i64::MAX,
-                retry_rest_ms: ms(FIRST_RETRY),
+                retry_rest_ms: ms(FIRST_RETRY_OF_A_GUESS),
                 value_ms: None,
             });
         adapter.up = true;
@@ -152,6 +158,12 @@ impl Plan {
             strap
                 .place
                 .take_if(|place| place.adapter == name && place.stage == Stage::Free);
+        }
+    }
+
+    pub(super) fn scan_stuck(&mut self, name: &str, stuck: bool) {
+        if let Some(adapter) = self.adapters.get_mut(name) {
+            adapter.scan_stuck = stuck;
         }
     }
 
@@ -228,7 +240,9 @@ impl Plan {
             adapter.failed.clear();
             adapter.limit = adapter.limit.max(held_up).min(max_links);
             if held >= adapter.limit {
-                adapter.retry_rest_ms = ms(FIRST_RETRY); // what was asked for again was granted
+                // What was asked for again was granted: so may the next be.
+                adapter.retry_rest_ms = ms(FIRST_RETRY_OF_A_GUESS);
+                adapter.retry_at_ms = now_ms;
             }
         }
         stays
@@ -270,7 +284,7 @@ impl Plan {
             sighting.fails += 1;
         }
         match how {
-            Ended::Full => self.learn(&name, now_ms),
+            Ended::Full => self.learn(&name, FIRST_RETRY, now_ms),
             Ended::Failed => {
                 let held = self.held_up(&name);
                 if let Some(adapter) = self.adapters.get_mut(&name) {
@@ -279,16 +293,16 @@ impl Plan {
                     // One strap that refuses, or that a phone holds, says nothing of the adapter.
                     if held >= FULL_FROM && adapter.fails >= FULL_FAILS && adapter.failed.len() >= 2
                     {
-                        self.learn(&name, now_ms);
+                        self.learn(&name, FIRST_RETRY_OF_A_GUESS, now_ms);
                     }
                 }
             }
-            Ended::Lost | Ended::RadioGone => {}
+            Ended::Lost | Ended::Blameless => {}
         }
     }
 
     /// The adapter carries what it carries, and no more for a while.
-    fn learn(&mut self, name: &str, now_ms: i64) {
+    fn learn(&mut self, name: &str, first_retry: Duration, now_ms: i64) {
         // Of those that connect some hold a link already. Too high a guess is refused again at once.
         let held = self.places().filter(|place| place.adapter == name);
         let held = held
@@ -297,8 +311,9 @@ impl Plan {
             .max(1);
         if let Some(adapter) = self.adapters.get_mut(name) {
             adapter.limit = adapter.limit.min(held);
-            adapter.retry_at_ms = now_ms + adapter.retry_rest_ms;
-            adapter.retry_rest_ms = (adapter.retry_rest_ms * 2).min(ms(LONGEST_RETRY));
+            let rest_ms = adapter.retry_rest_ms.max(ms(first_retry));
+            adapter.retry_at_ms = now_ms + rest_ms;
+            adapter.retry_rest_ms = (rest_ms * 2).min(ms(LONGEST_RETRY));
             adapter.fails = 0;
             adapter.failed.clear();
         }
@@ -377,6 +392,10 @@ impl Plan {
     pub(super) fn settle(&mut self, now_ms: i64) {
         for strap in self.straps.values_mut() {
             strap.place.take_if(|place| {
+                let adapter = self.adapters.get(&place.adapter);
+                if adapter.is_some_and(|adapter| adapter.scan_stuck) {
+                    return false; // it is looked for without being heard
+                }
                 let heard = strap.routes.get(&place.route).and_then(|s| s.heard_ms);
                 let last = heard.map_or(place.since_ms, |heard| heard.max(place.since_ms));
                 place.stage == Stage::Free && now_ms - last >= ms(PLACE_KEPT)

@@ -23,7 +23,7 @@ use super::shared::Shared;
 use crate::{Link, Links, SourceEvent, SourceState, StrapId, StrapNews};
 
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(15);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 /// After a loss, so many tries are called recovery; then the state names what is missing.
 const TRIES_CALLED_RECOVERY: u32 = 2;
 /// How often bus and daemon are looked at.
@@ -56,7 +56,7 @@ struct OnBus {
     tasks: JoinSet<(String, Option<Kept<CentralEvent>>, Ending)>,
     /// Of adapters that do not listen now, see `Kept`.
     streams: HashMap<String, Kept<CentralEvent>>,
-    /// Adapters that failed: what is wrong, and when to try again.
+    /// Adapters that failed: what is wrong, and when to try again; also those that listen again.
     failed: BTreeMap<String, Failed>,
 }
 
@@ -270,7 +270,7 @@ impl Radio {
         if let Some(sentence) = picture.sentence {
             text += &format!(" {sentence}.");
         }
-        for failed in on_bus.failed.values() {
+        for failed in on_bus.out_of_order() {
             text += &format!(" {}", failed.ending.text);
         }
         for (name, why) in &picture.reported {
@@ -369,9 +369,17 @@ impl OnBus {
         self.failed.insert(name, failed);
     }
 
+    /// Adapters that do not listen now. How often one failed is remembered while it listens again.
+    fn out_of_order(&self) -> impl Iterator<Item = &Failed> {
+        let failed = self.failed.iter();
+        failed
+            .filter(|(name, _)| !self.listening.contains_key(*name))
+            .map(|(_, failed)| failed)
+    }
+
     /// How long until an adapter that failed is to be tried again.
     fn next_try(&self, now_ms: i64) -> Duration {
-        let next_ms = self.failed.values().map(|failed| failed.again_ms).min();
+        let next_ms = self.out_of_order().map(|failed| failed.again_ms).min();
         next_ms.map_or(LOOK_FOR_ADAPTERS, |at_ms| {
             Duration::from_millis((at_ms - now_ms).max(100) as u64)
         })

@@ -11,15 +11,16 @@ use std::time::Duration;
 
 use btleplug::api::{Central as _, Characteristic, Peripheral as _, ValueNotification};
 use btleplug::platform::{Adapter, Peripheral};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
-use super::adapter::start_scan;
+use super::adapter::scan;
 use super::bus::Kept;
 use super::deck::Hints;
 use super::fault::{Fault, Trouble, held_by_another};
 use super::pace::ms;
 use super::plan::{Ended, Route};
 use super::shared::Shared;
+use super::turn::{Taken, Turn};
 use super::{BATTERY_LEVEL, HEART_RATE_MEASUREMENT, about};
 use crate::decode::ble::Deduplicator;
 use crate::{Link, SourceEvent, StrapId, StrapNews};
@@ -43,6 +44,9 @@ const LIVE_RESETS_BACK_OFF: Duration = Duration::from_secs(60);
 
 /// The kernel gives up after some 20 s; a busy radio has been seen to take 25.
 const CONNECT_LIMIT: Duration = Duration::from_secs(35);
+/// A connect that others wait for gets less: a strap that was just heard takes a second or two. It is doubled
+/// with each try, so that one that is really slow gets its time.
+const FIRST_PATIENCE: Duration = Duration::from_secs(6);
 /// Services of a strap never met before take seconds; BlueZ itself waits so long.
 const SERVICES_LIMIT: Duration = Duration::from_secs(30);
 const SERVICES_LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -53,7 +57,7 @@ const IS_CONNECTED_LIMIT: Duration = Duration::from_secs(2);
 /// How long a link that BlueZ still shows is waited for to end.
 const OLD_LINK_LIMIT: Duration = Duration::from_secs(3);
 /// "In progress" so often in a row never ends by itself; a device that BlueZ forgets begins anew.
-const IN_PROGRESS_BEFORE_REMOVAL: u32 = 3;
+const IN_PROGRESS_BEFORE_REMOVAL: u32 = 2;
 /// Heard and not linked so often in a row: somebody else holds it.
 const UNANSWERED_BEFORE_BLAMING: u32 = 3;
 /// Bluetooth went down so often in a row while this strap was asked for its link: some kernels crash,
@@ -65,6 +69,9 @@ const LONGEST_LONG_REST: Duration = Duration::from_secs(30 * 60);
 
 /// How often a strap that is waited for is asked whether BlueZ linked it after all.
 const OLD_LINK_CHECK_EVERY: Duration = Duration::from_secs(5);
+/// How long a strap is waited for that can't be heard, because the adapter can't scan. BlueZ links a device
+/// that it knows without that.
+const UNHEARD_WAIT: Duration = Duration::from_secs(5);
 /// A strap not heard for so long is forgotten, by BlueZ's disk, too; heard again it is a new one with
 /// the same id.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
@@ -75,9 +82,9 @@ pub(super) struct Way {
     pub(super) id: StrapId,
     pub(super) route: Route,
     pub(super) adapter: Adapter,
+    pub(super) adapter_name: String,
     pub(super) peripheral: Peripheral,
-    /// Held while connecting: BlueZ and most chips do one at a time.
-    pub(super) turn: Arc<Mutex<()>>,
+    pub(super) turn: Arc<Turn>,
 }
 
 pub(super) struct Strap {
@@ -91,7 +98,9 @@ pub(super) struct Strap {
 
 /// What a waiting strap was called for.
 enum Call {
-    Connect,
+    Connect {
+        heard: bool,
+    },
     /// It was not heard for [`FORGET_AFTER`], or the hub wants nothing of it.
     GiveUp,
     Over,
@@ -135,16 +144,16 @@ impl Strap {
         self.shared.deck.gone(&self.way.id, self.way.route, now_ms);
     }
 
-    /// Returns why it ends: never with `Call::Connect`.
+    /// Returns why it ends: never with [`Call::Connect`].
     async fn follow(&mut self, values: &mut Option<Kept<ValueNotification>>) -> Call {
         let mut back_off = FIRST_BACK_OFF;
         let mut lost_ms = None;
         let (mut in_progress, mut unanswered, mut downfalls) = (0, 0, 0);
         loop {
-            match self.called(lost_ms).await {
-                Call::Connect => {}
+            let heard = match self.called(lost_ms).await {
+                Call::Connect { heard } => heard,
                 end => return end,
-            }
+            };
             let stream = match values {
                 Some(stream) => stream,
                 None => match self.open_values().await {
@@ -164,7 +173,8 @@ impl Strap {
             let mut up_ms = None;
             let radio_losses = self.hints.borrow().radio_losses;
             self.asked.store(false, Relaxed);
-            let how = match self.make_link().await {
+            let patience = FIRST_PATIENCE * 2u32.pow(unanswered.min(3));
+            let how = match self.make_link(patience).await {
                 Ok(battery) => {
                     (in_progress, unanswered, downfalls) = (0, 0, 0);
                     up_ms = Some(self.now_ms());
@@ -184,7 +194,7 @@ impl Strap {
                     let (mut why, how) = (trouble.why(), ended(trouble.fault));
                     match trouble.fault {
                         Fault::InProgress => in_progress += 1,
-                        Fault::NoAnswer | Fault::Refused | Fault::TimedOut => {
+                        Fault::NoAnswer | Fault::Refused | Fault::TimedOut | Fault::CutShort => {
                             in_progress = 0;
                             unanswered += 1;
                             if unanswered >= UNANSWERED_BEFORE_BLAMING {
@@ -194,7 +204,10 @@ impl Strap {
                         _ => in_progress = 0,
                     }
                     self.say_down(why).await;
-                    how
+                    match how {
+                        Ended::Failed if !heard => Ended::Blameless, // it may not even be there
+                        how => how,
+                    }
                 }
             };
             if self.hints.borrow().over {
@@ -261,10 +274,11 @@ impl Strap {
     }
 
     /// Waits for a place and for an advertisement newer than `since_ms`: without one a connect only
-    /// blocks the others' turn.
+    /// blocks the others' turn. Where none can come it is tried all the same.
     async fn called(&mut self, since_ms: Option<i64>) -> Call {
-        let mut silent_from_ms = self.now_ms();
-        let mut look_ms = silent_from_ms + ms(OLD_LINK_CHECK_EVERY);
+        let began_ms = self.now_ms();
+        let mut silent_from_ms = began_ms;
+        let mut look_ms = began_ms + ms(OLD_LINK_CHECK_EVERY);
         loop {
             let hints = self.hints.borrow_and_update().clone();
             let now_ms = self.now_ms();
@@ -278,8 +292,9 @@ impl Strap {
             let heard = hints
                 .heard_ms
                 .is_some_and(|heard| since_ms.is_none_or(|since| heard > since));
-            if heard && hints.granted {
-                return Call::Connect;
+            let in_vain = hints.scan_stuck && now_ms - began_ms >= ms(UNHEARD_WAIT);
+            if hints.granted && (heard || in_vain) {
+                return Call::Connect { heard };
             }
             if now_ms >= look_ms {
                 look_ms = now_ms + ms(OLD_LINK_CHECK_EVERY);
@@ -308,11 +323,11 @@ impl Strap {
     }
 
     /// Connects and subscribes; the battery's characteristic if the strap has one.
-    async fn make_link(&mut self) -> Result<Option<Characteristic>, Trouble> {
+    async fn make_link(&mut self, patience: Duration) -> Result<Option<Characteristic>, Trouble> {
         let mut hints = self.hints.clone();
         let losses = hints.borrow_and_update().radio_losses;
         let gone = tokio::select! {
-            linked = self.connect_and_subscribe() => return linked,
+            linked = self.connect_and_subscribe(patience) => return linked,
             gone = hints.wait_for(|hints| hints.over || hints.radio_losses != losses) => gone,
         };
         let why = match gone {
@@ -322,14 +337,17 @@ impl Strap {
         Err(Trouble::new(Fault::RadioGone, why))
     }
 
-    async fn connect_and_subscribe(&self) -> Result<Option<Characteristic>, Trouble> {
+    async fn connect_and_subscribe(
+        &self,
+        patience: Duration,
+    ) -> Result<Option<Characteristic>, Trouble> {
         let (pace, strap) = (&self.shared.pace, &self.way.peripheral);
         {
-            let _turn = self.way.turn.lock().await;
+            let turn = self.way.turn.take().await;
             self.say(Link::Connecting).await;
             self.end_old_link().await?;
             self.asked.store(true, Relaxed);
-            self.connect_in_silence().await?;
+            self.connect_in_silence(turn, patience).await?;
         }
         self.services_known().await?;
         pace.within(CALL_LIMIT, strap.discover_services()).await?;
@@ -360,14 +378,34 @@ impl Strap {
     ///
     /// Given up in the middle because the radio was lost, it leaves the scan paused; whoever
     /// finds the radio again starts it.
-    async fn connect_in_silence(&self) -> Result<(), Trouble> {
+    async fn connect_in_silence(
+        &self,
+        mut turn: Taken<'_>,
+        patience: Duration,
+    ) -> Result<(), Trouble> {
         let (pace, adapter) = (&self.shared.pace, &self.way.adapter);
-        let _ = pace.within(CALL_LIMIT, adapter.stop_scan()).await; // not scanning is as good
         let device = self.way.peripheral.id();
-        let connecting = pace.within(CONNECT_LIMIT, self.shared.bus.connect(&device));
-        let mut linking = Box::pin(connecting);
+        let mut linking = Box::pin(async {
+            let long = async {
+                pace.sleep(patience).await;
+                turn.is_wanted().await;
+            };
+            tokio::select! {
+                biased;
+                linked = pace.within(CONNECT_LIMIT, self.shared.bus.connect(&device)) => linked,
+                () = long => Err(Trouble::new(
+                    Fault::CutShort,
+                    format!("no answer for {} s", patience.as_secs()),
+                )),
+            }
+        });
+        if self.hints.borrow().scan_stuck {
+            return linking.await; // there is no scan to pause
+        }
+        let _ = pace.within(CALL_LIMIT, adapter.stop_scan()).await; // not scanning is as good
         let soon = pace.limit(SCAN_PAUSE, &mut linking).await;
-        let _ = start_scan(adapter, pace).await; // trouble is met by `adapter`, which looks often
+        // Trouble is met by `adapter`, which looks often.
+        let _ = scan(&self.way.adapter_name, adapter, pace, &self.shared.deck).await;
         match soon {
             Some(linked) => linked,
             None => linking.await,
@@ -580,9 +618,11 @@ fn leaving(hints: &Hints, said: bool) -> Loss {
 fn ended(fault: Fault) -> Ended {
     match fault {
         Fault::LinksFull => Ended::Full,
-        Fault::ObjectGone | Fault::DaemonGone | Fault::AdapterOff | Fault::RadioGone => {
-            Ended::RadioGone
-        }
+        Fault::ObjectGone
+        | Fault::DaemonGone
+        | Fault::AdapterOff
+        | Fault::RadioGone
+        | Fault::CutShort => Ended::Blameless,
         Fault::InProgress
         | Fault::NoAnswer
         | Fault::Refused

@@ -411,7 +411,7 @@ impl World {
             let named = |s: &Strap| s.known[a] && path.starts_with(&s.path(a));
             self.straps.iter().position(named).map(|i| (i, a))
         });
-        if strap.is_some_and(|(i, _)| self.straps[i].hangs) {
+        if interface != PROPERTIES && strap.is_some_and(|(i, _)| self.straps[i].hangs) {
             return; // never answered
         }
         match (strap, interface.as_str(), member.as_str()) {

@@ -59,7 +59,7 @@ pub struct Strap {
     pub refuses: Option<String>,
     /// `Connect` says "in progress" until the device is removed or the adapter switched off.
     pub stuck: bool,
-    /// Calls on it are never answered.
+    /// Calls on it that need the air are never answered.
     pub hangs: bool,
     pub connects: Vec<Instant>,
     /// When it will be done, whom to answer, over which adapter.

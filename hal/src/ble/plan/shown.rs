@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{DELIVERS, Plan, Route, Signs, Stage};
 use crate::ble::pace::ms;
+use crate::ble::watchdog::SAME_MOMENT;
 use crate::{AdapterLinks, Links, StrapId};
 
 impl Plan {
@@ -73,9 +74,10 @@ impl Plan {
         ))
     }
 
-    /// For the watchdog of one adapter, of which the advertisements and the scan are not known here.
+    /// For the watchdog of one adapter, of which the advertisements are not known here.
     pub(in crate::ble) fn signs(&self, name: &str, heard_ms: i64, now_ms: i64) -> Signs {
-        let (mut mute, mut missed) = (0, 0);
+        let (mut mute, mut missed, mut at_once) = (0, 0, 0);
+        let value_ms = self.adapters.get(name).and_then(|adapter| adapter.value_ms);
         for (id, strap) in &self.straps {
             if !strap.delivered.contains(name)
                 || strap.delivers(now_ms)
@@ -91,14 +93,22 @@ impl Plan {
                 mute += 1;
             } else if routes().next().is_some() && strap.place.is_none() == place.is_none() {
                 missed += 1; // and no other adapter carries it
+            } else {
+                continue;
             }
+            let pair = strap.value_ms.zip(value_ms);
+            at_once += usize::from(pair.is_some_and(|(own, last)| last - own <= ms(SAME_MOMENT)));
         }
         Signs {
             heard_ms,
-            value_ms: self.adapters.get(name).and_then(|adapter| adapter.value_ms),
+            value_ms,
             mute,
             missed,
-            scan_stuck: false,
+            at_once,
+            scan_stuck: self
+                .adapters
+                .get(name)
+                .is_some_and(|adapter| adapter.scan_stuck),
         }
     }
 }

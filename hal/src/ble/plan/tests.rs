@@ -207,6 +207,29 @@ fn connects_of_several_straps_that_fail_beside_five_links_mean_full_but_one_that
 }
 
 #[test]
+fn that_an_adapter_is_full_was_only_guessed_so_it_is_asked_again_soon_and_on_while_it_grants() {
+    let mut air = Air::full_room(8, 16);
+    for i in [6, 7] {
+        air.end(i, 0, Ended::Lost);
+        for _ in 0..2 {
+            air.begin(i);
+            air.end(i, 0, Ended::Failed);
+        }
+    }
+    assert_eq!(air.limit(0), 6);
+    air.pass(60 * S);
+    for i in [6, 7] {
+        air.hear(i, 0, -60);
+    }
+    air.pass(0);
+    assert_eq!((air.limit(0), air.waiting()), (7, vec![strap(7)]));
+    air.link(6);
+    air.pass(0);
+    air.link(7);
+    assert_eq!(air.limit(0), 8);
+}
+
+#[test]
 fn a_strap_that_takes_no_link_yields_to_one_that_waits() {
     let mut air = Air::full_room(1, 1);
     air.end(0, 0, Ended::Lost);
@@ -259,7 +282,7 @@ fn an_adapter_that_goes_gives_its_straps_to_the_others() {
     air.pass(2 * S);
     air.link(0);
     air.plan.adapter_went("hci0");
-    air.end(0, 0, Ended::RadioGone);
+    air.end(0, 0, Ended::Blameless);
     assert_eq!(air.adapter_of(0), None);
     air.hear(0, 1, -70);
     air.pass(2 * S);
@@ -331,7 +354,7 @@ fn whatever_happens_the_budget_holds_and_no_link_is_taken_for_nothing() {
                 }
                 9 => {
                     if let Some(a) = connecting.remove(&i) {
-                        let how = [Ended::Failed, Ended::Full, Ended::RadioGone][dice.throw(3)];
+                        let how = [Ended::Failed, Ended::Full, Ended::Blameless][dice.throw(3)];
                         air.plan.ended(&strap(i), Air::route(i, a), how, air.now_ms);
                     } else if let Some(a) = up.remove(&i) {
                         air.plan
