@@ -18,7 +18,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use super::DEADLINE;
 
 /// Browsers at the same time: more of them than cores only make each other late.
-static SEATS: Semaphore = Semaphore::const_new(3);
+static SEATS: Semaphore = Semaphore::const_new(AT_ONCE as usize);
+const AT_ONCE: u32 = 3;
 
 /// A page may wait for a session's end or for a first score, which take about a minute.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -32,6 +33,13 @@ pub struct Browser {
     pub complaints: Vec<String>,
     _profile: TempDir,
     _seats: SemaphorePermit<'static>,
+}
+
+/// Keeps all other browsers away beside so many of one's own, until it is dropped: for what is measured, and
+/// would be measured wrong where pages wait for a processor.
+pub async fn alone_with(own: u32) -> SemaphorePermit<'static> {
+    let others = SEATS.acquire_many(AT_ONCE - own).await;
+    others.expect("never closed")
 }
 
 impl Browser {

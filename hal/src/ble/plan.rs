@@ -12,7 +12,9 @@ use std::time::Duration;
 use super::pace::ms;
 use super::watchdog::{DELIVERS, Signs};
 use crate::StrapId;
+use limit::Limit;
 
+mod limit;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -31,16 +33,6 @@ const FAILS_BEFORE_YIELDING: u32 = 3;
 /// So many on one adapter, and another one that hears the strap is tried.
 const FAILS_BEFORE_ANOTHER_ADAPTER: u32 = 2;
 
-/// A chip that is full does not always say so. With at least so many links held (the smallest
-/// budget that is common), connects of several straps that fail in a row mean it.
-const FULL_FROM: usize = 5;
-const FULL_FAILS: u32 = 3;
-/// What an adapter refused once it is asked for again, ever more seldom: soon where that it is full was only
-/// guessed (it may have been straps at the edge of its reach), late where it said so.
-const FIRST_RETRY_OF_A_GUESS: Duration = Duration::from_secs(30);
-const FIRST_RETRY: Duration = Duration::from_secs(10 * 60);
-const LONGEST_RETRY: Duration = Duration::from_secs(2 * 3600);
-
 pub(super) struct Plan {
     max_links: usize,
     adapters: BTreeMap<String, Adapter>,
@@ -54,12 +46,7 @@ struct Adapter {
     up: bool,
     /// Nobody is heard who is not linked.
     scan_stuck: bool,
-    /// Learned from refusals; at most `max_links`.
-    limit: usize,
-    fails: u32,
-    failed: BTreeSet<StrapId>,
-    retry_at_ms: i64,
-    retry_rest_ms: i64,
+    limit: Limit,
     value_ms: Option<i64>,
 }
 
@@ -136,11 +123,7 @@ impl Plan {
             .or_insert_with(|| Adapter {
                 up: true,
                 scan_stuck: false,
-                limit: max_links,
-                fails: 0,
-                failed: BTreeSet::new(),
-                retry_at_ms: i64::MAX,
-                retry_rest_ms: ms(FIRST_RETRY_OF_A_GUESS),
+                limit: Limit::new(max_links),
                 value_ms: None,
             });
         adapter.up = true;
@@ -234,16 +217,9 @@ impl Plan {
         if let Some(sighting) = self.sighting_of(id, route) {
             sighting.fails = 0;
         }
-        let (held, held_up, max_links) = (self.held(&name), self.held_up(&name), self.max_links);
+        let (up, held) = (self.held_up(&name), self.held(&name));
         if let Some(adapter) = self.adapters.get_mut(&name) {
-            adapter.fails = 0;
-            adapter.failed.clear();
-            adapter.limit = adapter.limit.max(held_up).min(max_links);
-            if held >= adapter.limit {
-                // What was asked for again was granted: so may the next be.
-                adapter.retry_rest_ms = ms(FIRST_RETRY_OF_A_GUESS);
-                adapter.retry_at_ms = now_ms;
-            }
+            adapter.limit.granted(up, held, now_ms);
         }
         stays
     }
@@ -283,39 +259,13 @@ impl Plan {
         {
             sighting.fails += 1;
         }
-        match how {
-            Ended::Full => self.learn(&name, FIRST_RETRY, now_ms),
-            Ended::Failed => {
-                let held = self.held_up(&name);
-                if let Some(adapter) = self.adapters.get_mut(&name) {
-                    adapter.fails += 1;
-                    adapter.failed.insert(id.clone());
-                    // One strap that refuses, or that a phone holds, says nothing of the adapter.
-                    if held >= FULL_FROM && adapter.fails >= FULL_FAILS && adapter.failed.len() >= 2
-                    {
-                        self.learn(&name, FIRST_RETRY_OF_A_GUESS, now_ms);
-                    }
-                }
+        let (up, in_use) = (self.held_up(&name), self.in_use(&name));
+        if let Some(adapter) = self.adapters.get_mut(&name) {
+            match how {
+                Ended::Full => adapter.limit.refused(in_use, now_ms),
+                Ended::Failed => adapter.limit.failed(id, up, in_use, now_ms),
+                Ended::Lost | Ended::Blameless => {}
             }
-            Ended::Lost | Ended::Blameless => {}
-        }
-    }
-
-    /// The adapter carries what it carries, and no more for a while.
-    fn learn(&mut self, name: &str, first_retry: Duration, now_ms: i64) {
-        // Of those that connect some hold a link already. Too high a guess is refused again at once.
-        let held = self.places().filter(|place| place.adapter == name);
-        let held = held
-            .filter(|place| place.stage != Stage::Free)
-            .count()
-            .max(1);
-        if let Some(adapter) = self.adapters.get_mut(name) {
-            adapter.limit = adapter.limit.min(held);
-            let rest_ms = adapter.retry_rest_ms.max(ms(first_retry));
-            adapter.retry_at_ms = now_ms + rest_ms;
-            adapter.retry_rest_ms = (rest_ms * 2).min(ms(LONGEST_RETRY));
-            adapter.fails = 0;
-            adapter.failed.clear();
         }
     }
 
@@ -423,14 +373,9 @@ impl Plan {
     fn ask_for_more_again(&mut self, now_ms: i64) {
         for id in self.queue(now_ms) {
             for name in self.hearing(&id, now_ms) {
-                let (held, max_links) = (self.held(&name), self.max_links);
-                if let Some(adapter) = self.adapters.get_mut(&name)
-                    && adapter.limit < max_links
-                    && held >= adapter.limit
-                    && now_ms >= adapter.retry_at_ms
-                {
-                    adapter.limit += 1;
-                    adapter.retry_at_ms = now_ms + adapter.retry_rest_ms;
+                let held = self.held(&name);
+                if let Some(adapter) = self.adapters.get_mut(&name) {
+                    adapter.limit.ask_again(held, now_ms);
                 }
             }
         }
@@ -564,13 +509,20 @@ impl Plan {
     }
 
     fn has_room(&self, name: &str) -> bool {
-        let limit = self.adapters.get(name).map_or(0, |adapter| adapter.limit);
+        let adapter = self.adapters.get(name);
+        let limit = adapter.map_or(0, |adapter| adapter.limit.links());
         self.held(name) < limit
     }
 
     /// Places taken.
     fn held(&self, name: &str) -> usize {
         self.places().filter(|place| place.adapter == name).count()
+    }
+
+    /// Links that are there or being made.
+    fn in_use(&self, name: &str) -> usize {
+        let here = self.places().filter(|place| place.adapter == name);
+        here.filter(|place| place.stage != Stage::Free).count()
     }
 
     /// Links that are there.

@@ -4,12 +4,13 @@ import { HubClock, ROUND, ROUND_EVERY_MS } from './clock.js';
 
 const SILENCE_MS = 12_000;     // the hub speaks every 5 s; after this the line is dead, whatever it says
 const PATIENCE_MS = 10_000;     // for an answer of the hub
+const OPENING_MS = 4_000;      // for a line: who presses at once is not told that the hub is gone
 const SYNC_STEP_MS = 200;       // between the exchanges of one round
 
 /** Connects, and connects again. `onFrame(frame)` for each frame, `onState(open)` when the line opens or closes. */
 export class Link {
   constructor(url, clock, onFrame, onState) {
-    Object.assign(this, { url, clock, onFrame, onState, tries: 0, heard: 0, asked: 0, waiting: new Map(), lostAt: performance.now() });
+    Object.assign(this, { url, clock, onFrame, onState, tries: 0, heard: 0, asked: 0, waiting: new Map(), held: new Map(), lostAt: performance.now() });
     this.open();
     setInterval(() => this.watch(), 1000);
     document.addEventListener('visibilitychange', () => { if (!document.hidden) this.wake(); });
@@ -23,7 +24,7 @@ export class Link {
     const socket = new WebSocket(this.url, 'coherence.v1');
     this.socket = socket;
     this.heard = performance.now();
-    socket.onopen = () => { this.tries = 0; this.lostAt = null; this.onState(true); this.syncSoon(); };
+    socket.onopen = () => { this.tries = 0; this.lostAt = null; this.onState(true); this.sendHeld(); this.syncSoon(); };
     socket.onmessage = (event) => {
       const back = performance.now();
       this.heard = back;
@@ -38,7 +39,7 @@ export class Link {
 
   lost() {
     this.socket = null;
-    for (const id of Array.from(this.waiting.keys())) this.settle(id, { type: 'error', code: 'offline', message: '' });
+    for (const id of Array.from(this.waiting.keys())) if (!this.held.has(id)) this.refuse(id, 'offline');
     if (this.lostAt === null) { this.lostAt = performance.now(); this.onState(false); }
     // Doubling from half a second to ten, each time somewhere between half and one and a half of it:
     // a room full of phones must not come back in one moment.
@@ -70,21 +71,36 @@ export class Link {
     return true;
   }
 
-  /** Sends a frame and waits for its answer, which is an object with `type`; an `error` frame, a broken
-      line and ten seconds of silence are thrown. */
+  /** Sends a frame, as soon as there is a line, and waits for its answer, which is an object with `type`; an
+      `error` frame, no line for a while, a broken one and ten seconds of silence are thrown. */
   ask(frame) {
-    const id = `q${++this.asked}`;
+    const id = `q${++this.asked}`, question = { ...frame, id };
     return new Promise((done, fail) => {
-      const timer = setTimeout(() => this.settle(id, { type: 'error', code: 'busy', message: '' }), PATIENCE_MS);
-      this.waiting.set(id, { done, fail, timer });
-      if (!this.send({ ...frame, id })) this.settle(id, { type: 'error', code: 'offline', message: '' });
+      this.waiting.set(id, { done, fail });
+      if (this.send(question)) this.wait(id, PATIENCE_MS, 'busy');
+      else { this.held.set(id, question); this.wait(id, OPENING_MS, 'offline'); }
     });
   }
+
+  /** So long, and it is refused. */
+  wait(id, ms, code) {
+    const asker = this.waiting.get(id);
+    clearTimeout(asker.timer);
+    asker.timer = setTimeout(() => this.refuse(id, code), ms);
+  }
+
+  sendHeld() {
+    for (const [id, question] of this.held) if (this.send(question)) this.wait(id, PATIENCE_MS, 'busy');
+    this.held.clear();
+  }
+
+  refuse(id, code) { this.settle(id, { type: 'error', code, message: '' }); }
 
   settle(id, answer) {
     const asker = this.waiting.get(id);
     if (!asker) return;
     this.waiting.delete(id);
+    this.held.delete(id);
     clearTimeout(asker.timer);
     if (answer.type === 'error' || answer.type === 'rate_limit_exceeded') asker.fail(answer); else asker.done(answer);
   }

@@ -47,7 +47,7 @@ impl Plan {
                 .map(|(name, adapter)| AdapterLinks {
                     name: name.clone(),
                     held: self.held_up(name) as u32,
-                    limit: adapter.limit as u32,
+                    limit: adapter.limit.links() as u32,
                 })
                 .collect(),
             waiting: self.waiting(now_ms),

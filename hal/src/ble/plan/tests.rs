@@ -172,7 +172,7 @@ fn a_worn_strap_displaces_one_that_delivers_for_nobody() {
 fn a_refusal_teaches_the_limit_and_it_is_asked_for_again_ever_more_seldom() {
     let mut air = Air::full_room(4, 3);
     air.plan.max_links = 4;
-    air.plan.adapters.get_mut("hci0").unwrap().limit = 4;
+    air.plan.adapters.get_mut("hci0").unwrap().limit = Limit::new(4);
     let mut asked_at = Vec::new();
     for _ in 0..(8 * 3600) {
         air.hear(3, 0, -60);
