@@ -105,6 +105,9 @@ impl Straps {
                 let mut held = strap.held.iter();
                 strap.torn |= held.any(|event| matches!(event.news, StrapNews::Beats(_)));
                 strap.held.clear();
+                // What was never told is to be told yet.
+                (strap.battery_pct, strap.rssi_told_ms) = (None, None);
+                strap.about = About::default();
             }
             silent_ms < FORGOTTEN_MS
         });

@@ -12,7 +12,6 @@ use tokio::sync::watch;
 
 use super::HEART_RATE_SERVICE;
 use super::bus::Kept;
-use super::deck::Deck;
 use super::fault::{Fault, Trouble};
 use super::identity::{clean, strap_id};
 use super::pace::Pace;
@@ -104,10 +103,12 @@ impl Listener {
                 Err(trouble) => return self.ending(&trouble),
             },
         };
+        let stuck = match scan(&self.adapter, &pace).await {
+            Ok(stuck) => stuck,
+            Err(trouble) => return self.ending(&trouble),
+        };
         self.shared.deck.adapter_came(&self.name, pace.now_ms());
-        if let Err(trouble) = self.scan().await {
-            return self.ending(&trouble);
-        }
+        self.note_scan(stuck);
         self.look_around().await;
         let mut watchdog = Watchdog::new();
         let mut heard_ms = pace.now_ms();
@@ -168,16 +169,16 @@ impl Listener {
         }
     }
 
-    /// A scan that can't be started, and nobody says why, is noted; it is no reason to end.
-    async fn scan(&self) -> Result<(), Trouble> {
+    /// A scan that can't be started, and nobody says why, is no reason to end.
+    fn note_scan(&self, stuck: bool) {
         let Shared { pace, deck, .. } = &self.shared;
-        scan(&self.name, &self.adapter, pace, deck).await
+        deck.scan_stuck(&self.name, stuck, pace.now_ms());
     }
 
     async fn restart_discovery(&self) -> Result<(), Trouble> {
         let pace = &self.shared.pace;
         let _ = pace.within(CALL_LIMIT, self.adapter.stop_scan()).await;
-        self.scan().await?;
+        self.note_scan(scan(&self.adapter, pace).await?);
         self.look_around().await;
         Ok(())
     }
@@ -349,21 +350,12 @@ async fn stopped(stop: &mut watch::Receiver<Option<&'static str>>) -> &'static s
     }
 }
 
-/// Starts the scan; notes whether it can't be started.
-pub(super) async fn scan(
-    name: &str,
-    adapter: &Adapter,
-    pace: &Pace,
-    deck: &Deck,
-) -> Result<(), Trouble> {
-    let started = start_scan(adapter, pace).await;
-    let stuck = matches!(&started, Err(trouble) if trouble.fault == Fault::InProgress);
-    if stuck || started.is_ok() {
-        deck.scan_stuck(name, stuck, pace.now_ms());
-    }
-    match started {
-        Err(trouble) if !stuck => Err(trouble),
-        _ => Ok(()),
+/// Starts the scan; true when it can't be started, and nobody says why.
+pub(super) async fn scan(adapter: &Adapter, pace: &Pace) -> Result<bool, Trouble> {
+    match start_scan(adapter, pace).await {
+        Ok(()) => Ok(false),
+        Err(trouble) if trouble.fault == Fault::InProgress => Ok(true),
+        Err(trouble) => Err(trouble),
     }
 }
 

@@ -122,7 +122,8 @@ impl Strap {
         let mut values = None;
         if matches!(self.follow(&mut values).await, Call::GiveUp) {
             let device = self.way.peripheral.id();
-            if let Some(values) = values {
+            // One that was forgotten may be in the air, and its stream is not quiet.
+            if let Some(values) = values.filter(|_| !self.hints.borrow().forgotten) {
                 Kept::close(values);
             }
             // Its address shall not stay on the disk. Where this fails, the hub's end tries again.
@@ -188,7 +189,7 @@ impl Strap {
                         Fault::InProgress => in_progress += 1,
                         Fault::NoAnswer | Fault::Refused | Fault::TimedOut | Fault::CutShort => {
                             in_progress = 0;
-                            unanswered += 1;
+                            unanswered += u32::from(heard);
                             if unanswered >= UNANSWERED_BEFORE_BLAMING {
                                 why = held_by_another(&trouble.to_string());
                             }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::pace::ms;
 
-/// Nothing at all heard for so long: the scan is made anew. Rooms have a device that advertises
-/// every second or two; scans have been seen to fall silent after hours without an error.
+/// Nothing at all heard for so long: the scan is made anew. Straps without a link advertise every second or
+/// two; scans have been seen to fall silent after hours without an error.
 pub(super) const SILENT_SCAN: Duration = Duration::from_secs(60);
 /// The same while a strap is missed: it may be the scan that does not hear it.
 pub(super) const SILENT_SCAN_WHILE_MISSED: Duration = Duration::from_secs(20);
@@ -135,8 +135,8 @@ impl Watchdog {
         };
         let ill = !why.is_empty();
         let nobody_delivers = quiet_ms >= ms(DELIVERS);
-        // One that can scan and carries anybody is not stuck, however little its scan hears.
-        let stuck = signs.scan_stuck || nobody_delivers;
+        // One that can scan is not stuck while it carries anybody, or when straps are only gone: they were taken home.
+        let stuck = signs.scan_stuck || (nobody_delivers && (signs.mute > 0 || halted));
         if !nobody_delivers {
             // If it was switched off and on, that helped, and may help again.
             self.cycle_rest_ms = ms(FIRST_CYCLE_REST);
@@ -364,6 +364,21 @@ mod tests {
         };
         let taken = steps(3600, signs);
         assert_eq!(taken[1], (45, Rung::PowerCycle));
+        assert!(
+            taken.iter().all(|(_, rung)| *rung != Rung::Report),
+            "{taken:?}"
+        );
+    }
+
+    #[test]
+    fn straps_that_are_taken_home_do_not_make_an_adapter_stuck() {
+        let signs = |now_ms| Signs {
+            mute: 0,
+            missed: if now_ms < 600_000 { 3 } else { 0 },
+            at_once: 1,
+            ..halted(now_ms)
+        };
+        let taken = steps(12 * 3600, signs);
         assert!(
             taken.iter().all(|(_, rung)| *rung != Rung::Report),
             "{taken:?}"

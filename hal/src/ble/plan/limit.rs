@@ -25,6 +25,8 @@ pub(super) struct Limit {
     failed: BTreeSet<StrapId>,
     retry_at_ms: i64,
     retry_rest_ms: i64,
+    /// One more than it is known to carry is being tried.
+    asked: bool,
 }
 
 impl Limit {
@@ -36,6 +38,7 @@ impl Limit {
             failed: BTreeSet::new(),
             retry_at_ms: i64::MAX,
             retry_rest_ms: ms(FIRST_RETRY_OF_A_GUESS),
+            asked: false,
         }
     }
 
@@ -48,7 +51,7 @@ impl Limit {
         self.fails = 0;
         self.failed.clear();
         self.links = self.links.max(up).min(self.most);
-        if held >= self.links {
+        if std::mem::take(&mut self.asked) && held >= self.links {
             // What was asked for again was granted: so may the next be.
             self.retry_rest_ms = ms(FIRST_RETRY_OF_A_GUESS);
             self.retry_at_ms = now_ms;
@@ -74,6 +77,7 @@ impl Limit {
     pub(super) fn ask_again(&mut self, held: usize, now_ms: i64) {
         if self.links < self.most && held >= self.links && now_ms >= self.retry_at_ms {
             self.links += 1;
+            self.asked = true;
             self.retry_at_ms = now_ms + self.retry_rest_ms;
         }
     }
@@ -82,6 +86,7 @@ impl Limit {
     /// already; too high a guess is refused again at once.
     fn learn(&mut self, in_use: usize, first_retry: Duration, now_ms: i64) {
         self.links = self.links.min(in_use.max(1));
+        self.asked = false;
         let rest_ms = self.retry_rest_ms.max(ms(first_retry));
         self.retry_at_ms = now_ms + rest_ms;
         self.retry_rest_ms = (rest_ms * 2).min(ms(LONGEST_RETRY));

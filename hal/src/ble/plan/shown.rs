@@ -91,7 +91,10 @@ impl Plan {
             let in_air = routes().any(|s| s.heard_ms.is_some_and(|at| now_ms - at < ms(DELIVERS)));
             if linked || (place.is_some() && in_air) {
                 mute += 1;
-            } else if routes().next().is_some() && strap.place.is_none() == place.is_none() {
+            } else if !in_air
+                && routes().next().is_some()
+                && strap.place.is_none() == place.is_none()
+            {
                 missed += 1; // and no other adapter carries it
             } else {
                 continue;

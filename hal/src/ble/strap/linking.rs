@@ -94,7 +94,10 @@ impl Strap {
         let _ = pace.within(CALL_LIMIT, adapter.stop_scan()).await; // not scanning is as good
         let soon = pace.limit(SCAN_PAUSE, &mut linking).await;
         // Trouble is met by `adapter`, which looks often.
-        let _ = scan(&self.way.adapter_name, adapter, pace, &self.shared.deck).await;
+        if let Ok(stuck) = scan(adapter, pace).await {
+            let deck = &self.shared.deck;
+            deck.scan_stuck(&self.way.adapter_name, stuck, self.now_ms());
+        }
         match soon {
             Some(linked) => linked,
             None => linking.await,
