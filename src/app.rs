@@ -237,10 +237,9 @@ async fn serve(
     }
 
     let Parts {
-        task,
+        mut task,
         handle,
         events,
-        wishes,
     } = room_task::prepare(room, clock.clone(), store.clone(), past);
     let (stop, stopped) = watch::channel(false);
     let address = config.web.listen;
@@ -252,8 +251,6 @@ async fn serve(
         .map_err(|error| AppError::Listen { address, error })?;
 
     let mut parts: JoinSet<Result<(), AppError>> = JoinSet::new();
-    let room_stop = stopped.clone();
-    parts.spawn(async move { task.run(room_stop).await.map_err(AppError::Room) });
     let uplink = watch::Sender::new(uplink::off());
     let load = watch::Sender::new(Report::ok("Everything is on time."));
     let guard = Arc::new(Guard::new(rules, config.web.max_connections));
@@ -293,9 +290,9 @@ async fn serve(
         Ok(())
     });
 
-    let line = || sources::Line {
+    let mut line = || sources::Line {
         room: events.clone(),
-        wishes: wishes.subscribe(),
+        wishes: task.wishes(),
     };
     // Sources, the control socket and housekeeping may end without ending the hub.
     let mut hearing = JoinSet::new();
@@ -351,6 +348,9 @@ async fn serve(
         let source = coherence_hal::ble::BleSource::new(clock.source_clock(), options);
         hearing.spawn(sources::run(source, line(), stopped.clone()));
     }
+    // Now that every source hears its wishes.
+    let room_stop = stopped.clone();
+    parts.spawn(async move { task.run(room_stop).await.map_err(AppError::Room) });
     match control::listen(&control::socket_path(data_dir)) {
         Ok(listener) => {
             let (clock, room) = (clock.clone(), handle.clone());

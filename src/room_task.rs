@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coherence_hal::{SourceEvent, Wish};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::room::command::{Command, Refusal, RefusalCode, Reply};
@@ -36,8 +36,6 @@ use staged::Topics;
 
 /// Events of straps that may wait.
 const EVENTS: usize = 1_024;
-/// What the room wants of the sources; one that lags so far behind misses the oldest.
-const WISHES: usize = 64;
 /// Questions of phones that may wait.
 const ASKS: usize = 1_024;
 /// Presence is announced at most this often, ms.
@@ -199,7 +197,8 @@ pub struct RoomTask {
     jobs: mpsc::Sender<GridJob>,
     results: mpsc::Receiver<GridResult>,
     publisher: watch::Sender<Arc<Published>>,
-    wishes: broadcast::Sender<Wish>,
+    /// One for each source, which takes up what it hears at once.
+    wishes: Vec<mpsc::UnboundedSender<Wish>>,
     lines: HashMap<ParticipantId, PhoneLine>,
     stages: Topics,
     /// The newest grid point that is dealt with.
@@ -217,8 +216,6 @@ pub struct Parts {
     pub task: RoomTask,
     pub handle: RoomHandle,
     pub events: mpsc::Sender<(&'static str, SourceEvent)>,
-    /// Each source subscribes.
-    pub wishes: broadcast::Sender<Wish>,
 }
 
 /// Prepares the task. `past` are events from before now, oldest first: the demo's past beats.
@@ -232,7 +229,6 @@ pub fn prepare(
     relive(&mut room, past, now_ms);
     let (events_in, events) = mpsc::channel(EVENTS);
     let (asks_in, asks) = mpsc::channel(ASKS);
-    let wishes = broadcast::Sender::new(WISHES);
     let (jobs, results) = compute_thread();
     let (publisher, published) = watch::channel(Arc::new(first_look(&room, now_ms)));
     let (stages, stage) = Topics::new(&room, now_ms);
@@ -252,7 +248,7 @@ pub fn prepare(
         jobs,
         results,
         publisher,
-        wishes: wishes.clone(),
+        wishes: Vec::new(),
         lines: HashMap::new(),
     };
     Parts {
@@ -263,11 +259,17 @@ pub fn prepare(
             stage,
         },
         events: events_in,
-        wishes,
     }
 }
 
 impl RoomTask {
+    /// What a source hears of the room's wishes, from the first on.
+    pub fn wishes(&mut self) -> mpsc::UnboundedReceiver<Wish> {
+        let (wishes, source) = mpsc::unbounded_channel();
+        self.wishes.push(wishes);
+        source
+    }
+
     /// Runs until `stop` says so, and hands over everything that is to be kept.
     ///
     /// # Errors
@@ -345,7 +347,9 @@ impl RoomTask {
             told::log(note);
         }
         for wish in self.room.take_wishes() {
-            let _ = self.wishes.send(wish); // fails where there is no source
+            // A source at its end hears nothing more.
+            self.wishes
+                .retain(|source| source.send(wish.clone()).is_ok());
         }
     }
 

@@ -5,12 +5,12 @@
 //! (`coherence_hal`).
 
 use coherence_hal::{SourceEvent, StrapSource, Wish};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 /// The two ends of a source: where it speaks, and what it is told.
 pub struct Line {
     pub room: mpsc::Sender<(&'static str, SourceEvent)>,
-    pub wishes: broadcast::Receiver<Wish>,
+    pub wishes: mpsc::UnboundedReceiver<Wish>,
 }
 
 /// Forwards everything that `source` says, until it has nothing more to say, the room is gone or
@@ -40,7 +40,7 @@ async fn forward(source: &mut impl StrapSource, mut line: Line) {
                     return;
                 }
             },
-            Ok(wish) = line.wishes.recv() => source.wish(&wish),
+            Some(wish) = line.wishes.recv() => source.wish(&wish),
         }
     }
 }

@@ -323,7 +323,7 @@ impl SourceClock {
 ///   the straps, so that other devices can have them, and is done within a few seconds whatever the
 ///   radio does. A source that is dropped without it (a crash) leaves its links behind.
 pub trait StrapSource: Send + 'static {
-    /// One word for logs and the API: `ble`, `replay`, `virtual`.
+    /// One word for logs and the API: `ble`, `ant`, `text`, `replay`, `virtual`.
     fn name(&self) -> &'static str;
 
     fn next_event(&mut self) -> impl Future<Output = Option<SourceEvent>> + Send;

@@ -322,7 +322,9 @@ impl Stick {
             }
             // Answers to a reset that was sent more than once.
             Phase::Settling { .. } | Phase::Away | Phase::Stuck => {}
-            Phase::Asking { .. } | Phase::Scanning { .. } | Phase::Unfit { .. } => {
+            // Over and over this is a stick that does not come up.
+            Phase::Asking { .. } => self.start_failed(now_ms, "it started anew by itself"),
+            Phase::Scanning { .. } | Phase::Unfit { .. } => {
                 self.straps.tear_all(now_ms, &mut self.events);
                 self.restart(now_ms, "it started anew by itself");
             }

@@ -218,7 +218,7 @@ impl Listener {
             // Also said of devices that BlueZ only remembers: in the air is what has an RSSI.
             CentralEvent::DeviceDiscovered(id) => self.heard(id, false, None).await,
             CentralEvent::ServicesAdvertisement { id, services } => {
-                if services.contains(&HEART_RATE_SERVICE) && deck.is_stranger(&id) {
+                if services.contains(&HEART_RATE_SERVICE) {
                     deck.forget_stranger(&id);
                 }
                 self.heard(id, false, None).await;

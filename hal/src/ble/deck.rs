@@ -167,11 +167,7 @@ impl Deck {
         });
     }
 
-    /// A device that may have been a stranger says that it is a strap.
-    pub(super) fn is_stranger(&self, device: &PeripheralId) -> bool {
-        self.look(|state| state.strangers.contains_key(device))
-    }
-
+    /// A device says that it is a strap, whatever it passed for so far.
     pub(super) fn forget_stranger(&self, device: &PeripheralId) {
         self.look(|state| state.strangers.remove(device));
     }
@@ -299,6 +295,12 @@ impl Deck {
         self.change(now_ms, |state| state.plan.ended(strap, route, how, now_ms));
     }
 
+    pub(super) fn rest(&self, strap: &StrapId, route: Route, until_ms: i64, now_ms: i64) {
+        self.change(now_ms, |state| {
+            state.plan.rest(strap, route, until_ms, now_ms);
+        });
+    }
+
     /// The task of a route ends for good.
     pub(super) fn gone(&self, strap: &StrapId, route: Route, now_ms: i64) {
         self.change(now_ms, |state| {
@@ -330,6 +332,11 @@ impl Deck {
         self.look(|state| std::mem::take(&mut state.to_forget))
     }
 
+    /// BlueZ could not be told: it is told again.
+    pub(super) fn forget_later(&self, straps: Vec<StrapId>) {
+        self.look(|state| state.to_forget.extend(straps));
+    }
+
     // What the radio says and ends.
 
     /// Time has passed: decides what that decides, and shows what is so.
@@ -338,7 +345,8 @@ impl Deck {
             state
                 .strangers
                 .retain(|_, at| now_ms - *at < ms(FORGET_STRANGERS));
-            state.plan.settle(now_ms);
+        });
+        self.look(|state| {
             let links = state.plan.links(now_ms);
             let mut newly_waiting = links.waiting.clone();
             newly_waiting.retain(|strap| !state.waiting.contains(strap));

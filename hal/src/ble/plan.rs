@@ -66,6 +66,8 @@ struct Sighting {
     heard_ms: Option<i64>,
     rssi_dbm: i16,
     fails: u32,
+    /// It is not asked for its link before.
+    rests_until_ms: i64,
 }
 
 struct Place {
@@ -126,6 +128,7 @@ impl Plan {
                 limit: Limit::new(max_links),
                 value_ms: None,
             });
+        adapter.limit.begins_anew();
         adapter.up = true;
     }
 
@@ -175,23 +178,32 @@ impl Plan {
             heard_ms: None,
             rssi_dbm: UNKNOWN_RSSI,
             fails: 0,
+            rests_until_ms: i64::MIN,
         });
         sighting.heard_ms = Some(now_ms);
         sighting.rssi_dbm = rssi_dbm.unwrap_or(sighting.rssi_dbm);
     }
 
-    /// The route is given up. True when the strap has no other.
-    pub(super) fn gone(&mut self, id: &StrapId, route: Route) -> bool {
+    /// The route is given up.
+    pub(super) fn gone(&mut self, id: &StrapId, route: Route) {
         let Some(strap) = self.straps.get_mut(id) else {
-            return true;
+            return;
         };
         strap.routes.remove(&route);
         strap.place.take_if(|place| place.route == route);
-        let last = strap.routes.is_empty();
-        if last {
+        if strap.routes.is_empty() {
             self.straps.remove(id);
         }
-        last
+    }
+
+    /// The route is not asked for its link for a while, and meanwhile keeps nobody from one.
+    pub(super) fn rest(&mut self, id: &StrapId, route: Route, until_ms: i64, now_ms: i64) {
+        if let Some(sighting) = self.sighting_of(id, route) {
+            sighting.rests_until_ms = until_ms;
+        }
+        if self.place_of(id, route).is_some() {
+            self.take(id, "it rests", now_ms);
+        }
     }
 
     /// May this route connect now? If so it does.
@@ -462,7 +474,7 @@ impl Plan {
         queue.into_iter().map(|(.., id)| id).collect()
     }
 
-    /// The adapters that hear a strap now.
+    /// The adapters that hear a strap now, and may ask it for its link.
     fn hearing(&self, id: &StrapId, now_ms: i64) -> BTreeSet<String> {
         let routes = self
             .straps
@@ -470,7 +482,7 @@ impl Plan {
             .into_iter()
             .flat_map(|s| s.routes.values());
         routes
-            .filter(|s| s.in_air(now_ms) && self.is_up(&s.adapter))
+            .filter(|s| s.may_link(now_ms) && self.is_up(&s.adapter))
             .map(|s| s.adapter.clone())
             .collect()
     }
@@ -483,7 +495,7 @@ impl Plan {
     ) -> Option<Route> {
         let routes = strap.routes.iter();
         routes
-            .filter(|(_, s)| s.in_air(now_ms) && self.is_up(&s.adapter) && may(s))
+            .filter(|(_, s)| s.may_link(now_ms) && self.is_up(&s.adapter) && may(s))
             .min_by_key(|(route, s)| {
                 // Of two addresses on one adapter the one heard last is the one in use.
                 let fails = s.fails / FAILS_BEFORE_ANOTHER_ADAPTER;
@@ -557,6 +569,10 @@ impl Strap {
 impl Sighting {
     fn in_air(&self, now_ms: i64) -> bool {
         self.heard_ms.is_some_and(|at| now_ms - at < ms(IN_AIR))
+    }
+
+    fn may_link(&self, now_ms: i64) -> bool {
+        self.in_air(now_ms) && now_ms >= self.rests_until_ms
     }
 }
 

@@ -9,7 +9,7 @@ use btleplug::api::{Central, CentralEvent, Manager as _, Peripheral as _};
 use btleplug::platform::{Adapter, Peripheral, PeripheralId};
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::BleOptions;
@@ -58,6 +58,8 @@ struct OnBus {
     streams: HashMap<String, Kept<CentralEvent>>,
     /// Adapters that failed: what is wrong, and when to try again; also those that listen again.
     failed: BTreeMap<String, Failed>,
+    /// Has BlueZ forget straps.
+    forgetting: Option<JoinHandle<()>>,
 }
 
 struct Seat {
@@ -186,9 +188,7 @@ impl Radio {
             for stream in on_bus.streams.values_mut() {
                 while stream.next_waiting().is_some() {}
             }
-            for strap in self.deck.take_forgotten() {
-                tokio::spawn(forget(on_bus.shared.clone(), strap));
-            }
+            on_bus.forget();
             self.tell(on_bus).await;
             if let Some(rest) = look_again {
                 finding = Box::pin(find(shared.clone(), self.options.clone(), rest));
@@ -330,7 +330,29 @@ impl OnBus {
             tasks: JoinSet::new(),
             streams: HashMap::new(),
             failed: BTreeMap::new(),
+            forgetting: None,
         }
+    }
+
+    /// Goes on until BlueZ was told of every strap that is to be forgotten.
+    fn forget(&mut self) {
+        if self
+            .forgetting
+            .as_ref()
+            .is_some_and(|task| !task.is_finished())
+        {
+            return;
+        }
+        let straps = self.shared.deck.take_forgotten();
+        self.forgetting = (!straps.is_empty()).then(|| {
+            let shared = self.shared.clone();
+            tokio::spawn(async move {
+                if forget(&shared, &straps).await.is_err() {
+                    shared.deck.forget_later(straps);
+                    shared.pace.sleep(LOOK_FOR_ADAPTERS).await;
+                }
+            })
+        });
     }
 
     fn start(&mut self, name: String, adapter: Adapter, now_ms: i64) {
@@ -447,28 +469,25 @@ async fn find(shared: Shared, options: BleOptions, rest: Duration) -> Found {
         .collect())
 }
 
-/// Has BlueZ forget a strap on every adapter, also one that is not in the air.
-async fn forget(shared: Shared, strap: StrapId) {
+/// Has BlueZ forget straps on every adapter, also those that are not in the air.
+async fn forget(shared: &Shared, straps: &[StrapId]) -> Result<(), Trouble> {
     let (pace, bus) = (&shared.pace, &shared.bus);
-    let Ok(adapters) = pace.within(CALL_LIMIT, bus.manager.adapters()).await else {
-        return;
-    };
     let mut devices = Vec::new();
-    for adapter in adapters {
-        let known = pace.within(CALL_LIMIT, adapter.peripherals()).await;
-        for peripheral in known.unwrap_or_default() {
-            if is_this(&peripheral, &strap, pace).await {
+    for adapter in pace.within(CALL_LIMIT, bus.manager.adapters()).await? {
+        for peripheral in pace.within(CALL_LIMIT, adapter.peripherals()).await? {
+            let known = known_as(&peripheral, pace).await;
+            if known.is_some_and(|strap| straps.contains(&strap)) {
                 devices.push(peripheral.id());
             }
         }
     }
-    let _ = pace.within(CALL_LIMIT, bus.remove(&devices)).await;
+    pace.within(CALL_LIMIT, bus.remove(&devices)).await
 }
 
-async fn is_this(peripheral: &Peripheral, strap: &StrapId, pace: &Pace) -> bool {
+/// As whom a device is known; None where BlueZ says nothing of it.
+async fn known_as(peripheral: &Peripheral, pace: &Pace) -> Option<StrapId> {
     let about = pace.within(CALL_LIMIT, peripheral.properties()).await;
-    about.ok().flatten().is_some_and(|about| {
-        let name = about.advertisement_name.map(|name| clean(&name));
-        strap_id(about.address, about.address_type, name.as_deref()) == *strap
-    })
+    let about = about.ok().flatten()?;
+    let name = about.advertisement_name.map(|name| clean(&name));
+    Some(strap_id(about.address, about.address_type, name.as_deref()))
 }

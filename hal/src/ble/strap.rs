@@ -36,16 +36,13 @@ const SILENT_RESUBSCRIBE: Duration = Duration::from_secs(12);
 const SILENT_RECONNECT: Duration = Duration::from_secs(17);
 
 const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(20);
 /// The longest rest after a link that delivered: some straps leave every 30 s, and each rest is a
 /// gap in somebody's beats.
 const LONGEST_REST_AFTER_A_LINK: Duration = Duration::from_secs(4);
-/// Delivering for so long makes a later failure a first one again.
-const LIVE_RESETS_BACK_OFF: Duration = Duration::from_secs(60);
+/// Delivering for so long makes the next loss a first one again.
+const LIVE_RESETS_REST: Duration = Duration::from_secs(60);
 
-/// A connect that others wait for gets less: a strap that was just heard takes a second or two. It is doubled
-/// with each try, so that one that is really slow gets its time.
-const FIRST_PATIENCE: Duration = Duration::from_secs(6);
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 const IS_CONNECTED_LIMIT: Duration = Duration::from_secs(2);
 /// "In progress" so often in a row never ends by itself; a device that BlueZ forgets begins anew.
@@ -139,7 +136,8 @@ impl Strap {
 
     /// Returns why it ends: never with [`Call::Connect`].
     async fn follow(&mut self, values: &mut Option<Kept<ValueNotification>>) -> Call {
-        let mut back_off = FIRST_BACK_OFF;
+        // What follows a connect that failed, and what follows a link that was lost.
+        let (mut back_off, mut after_a_link) = (FIRST_BACK_OFF, FIRST_BACK_OFF);
         let mut lost_ms = None;
         let (mut in_progress, mut unanswered, mut downfalls) = (0, 0, 0);
         loop {
@@ -166,12 +164,11 @@ impl Strap {
             let mut up_ms = None;
             let radio_losses = self.hints.borrow().radio_losses;
             self.asked.store(false, Relaxed);
-            let patience = FIRST_PATIENCE * 2u32.pow(unanswered.min(3));
-            let how = match self.make_link(patience).await {
+            let how = match self.make_link(unanswered).await {
                 Ok(battery) => {
                     (in_progress, unanswered, downfalls) = (0, 0, 0);
                     up_ms = Some(self.now_ms());
-                    let loss = self.deliver(stream, battery).await;
+                    let loss = self.deliver(stream, battery, radio_losses).await;
                     while let Some(value) = stream.next_waiting() {
                         self.read(value).await;
                     }
@@ -213,7 +210,7 @@ impl Strap {
                 self.read(value).await; // what the old link had still delivered
             }
             if in_progress >= IN_PROGRESS_BEFORE_REMOVAL {
-                in_progress = 0;
+                (in_progress, back_off) = (0, FIRST_BACK_OFF);
                 self.step("remove_device", "an earlier attempt to connect never ends")
                     .await;
                 let device = self.way.peripheral.id();
@@ -223,18 +220,21 @@ impl Strap {
             let now_ms = self.now_ms();
             let deck = &self.shared.deck;
             deck.ended(&self.way.id, self.way.route, how, now_ms);
-            let lived = up_ms.is_some_and(|up_ms| now_ms - up_ms >= ms(LIVE_RESETS_BACK_OFF));
-            if lived {
-                back_off = FIRST_BACK_OFF;
-            }
-            let longest = match up_ms {
-                Some(_) => LONGEST_REST_AFTER_A_LINK,
-                None => LONGEST_BACK_OFF,
+            let (wait, longest) = match up_ms {
+                Some(up_ms) => {
+                    back_off = FIRST_BACK_OFF;
+                    if now_ms - up_ms >= ms(LIVE_RESETS_REST) {
+                        after_a_link = FIRST_BACK_OFF;
+                    }
+                    (&mut after_a_link, LONGEST_REST_AFTER_A_LINK)
+                }
+                None => (&mut back_off, LONGEST_BACK_OFF),
             };
-            if self.rest(back_off.min(longest)).await.is_err() {
+            let rest = *wait;
+            *wait = (rest * 2).min(longest);
+            if self.rest(rest).await.is_err() {
                 return Call::Over;
             }
-            back_off = (back_off * 2).min(LONGEST_BACK_OFF);
             // After the rest: the word that Bluetooth went down may come later than the failure.
             let went_down = self.hints.borrow().radio_losses != radio_losses;
             if up_ms.is_none() && went_down && self.asked.load(Relaxed) {
@@ -247,7 +247,7 @@ impl Strap {
         }
     }
 
-    /// Err when all was over meanwhile.
+    /// Leaves its place to others for a while. Err when all was over meanwhile.
     async fn rest_long(&mut self, downfalls: u32) -> Result<(), ()> {
         let doublings = (downfalls - DOWNFALLS_BEFORE_RESTING).min(8);
         let time = (FIRST_LONG_REST * 2u32.pow(doublings)).min(LONGEST_LONG_REST);
@@ -255,6 +255,9 @@ impl Strap {
             "Bluetooth went down {downfalls} times while it was being connected: the next try is in {} min",
             time.as_secs() / 60
         );
+        let now_ms = self.now_ms();
+        let (deck, way) = (&self.shared.deck, &self.way);
+        deck.rest(&way.id, way.route, now_ms + ms(time), now_ms);
         self.step("report", &why).await;
         self.say_down(why).await;
         let pace = self.shared.pace.clone();
@@ -316,11 +319,11 @@ impl Strap {
     }
 
     /// Connects and subscribes; the battery's characteristic if the strap has one.
-    async fn make_link(&mut self, patience: Duration) -> Result<Option<Characteristic>, Trouble> {
+    async fn make_link(&mut self, tries: u32) -> Result<Option<Characteristic>, Trouble> {
         let mut hints = self.hints.clone();
         let losses = hints.borrow_and_update().radio_losses;
         let gone = tokio::select! {
-            linked = self.connect_and_subscribe(patience) => return linked,
+            linked = self.connect_and_subscribe(tries) => return linked,
             gone = hints.wait_for(|hints| hints.over || hints.radio_losses != losses) => gone,
         };
         let why = match gone {
@@ -337,15 +340,29 @@ impl Strap {
             .await;
     }
 
-    /// Delivers values until the link is lost or somebody else gets it.
+    /// Delivers values until the link is lost or somebody else gets it. `radio_losses` as they were before the
+    /// link was made: a radio that went away since then took it along.
     async fn deliver(
         &mut self,
         values: &mut Kept<ValueNotification>,
         battery: Option<Characteristic>,
+        radio_losses: u64,
     ) -> Loss {
         let pace = self.shared.pace.clone();
         let mut hints = self.hints.clone();
         let first = hints.borrow_and_update().clone();
+        let lost = |why: &str, said| Loss {
+            why: why.into(),
+            said,
+            recover: true,
+        };
+        let gone = |hints: &Hints, said| Loss {
+            recover: false,
+            ..lost(&hints.radio_loss, said)
+        };
+        if first.radio_losses != radio_losses {
+            return gone(&first, false);
+        }
         let wanted = self
             .shared
             .deck
@@ -360,11 +377,6 @@ impl Strap {
         let mut silent = false; // Down was said, the subscription renewed, nothing came yet
         let mut telling = about::tell(self.way.peripheral.clone(), pace.clone(), battery);
         let mut look = Box::pin(pace.0.sleep_until(look_ms));
-        let lost = |why: &str, said| Loss {
-            why: why.into(),
-            said,
-            recover: true,
-        };
         loop {
             tokio::select! {
                 biased;
@@ -378,8 +390,8 @@ impl Strap {
                 },
                 changed = hints.changed() => {
                     let now = hints.borrow_and_update().clone();
-                    if changed.is_err() || now.over || now.radio_losses != first.radio_losses {
-                        return Loss { recover: false, ..lost(&now.radio_loss, silent) };
+                    if changed.is_err() || now.over || now.radio_losses != radio_losses {
+                        return gone(&now, silent);
                     }
                     if !now.granted {
                         return leaving(&now, silent);

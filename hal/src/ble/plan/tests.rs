@@ -190,32 +190,50 @@ fn a_refusal_teaches_the_limit_and_it_is_asked_for_again_ever_more_seldom() {
     assert!(rests.iter().all(|rest| *rest <= 7200));
 }
 
+/// Six are linked, and two more are heard.
+fn six_and_two() -> Air {
+    let mut air = Air::full_room(6, 16);
+    for i in [6, 7] {
+        air.hear(i, 0, -60);
+    }
+    air.pass(0);
+    air
+}
+
+fn fail(air: &mut Air, i: usize, times: usize) {
+    for _ in 0..times {
+        air.begin(i);
+        air.end(i, 0, Ended::Failed);
+    }
+}
+
 #[test]
 fn connects_of_several_straps_that_fail_beside_five_links_mean_full_but_one_that_refuses_does_not()
 {
-    let mut air = Air::full_room(8, 16);
-    for _ in 0..10 {
-        air.end(7, 0, Ended::Lost);
-        air.begin(7);
-        air.end(7, 0, Ended::Failed);
-    }
+    let mut air = six_and_two();
+    fail(&mut air, 7, 10);
     assert_eq!(air.limit(0), 16);
-    air.end(6, 0, Ended::Lost);
-    air.begin(6);
-    air.end(6, 0, Ended::Failed);
+    fail(&mut air, 6, 1);
     assert_eq!(air.limit(0), 6);
 }
 
 #[test]
-fn that_an_adapter_is_full_was_only_guessed_so_it_is_asked_again_soon_and_on_while_it_grants() {
-    let mut air = Air::full_room(8, 16);
+fn an_adapter_that_has_carried_more_is_not_full() {
+    let mut air = six_and_two();
+    (6..8).for_each(|i| air.link(i));
     for i in [6, 7] {
         air.end(i, 0, Ended::Lost);
-        for _ in 0..2 {
-            air.begin(i);
-            air.end(i, 0, Ended::Failed);
-        }
     }
+    fail(&mut air, 6, 2);
+    fail(&mut air, 7, 2);
+    assert_eq!(air.limit(0), 16);
+}
+
+#[test]
+fn that_an_adapter_is_full_was_only_guessed_so_it_is_asked_again_soon_and_on_while_it_grants() {
+    let mut air = six_and_two();
+    fail(&mut air, 6, 2);
+    fail(&mut air, 7, 2);
     assert_eq!(air.limit(0), 6);
     air.pass(60 * S);
     for i in [6, 7] {
@@ -227,6 +245,26 @@ fn that_an_adapter_is_full_was_only_guessed_so_it_is_asked_again_soon_and_on_whi
     air.pass(0);
     air.link(7);
     assert_eq!(air.limit(0), 8);
+}
+
+#[test]
+fn what_was_guessed_of_an_adapter_is_forgotten_when_it_comes_back_and_what_it_said_is_not() {
+    let mut air = six_and_two();
+    fail(&mut air, 6, 2);
+    fail(&mut air, 7, 2);
+    assert_eq!(air.limit(0), 6);
+    air.plan.adapter_went("hci0");
+    air.plan.adapter_came("hci0");
+    assert_eq!(air.limit(0), 16);
+
+    let mut air = six_and_two();
+    air.begin(6);
+    air.end(6, 0, Ended::Full);
+    let said = air.limit(0);
+    assert!(said < 16);
+    air.plan.adapter_went("hci0");
+    air.plan.adapter_came("hci0");
+    assert_eq!(air.limit(0), said);
 }
 
 #[test]
@@ -304,6 +342,26 @@ fn a_strap_that_comes_back_under_another_address_is_linked_there() {
     assert!(air.plan.grant(&strap(0), 0).is_err());
 }
 
+#[test]
+fn a_strap_that_rests_leaves_its_place_to_who_waits_and_waits_itself_when_it_has_rested() {
+    let mut air = Air::full_room(2, 1);
+    air.end(0, 0, Ended::Blameless);
+    assert_eq!(air.adapter_of(0), Some(0), "it is its own for a minute");
+    let until_ms = air.now_ms + 60 * S;
+    air.plan
+        .rest(&strap(0), Air::route(0, 0), until_ms, air.now_ms);
+    air.pass(0);
+    air.link(1);
+    assert_eq!(air.waiting(), [], "nobody gains by a link for it now");
+    while air.now_ms < until_ms {
+        air.pass(S);
+        air.hear(0, 0, -60);
+        air.beat(1, 0);
+    }
+    air.pass(0);
+    assert_eq!(air.waiting(), [strap(0)]);
+}
+
 /// A small generator, so that a failure can be repeated by its seed (xorshift64*).
 struct Dice(u64);
 
@@ -331,7 +389,7 @@ fn whatever_happens_the_budget_holds_and_no_link_is_taken_for_nothing() {
         for _ in 0..400 {
             let (i, a) = (dice.throw(straps), dice.throw(adapters));
             let mut may_take = false;
-            match dice.throw(14) {
+            match dice.throw(15) {
                 0..=4 => air.hear(i, a, -40 - dice.throw(60) as i16),
                 5 | 6 => {
                     if let Some(a) = air.adapter_of(i)
@@ -375,6 +433,12 @@ fn whatever_happens_the_budget_holds_and_no_link_is_taken_for_nothing() {
                     may_take = true;
                 }
                 12 => air.plan.take_up(&strap(i)),
+                13 if !up.contains_key(&i) && !connecting.contains_key(&i) => {
+                    let until_ms = air.now_ms + 60 * S;
+                    air.plan
+                        .rest(&strap(i), Air::route(i, a), until_ms, air.now_ms);
+                }
+                13 => {}
                 _ => {
                     for (i, a) in std::mem::take(&mut up) {
                         air.hear(i, a, -50);

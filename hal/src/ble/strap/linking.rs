@@ -14,6 +14,9 @@ use crate::ble::pace::ms;
 use crate::ble::turn::Taken;
 use crate::ble::{BATTERY_LEVEL, HEART_RATE_MEASUREMENT};
 
+/// A connect that others wait for gets less: a strap that was just heard takes a second or two. It is doubled
+/// with each try, so that one that is really slow gets its time.
+const FIRST_PATIENCE: Duration = Duration::from_secs(6);
 /// The kernel gives up after some 20 s; a busy radio has been seen to take 25.
 const CONNECT_LIMIT: Duration = Duration::from_secs(35);
 /// Services of a strap never met before take seconds; BlueZ itself waits so long.
@@ -25,17 +28,18 @@ const SCAN_PAUSE: Duration = Duration::from_secs(5);
 const OLD_LINK_LIMIT: Duration = Duration::from_secs(3);
 
 impl Strap {
-    /// The battery's characteristic, if the strap has one.
+    /// The battery's characteristic, if the strap has one. `tries`: how often it was tried in vain.
     pub(super) async fn connect_and_subscribe(
         &self,
-        patience: Duration,
+        tries: u32,
     ) -> Result<Option<Characteristic>, Trouble> {
         let (pace, strap) = (&self.shared.pace, &self.way.peripheral);
         {
-            let turn = self.way.turn.take().await;
+            let turn = self.way.turn.take(tries).await;
             self.say(Link::Connecting).await;
             self.end_old_link().await?;
             self.asked.store(true, Relaxed);
+            let patience = FIRST_PATIENCE * 2u32.pow(tries.min(3));
             self.connect_in_silence(turn, patience).await?;
         }
         self.services_known().await?;
@@ -67,11 +71,7 @@ impl Strap {
     ///
     /// Given up in the middle because the radio was lost, it leaves the scan paused; whoever
     /// finds the radio again starts it.
-    async fn connect_in_silence(
-        &self,
-        mut turn: Taken<'_>,
-        patience: Duration,
-    ) -> Result<(), Trouble> {
+    async fn connect_in_silence(&self, turn: Taken<'_>, patience: Duration) -> Result<(), Trouble> {
         let (pace, adapter) = (&self.shared.pace, &self.way.adapter);
         let device = self.way.peripheral.id();
         let mut linking = Box::pin(async {
