@@ -278,6 +278,8 @@ impl People {
         let Some(person) = self.known.get_mut(&id) else {
             return;
         };
+        // Who leaves hands the strap back: coming again, they say which one they wear.
+        person.last_strap = None;
         person.socket = None;
         person.row.has_left = true;
         rows.push(Row::Participant(person.row.clone()));

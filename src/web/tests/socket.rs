@@ -85,6 +85,32 @@ async fn a_phone_joins_over_the_socket_leaves_and_comes_back_as_the_same() {
 }
 
 #[tokio::test]
+async fn who_was_erased_elsewhere_joins_as_somebody_new_on_the_same_connection() {
+    let hub = hub().await;
+    let mut phone = hub.phone().await;
+    let frame = json!({"type": "join_session"});
+    let joined = phone.ask(frame.clone(), "session_joined").await;
+    let (id, token) = (&joined["participantId"], joined["resumeToken"].clone());
+    let path = format!("/api/participants/{}", id.as_str().unwrap());
+    let (status, _) = hub.ask(Method::DELETE, &path, token.as_str(), None).await;
+    assert_eq!(status, 204);
+    let back = json!({"type": "join_session", "resumeToken": token});
+    let refused = phone.ask(back, "error").await;
+    assert_eq!(refused["code"], "unknown_participant");
+
+    let mut other = hub.phone().await;
+    let joined = other.ask(frame.clone(), "session_joined").await;
+    let path = format!(
+        "/api/participants/{}",
+        joined["participantId"].as_str().unwrap()
+    );
+    let token = joined["resumeToken"].as_str();
+    hub.ask(Method::DELETE, &path, token, None).await;
+    let anew = other.ask(frame, "session_joined").await;
+    assert_ne!(anew["participantId"], joined["participantId"]);
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_answered_and_the_connection_lives_on() {
     let hub = hub().await;
     let mut phone = hub.phone().await;

@@ -9,6 +9,7 @@ use super::{Pending, Phone};
 use crate::access::Who;
 use crate::room::ParticipantId;
 use crate::room::command::{Command, Reply};
+use crate::web::fields::JoinFields;
 use crate::web::problem::{Code, Problem};
 use crate::web::rest_participants::{Over, join_of, unexpected};
 use crate::web::wire::{self, Asked, ClientFrame, Role, ServerFrame};
@@ -80,58 +81,14 @@ impl Phone {
                 );
             }
             ClientFrame::JoinSession(fields) => {
-                self.may_enter(fields.session_id.as_deref())?;
-                let over = Some(Over {
-                    socket: self.line.socket,
-                    facilitator: self.is_facilitator(),
-                });
-                let join = join_of(&self.web, fields, self.participant, self.peer, over).await?;
-                self.is(join.participant)?;
-                let reply = self
-                    .web
-                    .room
-                    .apply(Command::Join(join), Some(self.line.clone()))
-                    .await?;
-                match reply {
-                    Reply::Joined {
-                        participant,
-                        session,
-                        group,
-                        strap,
-                        role,
-                    } => {
-                        (self.participant, self.joined) = (Some(participant), true);
-                        let joined = ServerFrame::SessionJoined {
-                            participant_id: participant.to_string(),
-                            resume_token: self.web.gate.participant_token(participant),
-                            session: &session,
-                            group: &group,
-                            strap: strap.as_deref(),
-                            role,
-                            server_time: self.web.hub_now_ms(),
-                        };
-                        self.tell(&joined, re);
-                        self.on.show_again();
+                let by_token = fields.resume_token.is_some();
+                match self.join(fields.clone(), re).await {
+                    // Whom this socket spoke for is erased: who joins now is somebody new.
+                    Err(problem) if problem.code == Code::UnknownParticipant && !by_token => {
+                        (self.participant, self.joined) = (None, false);
+                        self.join(fields, re).await?;
                     }
-                    Reply::JoinedNamed {
-                        participant,
-                        session,
-                        role,
-                    } => {
-                        self.participant = Some(participant);
-                        let joined = ServerFrame::NamedJoined {
-                            participant_id: participant.to_string(),
-                            resume_token: self.web.gate.participant_token(participant),
-                            session: &session,
-                            group: None,
-                            strap: None,
-                            role,
-                            server_time: self.web.hub_now_ms(),
-                        };
-                        self.tell(&joined, re);
-                        self.on_named(session.id).await;
-                    }
-                    _ => return Err(unexpected()),
+                    done => done?,
                 }
             }
             ClientFrame::UpdateRr(fields) => {
@@ -240,6 +197,63 @@ impl Phone {
                 self.subscribe(Duration::from_millis(interval_ms), re);
             }
             ClientFrame::UnsubscribeTicks => self.unsubscribe(re),
+        }
+        Ok(())
+    }
+
+    async fn join(&mut self, fields: JoinFields, re: Option<&Value>) -> Result<(), Problem> {
+        self.may_enter(fields.session_id.as_deref())?;
+        let over = Some(Over {
+            socket: self.line.socket,
+            facilitator: self.is_facilitator(),
+        });
+        let join = join_of(&self.web, fields, self.participant, self.peer, over).await?;
+        self.is(join.participant)?;
+        let reply = self
+            .web
+            .room
+            .apply(Command::Join(join), Some(self.line.clone()))
+            .await?;
+        match reply {
+            Reply::Joined {
+                participant,
+                session,
+                group,
+                strap,
+                role,
+            } => {
+                (self.participant, self.joined) = (Some(participant), true);
+                let joined = ServerFrame::SessionJoined {
+                    participant_id: participant.to_string(),
+                    resume_token: self.web.gate.participant_token(participant),
+                    session: &session,
+                    group: &group,
+                    strap: strap.as_deref(),
+                    role,
+                    server_time: self.web.hub_now_ms(),
+                };
+                self.tell(&joined, re);
+                self.on.show_again();
+            }
+            Reply::JoinedNamed {
+                participant,
+                session,
+                role,
+            } => {
+                self.participant = Some(participant);
+                let joined = ServerFrame::NamedJoined {
+                    participant_id: participant.to_string(),
+                    resume_token: self.web.gate.participant_token(participant),
+                    session: &session,
+                    group: None,
+                    strap: None,
+                    role,
+                    server_time: self.web.hub_now_ms(),
+                };
+                self.tell(&joined, re);
+                self.on_named(session.id).await;
+            }
+            _ => return Err(unexpected()),
         }
         Ok(())
     }
