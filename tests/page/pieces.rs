@@ -8,7 +8,7 @@ async fn the_pure_parts_of_the_pages_do_what_they_say() {
     let dir = tempfile::tempdir().expect("a directory for the test");
     let hub = Hub::demo(dir.path(), &["--people", "3", "--session-min", "60"]).await;
     let mut page = Browser::open(&hub.url("/"), 390, 844).await;
-    page.wait_until("!document.getElementById('join').hidden")
+    page.wait_until("!document.getElementById('join').hidden && room.clock.known && room.room.stage")
         .await;
     for (what, expression) in [
         (
@@ -37,6 +37,23 @@ async fn the_pure_parts_of_the_pages_do_what_they_say() {
                 const finite = Array.from(figure(plan('x', { detail: .5 }), { ...state, coherence: null, synchrony: null }).xy).every(Number.isFinite);
                 return sum('a') === sum('a') && sum('a') !== sum('b') && finite;
             })",
+        ),
+        (
+            "a figure that is made in pieces is the one that is made at once",
+            "import('/mandala.js').then(({ plan, figure, begin, advance }) => {
+                const state = { coherence: 60, synchrony: 30, chance: 10, people: 8, scored: 8, breath: .5, breathTurn: .2, phase: 'active', progress: 0, time: 3 };
+                const p = plan('a', { detail: .5 }), job = begin(p, state), whole = figure(p, state);
+                let pieces = 1; while (!advance(job, 7)) pieces++;
+                return pieces > 4 && ['xy', 'depth', 'look', 'beads'].every((part) => whole[part].every((x, i) => x === job.out[part][i]));
+            })",
+        ),
+        (
+            "a figure that is made ahead of its time has the breath of then",
+            "(() => { const at = (s) => room.live.figure.state(performance.now() / 1000 + s).breathTurn; return Math.abs((at(2) - at(0) + 1) % 1 - .2) < .01; })()",
+        ),
+        (
+            "what glides and was asked ahead of its time waits there",
+            "import('/room.js').then(({ Glide }) => { const g = new Glide(); g.toward(0, 0); const then = g.toward(100, 2); return then > 50 && g.toward(100, 1) === then && g.toward(100, 2) === then; })",
         ),
         (
             "a table keeps commas and formulas inside their cells",

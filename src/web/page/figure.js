@@ -26,9 +26,9 @@ export function breathWord(room, now) {
 }
 
 export class Figure {
-  /** `room` and `clock` are the page's; `options` those of the painter. */
-  constructor(id, over, room, clock, lengths, options) {
-    Object.assign(this, { id, over, room, clock, lengths, options, seed: null, picture: null, calm: false });
+  /** `room` and `clock` are the page's, `card()` what the hub says of the room; `options` those of the painter. */
+  constructor(id, over, room, clock, card, options) {
+    Object.assign(this, { id, over, room, clock, card, options, seed: null, picture: null, calm: false });
     this.coherence = new Glide(); this.together = new Glide(); this.people = new Glide(1.2);
     for (const query of [still, light]) query.addEventListener('change', () => this.paint(this.seed));
   }
@@ -49,6 +49,8 @@ export class Figure {
     const options = { ...this.options, seed, state: (seconds) => this.state(seconds), still: this.stillness };
     if (this.over) options.over = canvas(this.over);
     if (light.matches && !this.options.dark) options.ink = true;
+    // A graphics chip that was taken away (a driver that starts anew): all is painted anew.
+    options.lost = () => this.paint(this.seed);
     this.picture = mandala(canvas(this.id), options);
   }
 
@@ -68,9 +70,11 @@ export class Figure {
 
   /** What the figure is made of at a moment. */
   state(seconds) {
-    const { room } = this, now = this.clock.now(), time = room.time(now), at = breathNow(room, now);
-    const figures = room.figures, found = figures && figures.synchrony, lengths = this.lengths();
-    const length = !time ? 0 : time.phase === 'integration' ? lengths.integrationMs : time.phase === 'preparation' ? lengths.preparationMs : 0;
+    // Asked ahead of its time it tells the breath of then.
+    const { room } = this, present = this.clock.now(), now = present === null ? null : present + seconds * 1000 - performance.now();
+    const time = room.time(now), at = breathNow(room, now);
+    const figures = room.figures, found = figures && figures.synchrony, card = this.card();
+    const length = !time ? 0 : time.phase === 'integration' ? card.integrationMs : time.phase === 'preparation' ? card.preparationMs : 0;
     // What stands still does not glide either: it is drawn anew where a number changed.
     const glide = (value, wanted) => (this.stillness ? wanted : value.toward(wanted, seconds));
     return {

@@ -1,7 +1,7 @@
 // The mandala, painted: with WebGL 1 where there is a graphics chip, else with Canvas 2D; and the picture that
 // moves. What is painted is `mandala.js`' business.
 
-import { plan, figure, KEY_HZ, TAU, INK, clamp01, mix } from './mandala.js';
+import { plan, figure, begin, advance, KEY_HZ, RING, TAU, INK, clamp01, mix } from './mandala.js';
 
 // ---------------------------------------------------------------- painter: WebGL 1
 
@@ -57,7 +57,8 @@ function program(gl, vs, fs) {
   return { p, at, un };
 }
 
-/** Paints with the graphics chip. Two key figures live in buffers; the chip blends between them. */
+/** Paints with the graphics chip. Three key figures live in buffers: the chip blends between two of them, and
+    meanwhile the third is brought there in pieces. */
 function glPainter(canvas, p, force) {
   const gl = canvas.getContext('webgl', { alpha: false, antialias: false, depth: false, powerPreference: 'low-power', failIfMajorPerformanceCaveat: !force });
   if (!gl) return null;
@@ -65,7 +66,7 @@ function glPainter(canvas, p, force) {
   const P = p.points, per = P + 2, total = p.strands + 1;   // one more thread: the still ring
   const verts = total * per * 2;                            // every point twice, for the two edges of its thread
   if (verts > 65536) throw new Error('too many points');
-  const keys = [0, 1].map(() => ({ data: new Float32Array(verts * 3), buf: gl.createBuffer() }));
+  const keys = [0, 1, 2].map(() => gl.createBuffer()), piece = new Float32Array(verts * 3), each = per * 6;
   const sides = new Float32Array(verts), sideBuf = gl.createBuffer(), index = new Uint16Array(total * (P * 2 + 4)), indexBuf = gl.createBuffer();
   let ni = 0;
   for (let i = 0; i < verts; i++) sides[i] = i % 2 ? 1 : -1;
@@ -79,12 +80,17 @@ function glPainter(canvas, p, force) {
   gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, indexBuf); gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, index.subarray(0, ni), gl.STATIC_DRAW);
   const look = new Float32Array(verts * 5), lookBuf = gl.createBuffer();
   const every = Math.round(P / 40), starMax = p.strands * Math.ceil(P / every);
-  const stars = new Float32Array(starMax * 4), starBuf = [gl.createBuffer(), gl.createBuffer()], starCount = [0, 0];
-  const beadBuf = [gl.createBuffer(), gl.createBuffer()];
+  const stars = new Float32Array(starMax * 4), starBuf = keys.map(() => gl.createBuffer()), starCount = [0, 0, 0];
+  const beadBuf = keys.map(() => gl.createBuffer());
   const quad = gl.createBuffer();
   gl.bindBuffer(gl.ARRAY_BUFFER, quad); gl.bufferData(gl.ARRAY_BUFFER, new Float32Array([-1, -1, 1, -1, -1, 1, 1, 1]), gl.STATIC_DRAW);
 
-  const beads = [0, 0], lights = [{}, {}];
+  for (let j = 0, o = p.strands * each; j < per; j++) {      // the ring is the same in every figure
+    const x = p.cos[j % P] * RING, y = p.sin[j % P] * RING;
+    for (let i = 0; i < 2; i++) { piece[o++] = x; piece[o++] = y; piece[o++] = 1; }
+  }
+  for (const buf of keys) { gl.bindBuffer(gl.ARRAY_BUFFER, buf); gl.bufferData(gl.ARRAY_BUFFER, piece, gl.DYNAMIC_DRAW); }
+  const beads = [0, 0, 0], lights = keys.map(() => ({}));
   let w = 0, h = 0, targets = [];
   const target = (tw, th) => {
     const tex = gl.createTexture(); gl.bindTexture(gl.TEXTURE_2D, tex);
@@ -96,28 +102,26 @@ function glPainter(canvas, p, force) {
   };
   const drop = (list) => { for (const t of list) { gl.deleteTexture(t.tex); gl.deleteFramebuffer(t.fb); } };
 
+  /** Brings the strands `from` to `to` of a figure to the chip. */
+  function bring(slot, fig, from, to) {
+    let o = 0;
+    for (let s = from; s < to; s++) for (let j = 0; j < per; j++) {
+      const q = s * P + (j >= P ? j - P : j), x = fig.xy[q * 2], y = fig.xy[q * 2 + 1], z = fig.depth[q];
+      piece[o++] = x; piece[o++] = y; piece[o++] = z; piece[o++] = x; piece[o++] = y; piece[o++] = z;
+    }
+    gl.bindBuffer(gl.ARRAY_BUFFER, keys[slot]); gl.bufferSubData(gl.ARRAY_BUFFER, from * each * 4, piece.subarray(0, o));
+  }
+
   let lookAge = 0;
+  /** All strands of a figure are there: what belongs to it follows. */
   function key(slot, fig) {
-    const D = keys[slot].data;
-    let o = 0, stars0 = 0;
-    for (let s = 0; s < p.strands; s++) {
-      const src = s * P;
-      for (let j = 0; j < per; j++) {
-        const q = src + (j >= P ? j - P : j), x = fig.xy[q * 2], y = fig.xy[q * 2 + 1], z = fig.depth[q];
-        D[o++] = x; D[o++] = y; D[o++] = z; D[o++] = x; D[o++] = y; D[o++] = z;
-      }
-      if (fig.look[s * 6 + 5] > 0.5) for (let j = (s * 3) % every; j < P; j += every) {
-        const q = src + j, at = stars0++ * 4;
-        stars[at] = fig.xy[q * 2]; stars[at + 1] = fig.xy[q * 2 + 1];
-        stars[at + 2] = 0.0035 * (0.5 + fig.depth[q]); stars[at + 3] = Math.min(1, fig.look[s * 6 + 3] * (0.5 + 2.2 * fig.depth[q]));
-      }
+    let stars0 = 0;
+    for (let s = 0; s < p.strands; s++) if (fig.look[s * 6 + 5] > 0.5) for (let j = (s * 3) % every; j < P; j += every) {
+      const q = s * P + j, at = stars0++ * 4;
+      stars[at] = fig.xy[q * 2]; stars[at + 1] = fig.xy[q * 2 + 1];
+      stars[at + 2] = 0.0035 * (0.5 + fig.depth[q]); stars[at + 3] = Math.min(1, fig.look[s * 6 + 3] * (0.5 + 2.2 * fig.depth[q]));
     }
-    for (let j = 0; j < per; j++) {
-      const x = p.cos[j % P] * fig.light.ring, y = p.sin[j % P] * fig.light.ring;
-      for (let i = 0; i < 2; i++) { D[o++] = x; D[o++] = y; D[o++] = 1; }
-    }
-    gl.bindBuffer(gl.ARRAY_BUFFER, keys[slot].buf); gl.bufferData(gl.ARRAY_BUFFER, D, gl.DYNAMIC_DRAW);
-    if (lookAge++ % 4 === 0) {                       // looks change slowly: three times a second is enough
+    if (lookAge++ % 2 === 0) {                       // looks change slowly: three times a second is enough
       const e = p.palette.edge;
       for (let s = 0, at = 0; s < total; s++) {
         const ring = s === p.strands, L = s * 6, k = fig.look;
@@ -139,12 +143,12 @@ function glPainter(canvas, p, force) {
   };
   const quiet = (prog) => { for (const n in prog.at) gl.disableVertexAttribArray(prog.at[n]); };
 
-  function threads(u, W, H, place, px, fat, dim) {
+  function threads(A, B, u, W, H, place, px, fat, dim) {
     gl.useProgram(line.p);
-    use(line.at.a0, keys[0].buf, 3, 12, 0); use(line.at.a1, keys[0].buf, 2, 12, 24);
-    use(line.at.b0, keys[1].buf, 3, 12, 0); use(line.at.b1, keys[1].buf, 2, 12, 24);
+    use(line.at.a0, keys[A], 3, 12, 0); use(line.at.a1, keys[A], 2, 12, 24);
+    use(line.at.b0, keys[B], 3, 12, 0); use(line.at.b1, keys[B], 2, 12, 24);
     use(line.at.side, sideBuf, 1, 4, 0); use(line.at.rgba, lookBuf, 4, 20, 0); use(line.at.wd, lookBuf, 1, 20, 16);
-    const pe = p.palette.edge, pd = p.palette.dusk, wm = lights[0].warm, e = [mix(pd[0], pe[0], wm), mix(pd[1], pe[1], wm), mix(pd[2], pe[2], wm)];
+    const pe = p.palette.edge, pd = p.palette.dusk, wm = lights[B].warm, e = [mix(pd[0], pe[0], wm), mix(pd[1], pe[1], wm), mix(pd[2], pe[2], wm)];
     gl.uniform1f(line.un.u, u); gl.uniform2f(line.un.res, W, H); gl.uniform3f(line.un.place, place[0], place[1], place[2]);
     gl.uniform1f(line.un.px, px); gl.uniform1f(line.un.fat, fat); gl.uniform1f(line.un.dim, dim); gl.uniform3f(line.un.far, e[0] / 255, e[1] / 255, e[2] / 255);
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, indexBuf); gl.drawElements(gl.TRIANGLE_STRIP, ni, gl.UNSIGNED_SHORT, 0);
@@ -152,7 +156,7 @@ function glPainter(canvas, p, force) {
   }
 
   return {
-    kind: 'webgl', key,
+    bring, key,
     resize(W, H) {
       w = canvas.width = W; h = canvas.height = H; drop(targets);
       targets = [target(Math.ceil(W / 4), Math.ceil(H / 4)), target(Math.ceil(W / 4), Math.ceil(H / 4))];
@@ -160,12 +164,11 @@ function glPainter(canvas, p, force) {
     /** Blend from key `A` to key `B` by u. place = [cx, cy, radius] in px, ground = rgb 0..1. */
     paint(A, B, u, place, ground) {
       const px = place[2] / 500, t = (k) => mix(lights[A][k] || 0, lights[B][k] || 0, u);
-      const uu = A === 0 ? u : 1 - u;                // depth pair is stored as (slot 0, slot 1)
       gl.disable(gl.DEPTH_TEST); gl.enable(gl.BLEND); gl.blendFunc(gl.ONE, gl.ONE);
       // glow at a quarter of the size
       gl.bindFramebuffer(gl.FRAMEBUFFER, targets[0].fb); gl.viewport(0, 0, targets[0].w, targets[0].h);
       gl.clearColor(0, 0, 0, 1); gl.clear(gl.COLOR_BUFFER_BIT);
-      threads(uu, w, h, place, px, 4.0, 0.50 * t('gain'));
+      threads(A, B, u, w, h, place, px, 4.0, 0.50 * t('gain'));
       gl.disable(gl.BLEND); gl.useProgram(blur.p); use(blur.at.a, quad, 2, 8, 0);
       for (let i = 0; i < 4; i++) {
         const from = targets[i % 2], to = targets[(i + 1) % 2], s = i < 2 ? 1 : 2.6;
@@ -183,17 +186,17 @@ function glPainter(canvas, p, force) {
       gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4); quiet(sum);
       // threads
       gl.enable(gl.BLEND); gl.blendFunc(gl.ONE, gl.ONE);
-      threads(uu, w, h, place, px, 0, 1.0 * t('gain'));
+      threads(A, B, u, w, h, place, px, 0, 1.0 * t('gain'));
       // points of light
       gl.useProgram(dot.p);
-      gl.uniform1f(dot.un.u, uu); gl.uniform2f(dot.un.res, w, h); gl.uniform3f(dot.un.place, place[0], place[1], place[2]);
+      gl.uniform1f(dot.un.u, u); gl.uniform2f(dot.un.res, w, h); gl.uniform3f(dot.un.place, place[0], place[1], place[2]);
       const n = Math.min(beads[A], beads[B]), m = Math.min(starCount[A], starCount[B]);
       if (m) {
-        use(dot.at.a, starBuf[0], 4, 16, 0); use(dot.at.b, starBuf[1], 4, 16, 0);
+        use(dot.at.a, starBuf[A], 4, 16, 0); use(dot.at.b, starBuf[B], 4, 16, 0);
         gl.uniform3f(dot.un.col, mix(ed[0], he[0], 0.5), mix(ed[1], he[1], 0.5), mix(ed[2], he[2], 0.5)); gl.uniform1f(dot.un.soft, 0.2); gl.uniform1f(dot.un.size, 2); gl.drawArrays(gl.POINTS, 0, m);
       }
       if (n) {
-        use(dot.at.a, beadBuf[0], 4, 16, 0); use(dot.at.b, beadBuf[1], 4, 16, 0);
+        use(dot.at.a, beadBuf[A], 4, 16, 0); use(dot.at.b, beadBuf[B], 4, 16, 0);
         gl.uniform3f(dot.un.col, he[0] * 0.34, he[1] * 0.34, he[2] * 0.34); gl.uniform1f(dot.un.soft, 0.0); gl.uniform1f(dot.un.size, 9); gl.drawArrays(gl.POINTS, 0, n);
         gl.uniform3f(dot.un.col, he[0], he[1], he[2]); gl.uniform1f(dot.un.soft, 0.55); gl.uniform1f(dot.un.size, 2.1); gl.drawArrays(gl.POINTS, 0, n);
       }
@@ -205,31 +208,36 @@ function glPainter(canvas, p, force) {
 // ---------------------------------------------------------------- painter: Canvas 2D
 // The fallback, the still pictures, the phone. One figure, no blending between keys.
 
+const rgb = (a, al) => 'rgba(' + (a[0] | 0) + ',' + (a[1] | 0) + ',' + (a[2] | 0) + ',' + al.toFixed(3) + ')';
+const blend = (a, b, t) => [mix(a[0], b[0], t), mix(a[1], b[1], t), mix(a[2], b[2], t)];
+
 /**
+ * The light in the middle, under all threads. These three paint a figure, one after the other, on an empty canvas.
  * @param {CanvasRenderingContext2D} g
  * @param {object} p plan   @param {object} fig figure
- * @param {{x: number, y: number, radius: number, ink?: boolean, glow?: HTMLCanvasElement, ground?: string}} at
+ * @param {{x: number, y: number, radius: number, ink?: boolean, glow?: HTMLCanvasElement}} at
  */
-export function paint2d(g, p, fig, at) {
+function paintCore(g, p, fig, at) {
+  const { x, y, radius: R, ink } = at, lg = fig.light;
+  g.lineCap = 'round'; g.lineJoin = 'round';
+  g.globalCompositeOperation = ink ? 'source-over' : 'lighter';
+  if (ink) return;
+  const core = blend(p.palette.edge, p.palette.heart, lg.warm), grad = g.createRadialGradient(x, y, 0, x, y, R);
+  grad.addColorStop(0, rgb(core, 0.42 * lg.core)); grad.addColorStop(0.16, rgb(core, 0.17 * lg.core));
+  grad.addColorStop(0.5, rgb(core, 0.05 * lg.core + 0.02 * lg.veil)); grad.addColorStop(1, rgb(core, 0));
+  g.fillStyle = grad; g.beginPath(); g.arc(x, y, R, 0, TAU); g.fill();
+}
+
+/** The threads `from` to `to`. */
+function paintThreads(g, p, fig, at, from, to) {
   const { x, y, radius: R, ink } = at, P = p.points, lg = fig.light, px = Math.max(R / 500, 0.72);
   const lift = Math.min(2, Math.pow(Math.max(1, 500 / R), 0.8));   // small pictures need stronger threads
-  const rgb = (a, al) => 'rgba(' + (a[0] | 0) + ',' + (a[1] | 0) + ',' + (a[2] | 0) + ',' + al.toFixed(3) + ')';
-  const blend = (a, b, t) => [mix(a[0], b[0], t), mix(a[1], b[1], t), mix(a[2], b[2], t)];
   const colours = ink ? INK : p.palette;
-  g.save(); g.lineCap = 'round'; g.lineJoin = 'round';
-  const circle = (r) => { g.beginPath(); g.arc(x, y, r, 0, TAU); };
-  if (!ink) {
-    g.globalCompositeOperation = 'lighter';
-    const core = blend(colours.edge, colours.heart, lg.warm), grad = g.createRadialGradient(x, y, 0, x, y, R);
-    grad.addColorStop(0, rgb(core, 0.42 * lg.core)); grad.addColorStop(0.16, rgb(core, 0.17 * lg.core));
-    grad.addColorStop(0.5, rgb(core, 0.05 * lg.core + 0.02 * lg.veil)); grad.addColorStop(1, rgb(core, 0));
-    g.fillStyle = grad; circle(R); g.fill();
-  }
-  for (let s = 0; s < p.strands; s++) {
+  for (let s = from; s < to; s++) {
     const L = s * 6, lk = fig.look, al = lk[L + 3];
     if (al < 0.01) continue;
     let col = [lk[L] * 255, lk[L + 1] * 255, lk[L + 2] * 255];
-    if (ink) { let li = 0; while (li < p.layers.length - 1 && p.layers[li + 1].first <= s) li++; const tn = p.layers[li].tone; col = blend(colours.dusk, tn < 0.5 ? blend(colours.heart, colours.body, tn * 2) : blend(colours.body, colours.edge, tn * 2 - 1), lg.warm); }
+    if (ink) { const tn = p.layers[p.layerOf[s]].tone; col = blend(colours.dusk, tn < 0.5 ? blend(colours.heart, colours.body, tn * 2) : blend(colours.body, colours.edge, tn * 2 - 1), lg.warm); }
     if (lk[L + 5] > 0.5) {                      // waiting: points of light
       g.fillStyle = rgb(col, Math.min(1, al * 1.5 * lift));
       const step = Math.max(4, Math.round(P / 40)), r = Math.max(0.7, 1.35 * px * (lk[L + 4]));
@@ -252,10 +260,15 @@ export function paint2d(g, p, fig, at) {
       g.lineWidth = Math.max(0.6, lk[L + 4] * px * (0.8 + 0.4 * lo)); g.stroke();
     }
   }
+}
+
+/** The glow of what was painted, and the beads. */
+function paintLights(g, p, fig, at) {
+  const { x, y, radius: R, ink } = at, colours = ink ? INK : p.palette;
   if (at.glow && !ink) {                        // glow: the same picture, small, laid back softly
     const k = at.glow, kg = k.getContext('2d'), src = g.canvas;
     kg.globalCompositeOperation = 'copy'; kg.imageSmoothingEnabled = true; kg.drawImage(src, 0, 0, k.width, k.height);
-    g.globalAlpha = 0.55; g.imageSmoothingEnabled = true; g.imageSmoothingQuality = 'high'; g.setTransform(1, 0, 0, 1, 0, 0);
+    g.globalAlpha = 0.55; g.imageSmoothingEnabled = true; g.imageSmoothingQuality = 'high';
     g.drawImage(k, 0, 0, src.width, src.height); g.globalAlpha = 1;
   }
   for (let i = 0; i < fig.beadCount; i++) {
@@ -263,16 +276,15 @@ export function paint2d(g, p, fig, at) {
     if (!ink) { g.fillStyle = rgb(colours.heart, 0.16 * l); g.beginPath(); g.arc(bx, by, br * 3, 0, TAU); g.fill(); }
     g.fillStyle = rgb(colours.heart, 0.9 * l); g.beginPath(); g.arc(bx, by, br, 0, TAU); g.fill();
   }
-  g.restore();
 }
 
 /** The still ring with the breath's mark at the bottom; turning the canvas moves it: up on the left in, down on the right out. */
-export function paintRing(g, p, fig, at) {
+function paintRing(g, p, marked, at) {
   const { x, y, radius: R, ink } = at, c = ink ? INK : p.palette, px = Math.max(R / 500, 0.72), rgb = (a, al) => 'rgba(' + a.join(',') + ',' + al + ')';
   g.strokeStyle = rgb(c.edge, ink ? 0.55 : 0.36); g.lineWidth = Math.max(1, 1.2 * px);
-  g.beginPath(); g.arc(x, y, R * fig.light.ring, 0, TAU); g.stroke();
-  if (!fig.marker) return;
-  const bx = x, by = y + R * fig.light.ring, br = Math.max(3, 0.0105 * R);
+  g.beginPath(); g.arc(x, y, R * RING, 0, TAU); g.stroke();
+  if (!marked) return;
+  const bx = x, by = y + R * RING, br = Math.max(3, 0.0105 * R);
   g.fillStyle = rgb(c.heart, 0.2); g.beginPath(); g.arc(bx, by, br * 2.6, 0, TAU); g.fill();
   g.fillStyle = rgb(c.heart, 1); g.beginPath(); g.arc(bx, by, br, 0, TAU); g.fill();
 }
@@ -284,10 +296,12 @@ export function paintRing(g, p, fig, at) {
  *   const m = mandala(canvas, { seed, over, state: (time) => ({...}) });  m.stop();
  * `state(time)` must be pure in time (s): it is asked a little ahead of now; give the breath of that moment.
  *
- * Two ways to move, chosen by what the machine has:
- *   webgl  key figures 12 times a second, blended by the graphics chip in every frame.
- *   2d     the figure is drawn a few times a second at full breath; the breath itself is a CSS scale, which
- *          costs nothing. The ring must not move, so it is drawn on `over`, a second canvas on top.
+ * Two ways to move, chosen by what the machine has. In both a figure is made strand by strand over the frames
+ * before its time, so that none of them takes long.
+ *   webgl  key figures 6 times a second, blended by the graphics chip in every frame.
+ *   2d     the figure is drawn a few times a second at full breath, out of sight, and shown when it is whole; the
+ *          breath itself is a CSS scale, which costs nothing. The ring must not move, so it is drawn on `over`, a
+ *          second canvas on top.
  * options: renderer 'auto' | 'webgl' (also by software, for still pictures) | '2d',
  *          detail 1 wall .. 0.5 phone, radius (share of the short side), centre [0..1, 0..1], ground '#rrggbb',
  *          box (2d on a wide screen: shrink the canvases to the figure), keyHz,
@@ -300,13 +314,15 @@ export function mandala(canvas, options) {
   let gl = null;
   if (o.renderer !== '2d' && !o.ink && !o.still) { try { gl = glPainter(canvas, p, o.renderer === 'webgl'); } catch (e) { const fresh = canvas.cloneNode(); canvas.replaceWith(fresh); canvas = fresh; } }   // a canvas keeps its first context
   const g = gl ? null : canvas.getContext('2d'), top = !gl && o.over ? o.over.getContext('2d') : null;
-  const glow = g && !o.ink ? Object.assign(document.createElement('canvas'), { width: 8, height: 8 }) : null;
-  const figs = [null, null];
-  const stats = { renderer: gl ? 'webgl' : '2d', frames: 0, scriptMs: 0, keyMs: 0, keys: 0 };
-  let running = true, scale = Math.min(o.maxScale || 2, window.devicePixelRatio || 1) * (g && o.box ? 0.8 : 1), slot = 0, last = -1, slow = 0, W = 0, H = 0, keyHz = o.keyHz;
+  const spare = (w, h) => Object.assign(document.createElement('canvas'), { width: w, height: h });
+  const glow = g && !o.ink ? spare(8, 8) : null, draft = g && !o.still ? spare(8, 8).getContext('2d') : null;
+  const figs = [null, null, null], stats = { renderer: gl ? 'webgl' : '2d', frames: 0 };
+  let running = true, scale = Math.min(o.maxScale || 2, window.devicePixelRatio || 1) * (g && o.box ? 0.8 : 1), last = -1, slow = 0, W = 0, H = 0, keyHz = gl ? KEY_HZ : o.keyHz;
+  let making = null;             // the figure for a moment that will come: { job, slot }
   // 2d with `box`: only the square that holds the figure is a canvas, not the whole screen
   const box = g && o.box, side = 2.26 * o.radius;
   const place = () => (box ? [W / 2, H / 2, W / 2.26] : [W * o.centre[0], H * o.centre[1], Math.min(W, H) * o.radius]);
+  const at = () => { const [x, y, radius] = place(); return { x, y, radius, ink: o.ink, glow }; };
   let ringed = '', before = 0;
   if (g) for (const el of [canvas, o.over]) if (el) { el.style.transformOrigin = box ? '50% 50%' : o.centre[0] * 100 + '% ' + o.centre[1] * 100 + '%'; el.style.willChange = 'transform'; }
 
@@ -318,48 +334,77 @@ export function mandala(canvas, options) {
     const w = Math.max(2, Math.round(canvas.clientWidth * scale)), h = Math.max(2, Math.round(canvas.clientHeight * scale));
     if (w === W && h === H) return;
     W = w; H = h; last = -1; ringed = '';
-    if (gl) gl.resize(W, H); else { canvas.width = W; canvas.height = H; if (top) { o.over.width = W; o.over.height = H; } if (glow) { glow.width = Math.ceil(W / 8); glow.height = Math.ceil(H / 8); } }
+    if (gl) { gl.resize(W, H); return; }
+    for (const el of [canvas, top && o.over, draft && draft.canvas]) if (el) { el.width = W; el.height = H; }
+    if (glow) { glow.width = Math.ceil(W / 8); glow.height = Math.ceil(H / 8); }
   }
   const wanted = (time) => { const s = o.state(time); if (s.time === undefined) s.time = time; return s; };
+
+  /** Begins the figure of key `k`. */
+  function begins(k) {
+    const slot = k % 3, state = wanted(k / keyHz);
+    const job = begin(p, gl ? state : Object.assign({}, state, { breath: 1 }), figs[slot]);
+    figs[slot] = job.out;
+    making = { job, slot };
+    if (draft) { draft.globalCompositeOperation = 'source-over'; draft.clearRect(0, 0, W, H); paintCore(draft, p, job.out, at()); }
+  }
+
+  /** Makes so many strands more of it, and shows it where it is whole. */
+  function make(strands) {
+    if (!making) return;
+    const { job, slot } = making, from = job.strand, whole = advance(job, strands);
+    if (gl) gl.bring(slot, job.out, from, job.strand); else paintThreads(draft, p, job.out, at(), from, job.strand);
+    if (!whole) return;
+    making = null;
+    if (gl) { gl.key(slot, job.out); return; }
+    paintLights(draft, p, job.out, at());
+    g.clearRect(0, 0, W, H); g.drawImage(draft.canvas, 0, 0);
+  }
+
+  /** What is to be made in this frame, so that each key is there in its time: with webgl two are needed at once. */
+  function keys(time, share) {
+    const k = Math.floor(time * keyHz), ahead = gl ? 2 : 1;
+    if (k !== last) {
+      if (last < 0 || k > last + 1) for (let i = 0; i < ahead; i++) { begins(k + i); make(p.strands); }
+      else make(p.strands);      // what is left of it
+      begins(k + ahead);
+      last = k;
+    }
+    make(Math.ceil(p.strands * share));
+    return k;
+  }
 
   function step(now) {
     if (!running) return;
     if (!o.still) requestAnimationFrame(step);
-    const a = performance.now(), time = now / 1000;
+    const began = performance.now(), time = now / 1000, gap = now - before;
+    before = now;
     fit();
-    const hz = gl ? KEY_HZ : keyHz, k = Math.floor(time * hz);
+    const share = Math.min(1, 1.25 * gap / 1000 * keyHz);   // a little more than the time that has passed
     if (gl) {
-      if (k !== last) {
-        if (last < 0 || k > last + 1) { figs[slot] = figure(p, wanted(k / hz), figs[slot]); gl.key(slot, figs[slot]); }
-        slot = 1 - slot;
-        figs[slot] = figure(p, wanted((k + 1) / hz), figs[slot]); gl.key(slot, figs[slot]);
-        last = k; stats.keys++; stats.keyMs += performance.now() - a;
-      }
-      gl.paint(1 - slot, slot, time * hz - last, place(), ground);
+      const k = keys(time, share);
+      gl.paint(k % 3, (k + 1) % 3, time * keyHz - k, place(), ground);
     } else {
-      const s = wanted(time), [x, y, radius] = place();
-      const breath = clamp01(s.breath === undefined ? 0.5 : s.breath);
-      if (k !== last || o.still) {
+      const s = wanted(time), breath = clamp01(s.breath === undefined ? 0.5 : s.breath), all = at();
+      if (o.still) {
         figs[0] = figure(p, Object.assign({}, s, { breath: 1 }), figs[0]);
-        g.setTransform(1, 0, 0, 1, 0, 0); g.clearRect(0, 0, W, H);
-        paint2d(g, p, figs[0], { x, y, radius, ink: o.ink, glow });
-        last = k; stats.keys++; stats.keyMs += performance.now() - a;
-      }
+        g.globalCompositeOperation = 'source-over'; g.clearRect(0, 0, W, H);
+        paintCore(g, p, figs[0], all); paintThreads(g, p, figs[0], all, 0, p.strands); paintLights(g, p, figs[0], all);
+      } else keys(time, share);
       canvas.style.transform = 'scale(' + mix(0.885, 1, breath).toFixed(4) + ')'; canvas.style.opacity = mix(0.86, 1, breath).toFixed(3);
       if (top && o.ring) {
-        const key = W + ':' + figs[0].marker;          // drawn once with the breath at the bottom, then turned by CSS
-        if (key !== ringed) { ringed = key; top.clearRect(0, 0, W, H); paintRing(top, p, figs[0], { x, y, radius, ink: o.ink }); }
-        if (figs[0].marker) o.over.style.transform = 'rotate(' + (s.breathTurn * 360).toFixed(2) + 'deg)';
+        const marked = s.breathTurn === null || s.breathTurn === undefined ? 0 : 1, key = W + ':' + marked;   // drawn once with the breath at the bottom, then turned by CSS
+        if (key !== ringed) { ringed = key; top.clearRect(0, 0, W, H); paintRing(top, p, marked, all); }
+        if (marked) o.over.style.transform = 'rotate(' + (s.breathTurn * 360).toFixed(2) + 'deg)';
       }
     }
-    const ms = performance.now() - a;
-    stats.frames++; stats.scriptMs += ms;
+    stats.frames++;
     // a machine that can't keep up is asked for less, and never again for more
-    const gap = now - before; before = now;            // a hidden page leaves one long gap, which is not slowness
-    slow = ms > (gl ? 11 : 60) || (gap > 34 && gap < 400) ? slow + 1 : Math.max(0, slow - 0.2);
-    if (slow > 30) { slow = 0; if (!gl && keyHz > 3) keyHz -= 2; else if (scale > 0.6) scale *= 0.75; }
+    const ms = performance.now() - began;              // a hidden page leaves one long gap, which is not slowness
+    slow = ms > 11 || (gap > 34 && gap < 400) ? slow + 1 : Math.max(0, slow - 0.2);
+    if (slow > 30) { slow = 0; if (!gl && keyHz > 3) { keyHz -= 2; last = -1; } else if (scale > 0.6) scale *= 0.75; }
   }
   requestAnimationFrame(step);
-  canvas.addEventListener('webglcontextlost', (e) => { e.preventDefault(); running = false; });
+  canvas.addEventListener('webglcontextlost', (e) => { e.preventDefault(); if (running && o.lost) o.lost(); });
   return { plan: p, stats, stop() { running = false; }, redraw() { if (running && o.still) requestAnimationFrame(step); } };
 }

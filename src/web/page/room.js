@@ -49,7 +49,7 @@ export class Glide {
   toward(wanted, seconds) {
     if (wanted === null || this.value === null) this.value = wanted;
     else this.value += (wanted - this.value) * (1 - Math.exp(-Math.max(0, seconds - this.at) / this.tau));
-    this.at = seconds;
+    this.at = Math.max(this.at, seconds);          // asked ahead of its time, it waits there
     return this.value;
   }
 }
