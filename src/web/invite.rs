@@ -38,7 +38,11 @@ pub struct RoomCard {
     pub preparation_ms: i64,
     /// Length of the last phase of a session.
     pub integration_ms: i64,
-    /// Of the program: a page that sees another one loads itself anew.
+    /// Hearts with a score from which on the room shows figures of the group.
+    pub min_group: u32,
+    /// Hearts with a score from which on it shows how they are distributed.
+    pub min_distribution: u32,
+    /// Of the program: a wall that sees another one loads itself anew.
     pub version: &'static str,
 }
 
@@ -54,6 +58,8 @@ pub async fn room(State(web): State<Arc<WebState>>) -> impl IntoResponse {
         language: config.wall.language.clone(),
         preparation_ms: i64::from(config.session.preparation_s) * 1_000,
         integration_ms: i64::from(config.session.integration_s) * 1_000,
+        min_group: config.privacy.min_group_live,
+        min_distribution: config.privacy.min_distribution_live,
         version: web.version,
     })
 }

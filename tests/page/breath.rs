@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::json;
 
 use crate::support::browser::{Browser, alone_with};
-use crate::support::hub::Hub;
+use crate::support::hub::{HEARS_NOTHING, Hub};
 use crate::support::wire::Wire;
 
 /// The hub's clock minus this machine's, ms, from the quickest of several exchanges.
@@ -101,10 +101,6 @@ async fn two_pages_behind_a_slow_line_breathe_within_20_ms_of_each_other_and_of_
     assert_eq!(phone.ask(breath).await, wall.ask(breath).await);
 }
 
-/// Of a hub that hears nothing and begins a session at midnight only.
-const QUIET: &str =
-    "[straps]\nble = false\n[clock]\ntrust = \"always\"\n[session]\nlength_min = 1440\n";
-
 /// A page of a hub, with a function of our own in it.
 async fn page(url: &str) -> Browser {
     let mut page = Browser::open(url, 390, 844).await;
@@ -115,7 +111,7 @@ async fn page(url: &str) -> Browser {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_hubs_time_is_found_by_the_quickest_ways_and_kept_until_it_is_known_better() {
     let dir = tempfile::tempdir().expect("a directory for the test");
-    let hub = Hub::run(dir.path(), QUIET, None).await;
+    let hub = Hub::run(dir.path(), HEARS_NOTHING, None).await;
     let mut page = page(&hub.url("/")).await;
     let found = page
         .ask(
@@ -159,7 +155,7 @@ async fn the_hubs_time_is_found_by_the_quickest_ways_and_kept_until_it_is_known_
 #[tokio::test(flavor = "multi_thread")]
 async fn the_breath_follows_from_the_anchor_alone() {
     let dir = tempfile::tempdir().expect("a directory for the test");
-    let hub = Hub::run(dir.path(), QUIET, None).await;
+    let hub = Hub::run(dir.path(), HEARS_NOTHING, None).await;
     let mut page = page(&hub.url("/")).await;
     let found = page
         .ask(

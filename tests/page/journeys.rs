@@ -133,6 +133,12 @@ async fn a_person_joins_with_a_strap_sees_their_heart_and_the_end_takes_their_da
         !database.windows(needle.len()).any(|bytes| bytes == needle),
         "nothing of them is left on the disk"
     );
+    // The room is open to them as to anybody.
+    join(&mut page, false).await;
+    let kept = page
+        .ask("JSON.parse(localStorage.getItem('coherence.me')).participantId")
+        .await;
+    assert_ne!(kept, Value::from(id), "somebody new");
     assert_eq!(page.complaints, Vec::<String>::new());
 }
 
@@ -182,9 +188,11 @@ async fn who_guesses_the_pin_is_told_and_locked_out_and_the_right_one_opens_the_
         if page.text("#pin-say").await.starts_with("Too many tries") {
             break;
         }
-        page.wait_until("/tries are left/.test(document.getElementById('pin-say').textContent) || /Too many/.test(document.getElementById('pin-say').textContent)").await;
+        page.wait_until("/(tries are|try is) left/.test(document.getElementById('pin-say').textContent) || /Too many/.test(document.getElementById('pin-say').textContent)").await;
     }
     page.wait_until("/Too many tries\\. You can try again in \\d+:\\d\\d/.test(document.getElementById('pin-say').textContent)").await;
+    page.ask("document.getElementById('pin-say').textContent = ''")
+        .await;
     enter_pin(&mut page, &pin).await;
     page.wait_until("/Too many tries/.test(document.getElementById('pin-say').textContent)")
         .await;
@@ -222,6 +230,7 @@ async fn a_hub_that_restarts_in_mid_session_costs_a_phone_nothing() {
         .await;
     page.wait_until("document.getElementById('notice').hidden")
         .await;
+    page.wait_until(HAS_SCORE).await;
     page.wait_until(&format!(
         "document.getElementById('my-strap').textContent === {}",
         json!(strap)

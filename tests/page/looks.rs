@@ -96,6 +96,9 @@ fn figures(average: i64, low: i64, medium: i64, high: i64, index: f64) -> Value 
     json!({"average": average, "standardError": 2, "peak": average + 4, "distribution": {"low": low, "medium": medium, "high": high}, "participants": 18, "scored": low + medium + high, "synchrony": {"index": index, "chanceHigh": 16.4}})
 }
 
+/// As long as a facilitator's message may be.
+const LONGEST_MESSAGE: &str = "Please take the seat whose number is on your strap, put your phone on silent, and let your shoulders come down before we begin together.";
+
 /// A room in high coherence: the fullest figure there is.
 pub fn high() -> Value {
     let message = "Stay with this. Listen to the quiet between two breaths.";
@@ -107,6 +110,8 @@ async fn the_wall_is_fit_to_be_shown_in_every_moment() {
     let dir = tempfile::tempdir().expect("a directory for the test");
     let config = "[straps]\nble = false\n[wall]\naddress = \"http://10.42.0.1:8080/\"\nwifi_name = \"Coherence Room\"\nwifi_password = \"breathe together\"\n";
     let hub = Hub::run(dir.path(), config, None).await;
+    // The browser first: it may have to wait for its seat, and a moment does not.
+    let mut page = Browser::blank("en", 1920, 1080).await;
     let moments = [
         (
             "wall-low",
@@ -137,7 +142,7 @@ async fn the_wall_is_fit_to_be_shown_in_every_moment() {
                 0.01,
                 "preparation",
                 json!({"participants": 6, "scored": 0, "suppressed": "too_few"}),
-                "",
+                "Let the breath come as it comes. Nothing needs to be done yet.",
             ),
         ),
         (
@@ -146,7 +151,7 @@ async fn the_wall_is_fit_to_be_shown_in_every_moment() {
                 0.2,
                 "active",
                 json!({"participants": 2, "scored": 2, "suppressed": "too_few"}),
-                "",
+                LONGEST_MESSAGE,
             ),
         ),
         (
@@ -155,11 +160,10 @@ async fn the_wall_is_fit_to_be_shown_in_every_moment() {
                 0.7,
                 "active",
                 json!({"participants": 0, "scored": 0, "suppressed": "too_few"}),
-                "",
+                "Welcome. We begin at nine.",
             ),
         ),
     ];
-    let mut page = Browser::blank("en", 1920, 1080).await;
     for (name, frames) in moments {
         page.prepare(&stage_set(&frames)).await; // the newest set stands
         page.go(&hub.url("/wall")).await;
@@ -174,6 +178,12 @@ async fn the_wall_is_fit_to_be_shown_in_every_moment() {
             .ask("[...document.querySelectorAll('#main *')].filter(e => e.offsetParent !== null && [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())).filter(e => parseFloat(getComputedStyle(e).fontSize) < 33.5).map(e => e.id || e.className || e.tagName)")
             .await;
         assert_eq!(small, json!([]), "{name}");
+        let apart = page
+            .ask("['left', 'right'].every(side => document.querySelector(`.${side}.top`).getBoundingClientRect().bottom <= document.querySelector(`.${side}.bottom`).getBoundingClientRect().top)")
+            .await;
+        assert_eq!(apart, true, "{name}: nothing lies over anything");
+        let message = &frames[2]["message"];
+        assert_eq!(&json!(page.text("#message").await), message, "{name}");
         // No number stands where there may be none.
         if ["wall-few", "wall-empty", "wall-arriving"].contains(&name) {
             assert_eq!(

@@ -1,5 +1,5 @@
-//! The pages, live, in a real Chromium: what phones, the wall and the facilitator see and do. `journeys` and
-//! `hearts` walk the ways that people go, `looks` takes pictures and has them judged for everybody's eyes and
+//! The pages, live, in a real Chromium: what phones, the wall and the facilitator see and do. `journeys`,
+//! `hearts` and `places` walk the ways that people go, `looks` takes pictures and has them judged for everybody's eyes and
 //! hands, `breath` measures whether all breathe at once, `pieces` tries the pages' pure parts, `lint` reads their
 //! sources; `speed` is a load run.
 
@@ -12,6 +12,7 @@ mod journeys;
 mod lint;
 mod looks;
 mod pieces;
+mod places;
 mod speed;
 
 use std::path::PathBuf;

@@ -5,6 +5,7 @@ let lock = null, wanted = false;
 /** Answers whether the screen will stay on; plain HTTP never allows it. */
 export async function keep() {
   wanted = true;
+  if (lock && !lock.released) return true;
   if (!('wakeLock' in navigator)) return false;
   try { lock = await navigator.wakeLock.request('screen'); return true; } catch (_) { return false; }
 }

@@ -3,8 +3,7 @@
 
 import { $, put, show, make } from './dom.js';
 import { strapName } from './straps.js';
-import { explain } from './join.js';
-import { say, number } from './texts.js';
+import { say, number, explain } from './texts.js';
 
 const TAPS = 12, FEWEST = 8, MOST = 48;
 const PAUSE_MS = 3000;          // a longer pause begins anew

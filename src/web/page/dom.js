@@ -30,8 +30,8 @@ export function speakAll(root = document) {
   for (const node of root.querySelectorAll('[data-say-hint]')) node.setAttribute('placeholder', say(node.dataset.sayHint));
 }
 
-/** For those who listen instead of looking. */
-export const tell = (text) => put('tell', text);
+/** For those who listen instead of looking; the same words once more are said once more. */
+export const tell = (text) => { const node = $('tell'); node.textContent = node.textContent === text ? `${text}\u00a0` : text; };
 
 /** A sheet over the page: takes the focus, keeps it, gives it back. */
 export function openSheet(sheet, onClose = () => {}) {

@@ -2,31 +2,34 @@
 
 import { $, put, show, make } from './dom.js';
 import { StrapList, drawTaken } from './straps.js';
-import { say, count, span, languages, language } from './texts.js';
+import { say, count, span, explain, languages, language } from './texts.js';
 
 const INTENTIONS = ['calm', 'gratitude', 'rest', 'someone'];
 
 export class Join {
-  /** `go(fields)` joins and throws what the hub answers; `find` opens the way to one's own heart;
+  /** `go(fields)` joins and throws what the hub answers; `find` opens the way to one's own heart; `anew` begins as somebody else;
       `read(done)` shows the whole text of the consent; `speak(tag)` changes the language. */
-  constructor({ go, find, read, speak }) {
+  constructor({ go, find, anew, read, speak }) {
     Object.assign(this, { go, speak });
     this.list = new StrapList($('straps'), 'strap', (straps) => {
       drawTaken(straps, $('taken'), $('taken-count'));
-      const none = !straps.some((strap) => !strap.claimed && strap.state !== 'away');
+      const none = !straps.some((strap) => strap.state !== 'away');
       show('straps-none', none); put('straps-none', say('join.strap.none'));
     });
     $('strap-none').addEventListener('change', () => { this.list.chosen = ''; });
     $('join-form').addEventListener('submit', (event) => { event.preventDefault(); this.submit(); });
     $('join-find').addEventListener('click', find);
+    $('join-anew').addEventListener('click', anew);
     $('consent-more').addEventListener('click', () => read((yes) => { $('consent').checked = yes; }));
     $('join-language').addEventListener('click', () => speak(this.other));
   }
 
   get other() { return Object.keys(languages).find((tag) => tag !== language); }
 
-  show(roomCode) {
-    show('room-code-field', roomCode);
+  /** `before`: this phone has been here, and goes on as the same person. */
+  show(roomCode, before) {
+    show('room-code-field', roomCode && !before);
+    show('join-before', before);
     this.translate();
     this.list.start();
   }
@@ -77,20 +80,5 @@ export class Join {
     if (code === 'room_code') { show('room-code-field', true); $('room-code').focus(); }
     put('join-error', explain(problem));
     show('join-error', true);
-  }
-}
-
-/** A refusal of the hub in words. */
-export function explain(problem) {
-  const n = problem.retryAfterMs ? Math.ceil(problem.retryAfterMs / 1000) : 5;
-  switch (problem.code) {
-    case 'offline': return say('error.offline');
-    case 'busy': case 'not_stored': return say('error.busy', { n });
-    case 'strap_taken': case 'unknown_strap': return say('error.strap_taken');
-    case 'room_code': return say('error.room_code');
-    case 'room_code_locked': return say('error.locked', { n });
-    case 'rate_limited': return say('error.rate', { n });
-    case 'room_full': return say('error.full');
-    default: return say('error.unknown', { code: problem.code || 'unknown' });
   }
 }

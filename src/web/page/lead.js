@@ -10,7 +10,7 @@ import { phaseMark } from './charts.js';
 import { Truth } from './truth.js';
 import { $, put, show, draw, speakAll, tell, make } from './dom.js';
 import { save } from './me.js';
-import { speak, preferred, say, span, oclock, number } from './texts.js';
+import { speak, preferred, say, explain, count, span, oclock, number } from './texts.js';
 
 const TOKEN = 'coherence.lead';
 const LOOK_MS = 1000;
@@ -28,7 +28,7 @@ async function begin() {
   await speak(preferred());
   speakAll();
   document.title = say('lead.title');
-  try { card = await (await fetch('api/room', { cache: 'no-store' })).json(); } catch (_) { /* the defaults will do */ }
+  try { const answer = await fetch('api/room', { cache: 'no-store' }); if (answer.ok) card = await answer.json(); } catch (_) { /* the defaults will do */ }
   token = kept() || null;
   wire();
   link = new Link(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`, clock, hear, (up) => { if (up) enter(); });
@@ -38,7 +38,9 @@ async function begin() {
 }
 
 function hear(frame) {
+  const before = room.session;
   room.hear(frame);
+  if (before && !$('desk').hidden && (room.session.id !== before.id || room.session.phase !== before.phase)) past();
   if (frame.type === 'snapshot') {
     if (wished !== null && Math.abs(frame.tempo - wished) < 0.05) wished = null;
   }
@@ -74,9 +76,9 @@ async function knock() {
   } catch (problem) {
     const left = /(\d+)\D*$/.exec(problem.message || '');
     if (problem.code === 'pin_locked') wrong(say('lead.pin.locked', { time: span(problem.retryAfterMs || 0) }));
-    else if (problem.code === 'wrong_pin') wrong(say('lead.pin.wrong', { n: left ? left[1] : '' }));
+    else if (problem.code === 'wrong_pin') wrong(count('lead.pin.wrong', left ? Number(left[1]) : 0));
     else if (problem.code === 'bad_value') wrong(say('lead.pin'));
-    else wrong(say('error.offline'));
+    else wrong(explain(problem));
     $('pin').select();
   }
 }
@@ -142,7 +144,7 @@ async function look() {
 async function command(frame, place) {
   show(place, false);
   try { await link.ask(frame); return true; } catch (problem) {
-    put(place, problem.code === 'not_leader' || problem.code === 'forbidden' ? say('lead.refused') : problem.code === 'offline' || problem.code === 'busy' ? say('error.offline') : problem.message || say('error.unknown', { code: problem.code }));
+    put(place, problem.code === 'not_leader' || problem.code === 'forbidden' ? say('lead.refused') : problem.message || explain(problem));
     show(place, true);
     return false;
   }
@@ -160,11 +162,12 @@ const present = () => (wished !== null ? wished : room.stage ? room.stage.tempo 
 /** A button that repeats while it is held. */
 function held(id, act) {
   let timer = 0;
-  const again = (wait) => { timer = setTimeout(() => { act(); again(REPEAT_MS[1]); }, wait); };
+  const again = (wait) => { timer = setTimeout(() => { repeated = true; act(); again(REPEAT_MS[1]); }, wait); };
   const stop = () => clearTimeout(timer);
-  $(id).addEventListener('pointerdown', () => again(REPEAT_MS[0]));
+  let repeated = false;             // the click that ends a long press is not one more step
+  $(id).addEventListener('pointerdown', () => { repeated = false; again(REPEAT_MS[0]); });
   for (const event of ['pointerup', 'pointerleave', 'pointercancel']) $(id).addEventListener(event, stop);
-  $(id).addEventListener('click', act);
+  $(id).addEventListener('click', () => { if (!repeated) act(); repeated = false; });
 }
 
 /** One breath back or on. */
@@ -190,13 +193,16 @@ async function past() {
       get.addEventListener('click', () => exported(session));
       return make('li', {}, `${new Date(session.startsAt).toLocaleDateString(document.documentElement.lang)} ${oclock(session.startsAt)}`, get);
     }));
-  } catch (_) { /* asked again when the page is opened again */ }
+  } catch (_) { /* asked again when the session turns */ }
 }
 
 /** A past session's group figures as a table; times in UTC, an empty cell where the room saw none. */
 async function exported(session) {
-  const answer = await fetch(`api/sessions/${encodeURIComponent(session.id)}`, { cache: 'no-store' });
-  if (!answer.ok) return;
+  let answer = null;
+  try { answer = await fetch(`api/sessions/${encodeURIComponent(session.id)}`, { cache: 'no-store' }); } catch (_) { /* said below */ }
+  show('past-refused', !answer || !answer.ok);
+  put('past-refused', explain({ code: answer ? String(answer.status) : 'offline' }));
+  if (!answer || !answer.ok) return;
   const { group } = await answer.json(), empty = (value) => (value === null || value === undefined ? '' : value);
   const lines = group.map((p) => [new Date(p.at).toISOString(), empty(p.average), empty(p.standardError), empty(p.peak), p.distribution ? p.distribution.low : '', p.distribution ? p.distribution.medium : '', p.distribution ? p.distribution.high : '', p.participants, p.scored, p.synchrony ? p.synchrony.index : '', p.synchrony ? p.synchrony.chanceHigh : ''].join(','));
   save(`group-${session.id}.csv`, 'text/csv', `at,average,standardError,peak,low,medium,high,participants,scored,synchrony,chanceHigh\r\n${lines.join('\r\n')}\r\n`);

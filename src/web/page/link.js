@@ -4,23 +4,25 @@ import { HubClock, ROUND, ROUND_EVERY_MS } from './clock.js';
 
 const SILENCE_MS = 12_000;     // the hub speaks every 5 s; after this the line is dead, whatever it says
 const PATIENCE_MS = 10_000;     // for an answer of the hub
+const REPLACED = 4001;         // the hub's word for: this place is open on another page now
 const OPENING_MS = 4_000;      // for a line: who presses at once is not told that the hub is gone
 const SYNC_STEP_MS = 200;       // between the exchanges of one round
 
 /** Connects, and connects again. `onFrame(frame)` for each frame, `onState(open)` when the line opens or closes. */
 export class Link {
   constructor(url, clock, onFrame, onState) {
-    Object.assign(this, { url, clock, onFrame, onState, tries: 0, heard: 0, asked: 0, waiting: new Map(), held: new Map(), lostAt: performance.now() });
+    Object.assign(this, { url, clock, onFrame, onState, tries: 0, heard: 0, asked: 0, elsewhere: false, waiting: new Map(), held: new Map(), lostAt: performance.now() });
     this.open();
     setInterval(() => this.watch(), 1000);
     document.addEventListener('visibilitychange', () => { if (!document.hidden) this.wake(); });
-    window.addEventListener('online', () => this.wake());
+    window.addEventListener('online', () => { if (!this.elsewhere) this.wake(); });
     window.addEventListener('pageshow', (event) => { if (event.persisted) this.wake(); });
   }
   get up() { return Boolean(this.socket) && this.socket.readyState === WebSocket.OPEN; }
 
   open() {
     clearTimeout(this.timer);
+    this.elsewhere = false;
     const socket = new WebSocket(this.url, 'coherence.v1');
     this.socket = socket;
     this.heard = performance.now();
@@ -34,13 +36,17 @@ export class Link {
       this.onFrame(frame);
       if (frame.re !== undefined) this.settle(frame.re, frame);
     };
-    socket.onclose = () => { if (socket === this.socket) this.lost(); };
+    socket.onclose = (event) => { if (socket === this.socket) this.lost(event.code === REPLACED); };
   }
 
-  lost() {
+  /** The line is gone. Of two pages with one place the one that was looked at last has it: the other (`elsewhere`)
+      waits until it is looked at, or they would push each other out for ever. */
+  lost(elsewhere = false) {
     this.socket = null;
+    this.elsewhere = elsewhere;
     for (const id of Array.from(this.waiting.keys())) if (!this.held.has(id)) this.refuse(id, 'offline');
     if (this.lostAt === null) { this.lostAt = performance.now(); this.onState(false); }
+    if (elsewhere) return;
     // Doubling from half a second to ten, each time somewhere between half and one and a half of it:
     // a room full of phones must not come back in one moment.
     const wait = Math.min(10_000, 500 * 2 ** this.tries) * (0.5 + Math.random());
@@ -61,8 +67,11 @@ export class Link {
     if (this.clock.slept()) this.clock.doubt();
     this.tries = 0;
     if (this.up && performance.now() - this.heard < SILENCE_MS) this.syncSoon();
-    else if (!this.socket || this.up) { this.drop(); this.open(); }
+    else if (!this.socket || this.up) this.renew();
   }
+
+  /** A line on which nobody has joined yet. */
+  renew() { this.drop(); this.open(); }
 
   /** Sends a frame; false where there is no line. */
   send(frame) {

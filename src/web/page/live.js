@@ -18,9 +18,9 @@ const PER_SCORE = 8.35;         // standard error of one score, points (all hear
 
 export class Live {
   constructor(state) {
-    this.state = state;          // {room, clock, heart, lost(), strap}
+    this.state = state;          // {room, clock, heart, card(), lost(), strap()}
     this.spoken = { phase: null, word: null, since: 0, said: null, reason: undefined };
-    this.figure = new Figure('figure', 'over', state.room, state.clock, state.lengths, { detail: 0.5, renderer: '2d', radius: 0.462, ring: true });
+    this.figure = new Figure('figure', 'over', state.room, state.clock, state.card, { detail: 0.5, renderer: '2d', radius: 0.462, ring: true });
     $('say-score').addEventListener('click', () => tell(this.sentence()));
   }
 
@@ -87,7 +87,7 @@ export class Live {
     else this.why(reason, feedback);
     const drawn = score ? `${Math.round(score.score)} ${score.standardError === null ? '' : Math.round(score.standardError)}` : 'none';
     draw('scale', drawn, () => scale(score ? { score: score.score, error: score.standardError } : { score: null }));
-    put('floor', gone ? say('me.hub.gone.help') : say('me.floor', { n: FLOOR }));
+    put('floor', gone ? say('me.hub.gone.help') : `${score ? say(`phase.${levelOf(score.score)}.means`) : ''} ${say('me.floor', { n: FLOOR })}`.trim());
     show('floor', gone || score !== null);
     if (score || gone) for (const id of ['todo', 'after', 'choose-pair']) show(id, false);
   }
@@ -103,7 +103,8 @@ export class Live {
     if (spoken.word !== level) { spoken.word = level; spoken.since = at; }
     if (spoken.said === null) spoken.said = level;
     if (spoken.said !== level && at - spoken.since > HELD_MS) { spoken.said = level; tell(say(`phase.${level}`)); }
-    if (spoken.reason) { spoken.reason = null; tell(say('link.back').split('.')[0]); }
+    if (spoken.reason && spoken.reason !== 'warming_up') tell(say('me.score.back'));
+    spoken.reason = null;
   }
 
   /** No score: why, what to do, and what comes then. */
@@ -127,12 +128,12 @@ export class Live {
   curve() {
     const { room, heart, clock } = this.state, session = room.session, now = clock.now();
     if (!session || now === null) return;
-    const s = (at) => (at - session.startsAt) / 1000, lengths = this.state.lengths();
+    const s = (at) => (at - session.startsAt) / 1000, card = this.state.card();
     const key = `${session.id} ${heart.points.length} ${Math.floor(s(now) / 5)}`;
     draw('curve', key, () => trend({
       points: heart.points.map(([at, score, error]) => [s(at), score, error]), from: 0, to: s(session.endsAt), h: 66,
       gaps: gapsOf(heart.points, session.startsAt, now).map(([a, b]) => [s(a), s(b)]),
-      phases: [lengths.preparationMs / 1000, s(session.endsAt - lengths.integrationMs)],
+      phases: [card.preparationMs / 1000, s(session.endsAt - card.integrationMs)],
     }));
     put('trend-word', this.direction());
   }
@@ -145,16 +146,16 @@ export class Live {
   }
 
   part() {
-    const { heart, room, lost } = this.state, mine = heart.now && heart.now.contribution, n = Math.max(1, room.scored);
-    if (lost() || mine === null || mine === undefined) { put('part-words', say('me.part.none')); put('part', lost() ? '–' : ''); return; }
+    const { heart, room, lost, card } = this.state, mine = heart.now && heart.now.contribution, n = Math.max(1, room.scored), least = card().minGroup;
+    if (lost() || mine === null || mine === undefined) { put('part-words', n < least ? say('me.part.few', { of: number(least) }) : say('me.part.none')); put('part', lost() ? '–' : ''); return; }
     const level = Math.abs(mine) < PER_SCORE / n / 2;
     put('part-words', say(level ? 'me.level.word' : mine > 0 ? 'me.lift.word' : 'me.carried.word'));
     draw('part', level ? 'level' : Math.abs(mine).toFixed(1), () => (level ? say('me.level.value') : `${number(Math.abs(mine), 1)} <small>${say('me.points')}</small>`));
   }
 
   group() {
-    const { room, lost } = this.state, figures = lost() ? null : room.figures;
-    put('room-words', room.scored < 3 ? count('group.few', room.scored, { of: 3 }) : count('group.room', room.scored));
+    const { room, lost, card } = this.state, figures = lost() ? null : room.figures, least = card().minGroup;
+    put('room-words', room.scored < least ? count('group.few', room.scored, { of: number(least) }) : count('group.room', room.scored));
     const level = figures && levelOf(figures.average);
     draw('room-value', figures ? `${figures.average} ${level}` : 'none', () => (figures ? `${number(figures.average)} <small>${say(`phase.${level}`).toLowerCase()}</small>` : '–'));
   }

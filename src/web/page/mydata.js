@@ -2,8 +2,7 @@
 
 import { make, show, tell } from './dom.js';
 import { myData, table, save, consent, erase } from './me.js';
-import { explain } from './join.js';
-import { say } from './texts.js';
+import { say, explain } from './texts.js';
 
 /** Fills `place`. `of()` is who I am, `shared(on?)` keeps and tells whether I share, `erased()` goes on afterwards. */
 export function dataBlock(place, { of, shared, erased }) {

@@ -4,7 +4,7 @@ import { Link } from './link.js';
 import { HubClock } from './clock.js';
 import { Room } from './room.js';
 import { Heart } from './heart.js';
-import { Join, explain } from './join.js';
+import { Join } from './join.js';
 import { Live } from './live.js';
 import { Claim } from './claim.js';
 import { Summary } from './summary.js';
@@ -12,49 +12,49 @@ import { StrapList, strapName } from './straps.js';
 import { dataBlock } from './mydata.js';
 import { remembered, remember, myData } from './me.js';
 import { $, put, show, speakAll, openSheet, tell, make } from './dom.js';
-import { speak, preferred, choose, languages, language, say } from './texts.js';
+import { speak, preferred, choose, languages, language, say, explain } from './texts.js';
 import { Figure } from './figure.js';
 import * as sound from './sound.js';
 import * as awake from './awake.js';
 
 const QUIET_MS = 2000;          // a line that is lost for so long is nobody's business
 const BACK_MS = 4000;
-const SHARED = 'coherence.shared', CALM = 'coherence.calm';
-
-const room = new Room(), clock = new HubClock(), heart = new Heart();
-let card = { preparationMs: 30_000, integrationMs: 120_000, roomCode: false, wifiName: null };
-let me = remembered(), strap = null, view = null, joined = false, ended = null, wasLost = false, noticeTimer = 0;
-let link = null, join = null, live = null, claim = null, summary = null, waitingImage = null;
-const lengths = () => card;
-const lost = () => link !== null && link.lostAt !== null && performance.now() - link.lostAt > QUIET_MS;
-const state = { room, clock, heart, lengths, lost, strap: () => strap };
+const AGAIN_MS = 5000;          // a return that the hub refused is tried again
+const SHARED = 'coherence.shared', CALM = 'coherence.calm', LEFT = 'coherence.left';
 
 const stored = (key) => { try { return localStorage.getItem(key) === 'yes'; } catch (_) { return false; } };
 const store = (key, on) => { try { localStorage.setItem(key, on ? 'yes' : 'no'); } catch (_) { /* then it holds for this page */ } };
+
+const room = new Room(), clock = new HubClock(), heart = new Heart();
+let card = { preparationMs: 30_000, integrationMs: 120_000, roomCode: false, wifiName: null, minGroup: 3 };
+let me = remembered(), left = stored(LEFT), strap = null, view = null, joined = false, ended = null, wasLost = false, noticeTimer = 0, againTimer = 0;
+let link = null, join = null, live = null, claim = null, summary = null, waitingImage = null;
+const lost = () => link !== null && link.lostAt !== null && performance.now() - link.lostAt > QUIET_MS;
+const state = { room, clock, heart, card: () => card, lost, strap: () => strap };
 
 async function begin() {
   await speak(preferred());
   speakAll();
   document.title = say('join.title');
-  try { card = await (await fetch('api/room', { cache: 'no-store' })).json(); } catch (_) { /* the defaults will do */ }
+  try { const answer = await fetch('api/room', { cache: 'no-store' }); if (answer.ok) card = await answer.json(); } catch (_) { /* the defaults will do */ }
   roomCodeFromAddress();
   live = new Live(state);
   live.figure.calm = stored(CALM);
   summary = new Summary(state);
-  waitingImage = new Figure('join-figure', null, room, clock, lengths, { detail: 0.5, renderer: '2d', radius: 0.46, ring: false });
-  join = new Join({ go: enter, find: findFromJoin, read, speak: change });
+  waitingImage = new Figure('join-figure', null, room, clock, () => card, { detail: 0.5, renderer: '2d', radius: 0.46, ring: false });
+  join = new Join({ go: enter, find: findFromJoin, anew, read, speak: change });
   claim = new Claim({ ask: (frame) => link.ask(frame), clock, done: (label) => { strap = label; open('live'); } });
   wire();
   link = new Link(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`, clock, hear, (up) => { if (up) connected(); watch(); });
   setInterval(watch, 500);
-  if (!me) open('join');
+  if (!me || left) open('join');
 }
 
 /** The code that the wall's QR code carries behind the `#`: kept here, and out of sight. */
 function roomCodeFromAddress() {
   const found = /[#&]code=([^&]*)/.exec(location.hash);
   if (!found) return;
-  $('room-code').value = decodeURIComponent(found[1]);
+  try { $('room-code').value = decodeURIComponent(found[1]); } catch (_) { /* not as the hub writes it: it is asked for */ }
   history.replaceState(null, '', location.pathname);
 }
 
@@ -83,21 +83,38 @@ function turned(before, now) {
   if (view === 'live') { open('summary'); sound.bowl('complete'); }
 }
 
+/** Nobody whom the hub knows. */
+const unknown = (problem) => problem.code === 'unknown_participant' || problem.code === 'bad_token';
+
+/** There is a line: who was here is here again. */
 async function connected() {
-  if (wasLost) back();
-  if (!me) return;
+  clearTimeout(againTimer);
   try {
-    const answer = await link.ask({ type: 'join_session', resumeToken: me.token });
-    entered(answer);
-    if (view === null || view === 'join') { open('live'); tell(say('join.back')); }
+    if (me && !left) {
+      entered(await link.ask({ type: 'join_session', resumeToken: me.token }));
+      if (view === null || view === 'join') { open('live'); tell(say('join.back')); }
+    }
+    if (wasLost) back();
   } catch (problem) {
-    if (problem.code === 'unknown_participant' || problem.code === 'bad_token') forget();
-    else if (view === null) open('join');
+    if (unknown(problem)) { if (wasLost) back(); forget(); return; }
+    if (view === null) open('join');
+    if (problem.code === 'offline') return;          // there will be a line again
+    wasLost = true;
+    notice(explain(problem));
+    againTimer = setTimeout(() => { if (link.up) connected(); }, problem.retryAfterMs || AGAIN_MS);
   }
 }
 
+/** Joins; who was here before goes on as the same person. */
 async function enter(fields) {
-  const answer = await link.ask({ type: 'join_session', ...fields });
+  let answer;
+  try { answer = await link.ask({ type: 'join_session', ...fields, ...(me ? { resumeToken: me.token } : {}) }); } catch (problem) {
+    if (!me || !unknown(problem)) throw problem;
+    remember(me = null);
+    return enter(fields);
+  }
+  clearTimeout(againTimer);
+  store(LEFT, left = false);
   me = { participantId: answer.participantId, token: answer.resumeToken };
   remember(me);
   store(SHARED, Boolean(fields.consent));
@@ -124,10 +141,14 @@ async function recall(sessionId) {
 
 function forget() {
   me = null; joined = false; strap = null; ended = null;
-  remember(null);
+  remember(null); store(LEFT, left = false);
   heart.begin(null); heart.beats = [];
+  awake.release();
   open('join');
 }
+
+/** This phone is somebody else's now. */
+function anew() { forget(); link.renew(); }
 
 /* ------------------------------------------------------------------ views */
 
@@ -138,8 +159,8 @@ function open(name) {
   if (before === 'join' && name !== 'read' && name !== 'claim') { join.hide(); waitingImage.paint(null); }
   if (before === 'live') live.end();
   if (before === 'summary') summary.end();
-  if (name === 'join') { join.show(card.roomCode && $('room-code').value === ''); draw(); }
-  if (name === 'live') { live.begin(); if (before === 'join') hint(); }
+  if (name === 'join') { join.show(card.roomCode && $('room-code').value === '', me !== null); draw(); }
+  if (name === 'live') { live.begin(); if (before === 'join') hint(); else awake.keep(); }
   if (name === 'claim') claim.begin();
   if (name === 'summary') { summary.show(ended.session, ended.points); dataBlock($('end-data'), dataOptions); draw(); }
   window.scrollTo(0, 0);
@@ -173,9 +194,12 @@ function read(done) {
 /* ------------------------------------------------------------------ the line */
 
 function watch() {
-  if (lost() && room.session) {
+  if (link && link.elsewhere) {
     wasLost = true;
-    notice(`${say('link.lost')}${card.wifiName ? ` ${say('link.lost.wifi', { ssid: card.wifiName })}` : ''}`);
+    notice(say('link.elsewhere'), false, true);
+  } else if (lost()) {
+    wasLost = true;
+    notice(!room.session ? say('link.first') : `${say('link.lost')}${card.wifiName ? ` ${say('link.lost.wifi', { ssid: card.wifiName })}` : ''}`);
   }
   draw();
 }
@@ -186,11 +210,13 @@ function back() {
   noticeTimer = setTimeout(() => notice(''), BACK_MS);
 }
 
-function notice(text, busy = true) {
+/** `here` offers to go on with this page. */
+function notice(text, busy = true, here = false) {
   clearTimeout(noticeTimer);
   put('notice-text', text);
   $('notice').classList.toggle('still', !busy);
   show('notice', text !== '');
+  show('notice-here', here);
 }
 
 /** Another phone has shown that my strap is its heart. */
@@ -223,6 +249,7 @@ function menu() {
 
 function chooseStrap() {
   if (closeMenu && !$('menu').hidden) closeMenu();
+  if (!$('strap-sheet').hidden) strapList.close();
   if (!strapList.list) strapList.list = new StrapList($('other-straps'), 'other-strap');
   strapList.list.clear();
   strapList.list.start();
@@ -249,6 +276,7 @@ async function change(tag) {
   choose(tag);
   await speak(tag);
   speakAll();
+  document.title = say('join.title');
   join.translate();
   sounding(sound.on());
   for (const id of ['scale', 'part', 'room-value', 'todo', 'axis', 'times']) delete $(id).dataset.drawn;
@@ -260,12 +288,14 @@ async function change(tag) {
 async function leave() {
   closeMenu();
   try { await link.ask({ type: 'leave_session' }); } catch (_) { /* two minutes of absence say it as well */ }
-  joined = false;
+  joined = false; strap = null;
+  store(LEFT, left = true);
   awake.release();
   open('join');
 }
 
 function wire() {
+  $('notice-here').addEventListener('click', () => link.wake());
   $('more').addEventListener('click', menu);
   $('menu-close').addEventListener('click', () => closeMenu());
   $('menu-choose').addEventListener('click', chooseStrap);

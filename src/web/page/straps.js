@@ -19,20 +19,22 @@ export function strapName(label) {
 export class StrapList {
   /** `list` shows the free ones; `onStraps(straps)` hears all. */
   constructor(list, name, onStraps = () => {}) {
-    Object.assign(this, { list, name, onStraps, tiles: new Map(), timer: 0, touchedAt: -Infinity, chosen: '' });
+    Object.assign(this, { list, name, onStraps, tiles: new Map(), timer: 0, turn: 0, touchedAt: -Infinity, chosen: '' });
     for (const event of ['pointerdown', 'focusin']) list.addEventListener(event, () => { this.touchedAt = performance.now(); });
     list.addEventListener('change', (event) => { this.chosen = event.target.value; });
   }
 
-  start() { this.stop(); this.ask(); }
-  stop() { clearTimeout(this.timer); this.timer = 0; }
+  start() { this.stop(); this.ask(this.turn); }
+  stop() { clearTimeout(this.timer); this.turn += 1; }
 
-  async ask() {
+  /** Asks again and again, until another turn begins. */
+  async ask(turn) {
     try {
       const answer = await fetch('api/straps', { cache: 'no-store' });
-      if (answer.ok) { const { straps } = await answer.json(); this.draw(straps.slice().sort(byLabel)); this.onStraps(straps); }
+      const straps = answer.ok ? (await answer.json()).straps : null;
+      if (straps && turn === this.turn) { this.draw(straps.slice().sort(byLabel)); this.onStraps(straps); }
     } catch (_) { /* the page says elsewhere that the hub is away */ }
-    this.timer = setTimeout(() => this.ask(), EVERY_MS);
+    if (turn === this.turn) this.timer = setTimeout(() => this.ask(turn), EVERY_MS);
   }
 
   draw(straps) {

@@ -12,7 +12,7 @@ const GRID_MS = 5000;
 export class Summary {
   constructor(state) {
     this.state = state;
-    this.figure = new Figure('end-figure', null, state.room, state.clock, state.lengths, { detail: 0.5, renderer: '2d', radius: 0.46, ring: false });
+    this.figure = new Figure('end-figure', null, state.room, state.clock, state.card, { detail: 0.5, renderer: '2d', radius: 0.46, ring: false });
     this.figure.calm = true;
   }
 
@@ -41,10 +41,10 @@ export class Summary {
     const { session, points } = this, s = (at) => (at - session.startsAt) / 1000, length = s(session.endsAt);
     const most = this.group.reduce((all, point) => Math.max(all, point.participants), session.participants);
     put('thanks', most > 1 ? count('end.thanks', most - 1) : say('end.thanks.alone'));
-    const lengths = this.state.lengths();
+    const card = this.state.card();
     $('end-curve').innerHTML = trend({
       points: points.map(([at, score, error]) => [s(at), score, error]), group: this.group.map((point) => [s(point.at), point.average]), to: length, h: 148,
-      gaps: gapsOf(points, session.startsAt, session.endsAt).map(([a, b]) => [s(a), s(b)]), phases: [lengths.preparationMs / 1000, length - lengths.integrationMs / 1000],
+      gaps: gapsOf(points, session.startsAt, session.endsAt).map(([a, b]) => [s(a), s(b)]), phases: [card.preparationMs / 1000, length - card.integrationMs / 1000],
     });
     const minutes = length / 60, marks = [0, 1, 2, 3].map((n) => minutes * n / 3);
     draw('axis', String(minutes), () => marks.map((m, n) => `<span>${number(Math.round(m))}${n === 3 ? ` ${say('end.min')}` : ''}</span>`).join(''));

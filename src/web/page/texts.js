@@ -52,3 +52,18 @@ export function span(ms) {
 
 /** A time of day. */
 export const oclock = (ms) => new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit' }).format(new Date(ms));
+
+/** A refusal of the hub in words. */
+export function explain(problem) {
+  const n = problem.retryAfterMs ? Math.ceil(problem.retryAfterMs / 1000) : 5;
+  switch (problem.code) {
+    case 'offline': return say('error.offline');
+    case 'busy': case 'not_stored': return say('error.busy', { n });
+    case 'strap_taken': case 'unknown_strap': return say('error.strap_taken');
+    case 'room_code': return say('error.room_code');
+    case 'room_code_locked': return say('error.locked', { n });
+    case 'rate_limited': return say('error.rate', { n });
+    case 'room_full': return say('error.full');
+    default: return say('error.unknown', { code: problem.code || 'unknown' });
+  }
+}

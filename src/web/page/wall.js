@@ -76,11 +76,12 @@ function invitation() {
 function refresh(lost = false) {
   put('notice', say('wall.gone'));
   const now = clock.now(), time = room.time(now);
-  const scored = room.scored, few = scored < 3, empty = room.people === 0 && scored === 0;
+  const scored = room.scored, few = scored < card.minGroup, empty = room.people === 0 && scored === 0;
   document.body.classList.toggle('invite', few || (time !== null && time.phase === 'preparation'));
   drawTime(time, empty);
   const message = room.stage && !lost ? room.stage.message || '' : '';
   put('message', message);
+  document.body.classList.toggle('says', message !== '');
   $('message').classList.toggle('long', message.length > LONG_MESSAGE);
   drawPeople(empty);
   drawGroup(few, empty);
@@ -121,9 +122,9 @@ function drawGroup(few, empty) {
     put('give', figures.standardError === null || figures.standardError === undefined ? say('group.give.none') : say('group.give', { e: number(figures.standardError) }));
   } else {
     const words = !room.session ? ['link.first', null] : empty ? ['group.empty', 'group.empty.how'] : few ? ['group.few', 'group.few.why'] : ['phase.none', 'no.warming_up.do'];
-    const text = words[0] === 'group.few' ? count('group.few', room.scored, { of: 3 }) : say(words[0]);
+    const text = words[0] === 'group.few' ? count('group.few', room.scored, { of: number(card.minGroup) }) : say(words[0]);
     draw('word', text, () => text);
-    put('why', words[1] ? say(words[1], { of: 3 }) : '');
+    put('why', words[1] ? say(words[1], { of: number(card.minGroup) }) : '');
   }
   drawSpread(figures);
   drawTogether(figures);
@@ -132,6 +133,7 @@ function drawGroup(few, empty) {
 function drawSpread(figures) {
   const spread = figures && figures.distribution;
   show('spread', Boolean(spread));
+  show('spread-few', figures !== null && !spread); put('spread-few', say('group.spread.few', { of: number(card.minDistribution) }));
   if (!spread) return;
   for (const name of ['low', 'medium', 'high']) { put(name, number(spread[name])); put(`${name}-word`, say(`group.spread.${name}`)); }
   const all = spread.low + spread.medium + spread.high, each = Math.max(1, Math.ceil(all / DOTS_MOST));
