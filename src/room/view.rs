@@ -440,7 +440,10 @@ pub enum StrapState {
 pub struct SourceView {
     pub name: &'static str,
     pub up: bool,
-    /// `listening`, `no_bus`, `no_bluetoothd`, `no_adapter`, `adapter_off`, `recovering`, `finished`, `starting`.
+    /// `starting`, `listening`, `recovering`, `finished`; of Bluetooth `no_bus`, `no_bluetoothd`, `no_adapter`,
+    /// `adapter_off`; of a serial port `no_port`, `no_permission`, `port_in_use`, `not_a_port`, `port_failed`,
+    /// `port_gone`; of a text sensor `wrong_profile`, `wrong_output`; of an ANT+ stick `no_key`, `key_refused`,
+    /// `cannot_scan`, `no_strap`, `stick_silent`.
     pub code: &'static str,
     /// What is, and what to do about it.
     pub text: String,

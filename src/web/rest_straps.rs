@@ -31,7 +31,7 @@ pub struct Straps {
 /// facilitator's token (`Authorization: Bearer`, optional) also their numbers, how many beats each has
 /// sent, and when it was heard.
 #[utoipa::path(
-    get, path = "/api/straps", tag = "room",
+    get, path = "/api/straps", tag = "room", security(("token" = []), ()),
     responses(
         (status = 200, body = Straps),
         (status = 401, description = "bad_token", body = ProblemBody, content_type = "application/problem+json"),

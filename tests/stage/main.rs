@@ -9,17 +9,13 @@ mod support;
 mod ticks;
 
 use serde_json::{Value, json};
-use support::hub::Hub;
+use support::hub::{HEARS_NOTHING, Hub};
 use support::phone::Phone;
 use tempfile::TempDir;
 
-/// Of a hub that hears nothing and begins a session at midnight only.
-pub const QUIET: &str =
-    "[straps]\nble = false\n[clock]\ntrust = \"always\"\n[session]\nlength_min = 1440\n";
-
 pub async fn hub_with(more: &str) -> (TempDir, Hub) {
     let dir = tempfile::tempdir().expect("a directory for the test");
-    let hub = Hub::run(dir.path(), &format!("{QUIET}{more}"), None).await;
+    let hub = Hub::run(dir.path(), &format!("{HEARS_NOTHING}{more}"), None).await;
     (dir, hub)
 }
 

@@ -5,10 +5,10 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 
-use crate::support::hub::Hub;
+use crate::support::hub::{HEARS_NOTHING, Hub};
 use crate::support::phone::Phone;
 use crate::support::wait_until;
-use crate::{QUIET, facilitator, hub_with, join, version};
+use crate::{facilitator, hub_with, join, version};
 
 /// What is kept of a stage, if it is.
 fn kept(dir: &Path, name: &str) -> Option<i64> {
@@ -34,7 +34,7 @@ async fn a_restart_and_a_kill_keep_the_stages_as_they_were() {
     let (_, _) = hub.stop().await;
 
     for _life in 0..2 {
-        let hub = Hub::run(dir.path(), QUIET, None).await;
+        let hub = Hub::run(dir.path(), HEARS_NOTHING, None).await;
         let mut wall = Phone::connect(&hub).await;
         let seen = wall.wait_for("snapshot").await;
         for field in ["positionMs", "rate", "at", "state"] {

@@ -15,6 +15,10 @@ use super::{DEADLINE, wait_until};
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_coherence-hub");
 
+/// The configuration of a hub that hears nothing and begins a session at midnight only.
+pub const HEARS_NOTHING: &str =
+    "[straps]\nble = false\n[clock]\ntrust = \"always\"\n[session]\nlength_min = 1440\n";
+
 /// A running hub; killed when dropped.
 pub struct Hub {
     child: Child,

@@ -1,6 +1,6 @@
 """The machine: QEMU, restored from the state that `image` saved, and what is asked of the agent in it.
 
-Not here: Bluetooth (`straps`) and the hub (`hub`).
+Not here: Bluetooth (`straps`) and the hub (`room`).
 """
 
 import asyncio
