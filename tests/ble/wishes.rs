@@ -58,3 +58,22 @@ scenario! {
         ear.assert_nothing_lost(&fake, 2);
     }
 }
+
+scenario! {
+    async fn what_is_forgotten_while_bluetoothd_is_away_is_removed_when_it_is_back(folder) {
+        let fake = fake_in(&folder, 2).await;
+        let mut ear = Ear::hearing();
+        ear.until(15, "streaming", |ear| ear.all_delivered(2, 1)).await;
+        fake.vanish(0);
+        ear.until(10, "down", |ear| !ear.is_up(0)).await;
+        fake.stop();
+        ear.until(30, "said", |ear| ear.codes().last() == Some(&"no_bluetoothd")).await;
+        ear.source.wish(&Wish::Forget(id(0)));
+        ear.listen(Duration::from_secs(15)).await; // it is tried in vain
+        assert!(fake.is_known(0), "it is on the disk");
+        fake.resume();
+        ear.until(30, "removed", |_| !fake.is_known(0)).await;
+        assert_eq!(fake.removed(), [fake.address(0)]);
+        ear.until(15, "the other streams", |ear| ear.is_up(1)).await;
+    }
+}

@@ -8,8 +8,10 @@ async fn the_pure_parts_of_the_pages_do_what_they_say() {
     let dir = tempfile::tempdir().expect("a directory for the test");
     let hub = Hub::demo(dir.path(), &["--people", "3", "--session-min", "60"]).await;
     let mut page = Browser::open(&hub.url("/"), 390, 844).await;
-    page.wait_until("!document.getElementById('join').hidden && room.clock.known && room.room.stage")
-        .await;
+    page.wait_until(
+        "!document.getElementById('join').hidden && room.clock.known && room.room.stage",
+    )
+    .await;
     for (what, expression) in [
         (
             "gaps of a curve are where no score was, and nowhere else",

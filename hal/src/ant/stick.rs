@@ -525,3 +525,30 @@ impl Stick {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stick_that_starts_anew_whenever_it_is_asked_is_opened_again_in_the_end() {
+        let mut stick = Stick::new(NetworkKey::parse("0102030405060708").unwrap());
+        stick.opened(0);
+        let mut now_ms = 0;
+        for _ in 0..STARTS {
+            assert!(!stick.stuck());
+            now_ms += STARTUP_MS;
+            stick.tick(now_ms); // it is asked
+            now_ms += 1;
+            stick.bytes(now_ms, &Frame::new(id::STARTUP, &[0]).bytes());
+        }
+        assert!(stick.stuck());
+        let rungs: Vec<&str> = std::iter::from_fn(|| stick.next_event())
+            .filter_map(|event| match event {
+                SourceEvent::Step(step) => Some(step.rung),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(rungs, ["restart_stick", "restart_stick", "reopen_port"]);
+    }
+}
