@@ -309,3 +309,24 @@ fn a_strap_held_to_the_hub_is_proposed_where_its_signal_is_heard() {
     let found = find(&mut rig, 1, HeartSign::Held).expect("is compared");
     assert_eq!(found.proposal, None, "that was long ago");
 }
+
+#[test]
+fn who_was_away_gets_their_strap_back_and_who_left_has_handed_it_back() {
+    let mut rig = Rig::new(1);
+    rig.until(10_000);
+    rig.join(1, Some("strap 1")).expect("joins");
+    rig.until(10_000 + 130_000);
+    let returns = |rig: &mut Rig| {
+        let outcome = rig.apply(Command::Join(join(1, None, true)));
+        match outcome.expect("comes back").reply {
+            Reply::Joined { strap, .. } => strap,
+            reply => panic!("{reply:?}"),
+        }
+    };
+    assert_eq!(returns(&mut rig).as_deref(), Some("strap 1"));
+    rig.apply(Command::Leave {
+        participant: person(1),
+    })
+    .expect("leaves");
+    assert_eq!(returns(&mut rig), None);
+}

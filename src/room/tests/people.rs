@@ -34,27 +34,6 @@ fn the_first_claim_holds_until_released() {
 }
 
 #[test]
-fn who_was_away_gets_their_strap_back_and_who_left_has_handed_it_back() {
-    let mut rig = Rig::new(1);
-    rig.until(10_000);
-    rig.join(1, Some("strap 1")).expect("joins");
-    rig.until(10_000 + 130_000);
-    let returns = |rig: &mut Rig| {
-        let outcome = rig.apply(Command::Join(join(1, None, true)));
-        match outcome.expect("comes back").reply {
-            Reply::Joined { strap, .. } => strap,
-            reply => panic!("{reply:?}"),
-        }
-    };
-    assert_eq!(returns(&mut rig).as_deref(), Some("strap 1"));
-    rig.apply(Command::Leave {
-        participant: person(1),
-    })
-    .expect("leaves");
-    assert_eq!(returns(&mut rig), None);
-}
-
-#[test]
 fn a_claim_is_an_interval_in_time() {
     let mut rig = Rig::new(2);
     rig.until(10_000);
