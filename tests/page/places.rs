@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::join;
 use crate::support::browser::Browser;
 use crate::support::hub::Hub;
+use crate::{join, picture};
 
 const ME: &str = "JSON.parse(localStorage.getItem('coherence.me'))";
 
@@ -49,6 +49,7 @@ async fn of_two_tabs_the_one_that_was_opened_last_has_the_place_until_the_other_
         assert_eq!(second.ask(HERE).await, true);
         assert_eq!(first.ask(ELSEWHERE).await, true);
     }
+    first.picture(&picture("phone-elsewhere.png")).await;
     first.click("#notice-here").await;
     first
         .wait_until("/Connected again/.test(document.getElementById('notice').textContent)")
@@ -90,6 +91,7 @@ async fn who_leaves_is_gone_until_they_join_and_their_strap_is_free() {
     .await;
     let room = hub.get("/api/sessions/current").await;
     assert_eq!(room["session"]["participants"], 0);
+    page.picture(&picture("phone-again.png")).await;
     join(&mut page, false).await;
     assert_eq!(who(&mut page).await, me, "the same person, as it was said");
     assert_eq!(page.text("#my-strap").await, "No strap");
@@ -120,16 +122,13 @@ async fn a_return_that_is_refused_says_why_and_is_tried_again() {
         answer
     };
     let leave = async |who: &Value| {
-        let id = who["participantId"].as_str().expect("an id");
-        let (status, answer) = {
-            let token = who["resumeToken"].as_str().expect("a token");
-            let request = reqwest::Client::new()
-                .post(hub.url(&format!("/api/participants/{id}/leave")))
-                .bearer_auth(token);
-            let answer = request.send().await.expect("the hub answers");
-            (answer.status(), answer.text().await.expect("text"))
-        };
-        assert!(status.is_success(), "{answer}");
+        let text = |name: &str| who[name].as_str().expect("as it was told").to_owned();
+        let path = format!("/api/participants/{}/leave", text("participantId"));
+        let request = reqwest::Client::new()
+            .post(hub.url(&path))
+            .bearer_auth(text("resumeToken"));
+        let answer = request.send().await.expect("the hub answers");
+        assert!(answer.status().is_success(), "{answer:?}");
     };
     let person = join(json!({})).await;
     leave(&person).await;

@@ -144,7 +144,8 @@ async function look() {
 async function command(frame, place) {
   show(place, false);
   try { await link.ask(frame); return true; } catch (problem) {
-    put(place, problem.code === 'not_leader' || problem.code === 'forbidden' ? say('lead.refused') : problem.message || explain(problem));
+    const ours = ['offline', 'busy', 'rate_limited'].includes(problem.code) || !problem.message;   // else the hub's own words say more
+    put(place, problem.code === 'not_leader' || problem.code === 'forbidden' ? say('lead.refused') : ours ? explain(problem) : problem.message);
     show(place, true);
     return false;
   }
@@ -167,7 +168,7 @@ function held(id, act) {
   let repeated = false;             // the click that ends a long press is not one more step
   $(id).addEventListener('pointerdown', () => { repeated = false; again(REPEAT_MS[0]); });
   for (const event of ['pointerup', 'pointerleave', 'pointercancel']) $(id).addEventListener(event, stop);
-  $(id).addEventListener('click', () => { if (!repeated) act(); repeated = false; });
+  $(id).addEventListener('click', (event) => { if (!repeated || event.detail === 0) act(); repeated = false; });   // 0: by a key
 }
 
 /** One breath back or on. */

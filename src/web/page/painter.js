@@ -305,7 +305,8 @@ function paintRing(g, p, marked, at) {
  * options: renderer 'auto' | 'webgl' (also by software, for still pictures) | '2d',
  *          detail 1 wall .. 0.5 phone, radius (share of the short side), centre [0..1, 0..1], ground '#rrggbb',
  *          box (2d on a wide screen: shrink the canvases to the figure), keyHz,
- *          ink (dark threads for light paper; 2d), still (reduced motion: one picture for each redraw()).
+ *          ink (dark threads for light paper; 2d), still (reduced motion: one picture for each redraw()),
+ *          lost() (the graphics chip was taken away: this picture moves no more).
  */
 export function mandala(canvas, options) {
   const o = Object.assign({ renderer: 'auto', detail: 1, radius: 0.46, centre: [0.5, 0.5], ground: '#0a0f16', keyHz: 8, ring: true }, options);

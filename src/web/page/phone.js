@@ -94,7 +94,7 @@ async function connected() {
       entered(await link.ask({ type: 'join_session', resumeToken: me.token }));
       if (view === null || view === 'join') { open('live'); tell(say('join.back')); }
     }
-    if (wasLost) back();
+    if (wasLost) back(); else notice('');
   } catch (problem) {
     if (unknown(problem)) { if (wasLost) back(); forget(); return; }
     if (view === null) open('join');
@@ -197,9 +197,11 @@ function watch() {
   if (link && link.elsewhere) {
     wasLost = true;
     notice(say('link.elsewhere'), false, true);
+  } else if (lost() && !room.session) {
+    notice(say('link.first'));
   } else if (lost()) {
     wasLost = true;
-    notice(!room.session ? say('link.first') : `${say('link.lost')}${card.wifiName ? ` ${say('link.lost.wifi', { ssid: card.wifiName })}` : ''}`);
+    notice(`${say('link.lost')}${card.wifiName ? ` ${say('link.lost.wifi', { ssid: card.wifiName })}` : ''}`);
   }
   draw();
 }

@@ -58,8 +58,7 @@ impl Limit {
     /// The adapter comes back, and all its links are new: what it said holds, a guess does not.
     pub(super) fn begins_anew(&mut self) {
         self.guess = None;
-        self.fails = 0;
-        self.failed.clear();
+        self.learned();
     }
 
     /// A link came up: so many are up now, so many places taken.
@@ -117,6 +116,7 @@ impl Limit {
         }
     }
 
+    /// Failures are counted from here on.
     fn learned(&mut self) {
         self.asked = false;
         self.fails = 0;

@@ -229,12 +229,18 @@ fn an_adapter_that_has_carried_more_is_not_full() {
     assert_eq!(air.limit(0), 16);
 }
 
-#[test]
-fn that_an_adapter_is_full_was_only_guessed_so_it_is_asked_again_soon_and_on_while_it_grants() {
+/// Six are linked, two more were refused, and it is taken for full.
+fn guessed_full() -> Air {
     let mut air = six_and_two();
     fail(&mut air, 6, 2);
     fail(&mut air, 7, 2);
     assert_eq!(air.limit(0), 6);
+    air
+}
+
+#[test]
+fn that_an_adapter_is_full_was_only_guessed_so_it_is_asked_again_soon_and_on_while_it_grants() {
+    let mut air = guessed_full();
     air.pass(60 * S);
     for i in [6, 7] {
         air.hear(i, 0, -60);
@@ -249,10 +255,7 @@ fn that_an_adapter_is_full_was_only_guessed_so_it_is_asked_again_soon_and_on_whi
 
 #[test]
 fn what_was_guessed_of_an_adapter_is_forgotten_when_it_comes_back_and_what_it_said_is_not() {
-    let mut air = six_and_two();
-    fail(&mut air, 6, 2);
-    fail(&mut air, 7, 2);
-    assert_eq!(air.limit(0), 6);
+    let mut air = guessed_full();
     air.plan.adapter_went("hci0");
     air.plan.adapter_came("hci0");
     assert_eq!(air.limit(0), 16);
